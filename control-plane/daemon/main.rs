@@ -1,0 +1,3 @@
+//! The `sonde` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The control plane of sonde: topology graph, flow store, captures, REST and WebSocket.

@@ -1,0 +1,1 @@
+//! capsule-ffi for DPDK 22.11 and newer.

@@ -1,0 +1,7 @@
+//! The data plane of sonde: frames in, flow records out.
+//!
+//! A [`source`] lends bursts of frames to a [`worker`], which filters them, parses them and meters
+//! them in the flow table it owns. Nothing here waits, and nothing here knows the control plane:
+//! records leave through a [`sonde_proto::ring`].
+
+pub mod source;

@@ -1,0 +1,15 @@
+//! What the planes of sonde say to each other, and what sonde says to the world.
+//!
+//! Between the planes: [`record::FlowRecord`]s travel up in a [`report::Report`], a [`plan::Plan`]
+//! travels down, both through a [`ring`]. To the world: [`flow::Flow`] is Skydive's flow, in JSON
+//! and in Protobuf, made from a record by `From`.
+//!
+//! Nothing here knows DPDK, tokio or HTTP.
+
+pub mod flow;
+pub mod message;
+pub mod plan;
+pub mod record;
+pub mod report;
+pub mod ring;
+pub mod time;

@@ -1,0 +1,168 @@
+//! What travels up the ring: records, and the books of an lcore.
+
+use crate::plan::Point;
+use crate::record::{FlowRecord, WatchId};
+use crate::time::Timestamp;
+
+/// What an lcore says of itself when it opens its ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LcoreInfo {
+    /// Where its frames come from.
+    pub point: Point,
+    /// Index of the queue (or fanout member) of the point.
+    pub queue: u16,
+    /// The CPU it is pinned to, if it is.
+    pub cpu: Option<u16>,
+    /// The kind of source: `dpdk`, `af_packet`, `pcap`.
+    pub source: &'static str,
+}
+
+/// A snapshot an lcore pushes: flows changed, watches and counters as they stand.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The source's clock.
+    pub at: Timestamp,
+    /// Revision of the plan that is followed.
+    pub plan: u64,
+    /// The last sweep whose every record is in this report or an earlier one.
+    pub sweep: u64,
+    /// Records, each cumulative: the newest one of a flow heals the loss of those before.
+    pub flows: Vec<FlowRecord>,
+    /// State and counters of each watch.
+    pub watches: Vec<WatchReport>,
+    /// The counters of the queue since it was opened.
+    pub books: Books,
+}
+
+/// A watch as the data plane sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchReport {
+    /// Which.
+    pub watch: WatchId,
+    /// Whether it runs.
+    pub state: WatchState,
+    /// Frames metered for it.
+    pub packets: u64,
+    /// Bytes of those frames, wire length.
+    pub bytes: u64,
+    /// Frames its table had no room for.
+    pub dropped: u64,
+    /// Flows now in its table.
+    pub flows: u64,
+}
+
+/// Whether a watch runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WatchState {
+    /// Frames are metered.
+    #[default]
+    Active,
+    /// The point could not be opened; the errno of what failed.
+    Failed(i32),
+}
+
+/// Per queue: every frame received is in exactly one of the counters below it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Books {
+    /// Frames taken from the source.
+    pub received: u64,
+    /// Frames metered for at least one watch.
+    pub metered: u64,
+    /// Frames refused by the filter of every watch.
+    pub filtered: u64,
+    /// Frames left out by sampling.
+    pub sampled_out: u64,
+    /// Frames that are no flow, by [`Skip`].
+    pub skipped: [u64; Skip::COUNT],
+    /// Frames of new flows that no table had room for.
+    pub table_full: u64,
+    /// Frames seen while no capture ran.
+    pub unwatched: u64,
+    /// What the port itself lost before us.
+    pub lost: Lost,
+    /// Frames whose bytes end before their headers do; metered all the same.
+    pub truncated: u64,
+    /// Reports that had to wait because the ring was full.
+    pub ring_full: u64,
+}
+
+impl Books {
+    /// Frames received that no counter explains. Zero, or a defect of ours.
+    pub fn unaccounted(&self) -> i64 {
+        let skipped: u64 = self.skipped.iter().sum();
+        let explained = self
+            .metered
+            .wrapping_add(self.filtered)
+            .wrapping_add(self.sampled_out)
+            .wrapping_add(skipped)
+            .wrapping_add(self.table_full)
+            .wrapping_add(self.unwatched);
+        self.received.wrapping_sub(explained) as i64
+    }
+
+    /// Adds the counters of another queue.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            received,
+            metered,
+            filtered,
+            sampled_out,
+            skipped,
+            table_full,
+            unwatched,
+            lost,
+            truncated,
+            ring_full,
+        } = other;
+        self.received += received;
+        self.metered += metered;
+        self.filtered += filtered;
+        self.sampled_out += sampled_out;
+        for (sum, n) in self.skipped.iter_mut().zip(skipped) {
+            *sum += n;
+        }
+        self.table_full += table_full;
+        self.unwatched += unwatched;
+        self.lost.missed += lost.missed;
+        self.lost.no_mbuf += lost.no_mbuf;
+        self.lost.errors += lost.errors;
+        self.truncated += truncated;
+        self.ring_full += ring_full;
+    }
+}
+
+/// Frames that never reached us, as the port counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// DPDK `imissed`; AF_PACKET `tp_drops`.
+    pub missed: u64,
+    /// DPDK `rx_nombuf`.
+    pub no_mbuf: u64,
+    /// DPDK `ierrors`.
+    pub errors: u64,
+}
+
+/// Why a frame made no flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Skip {
+    /// Shorter than its link-layer header.
+    Runt,
+    /// The link type of the capture file is not one we know.
+    LinkType,
+}
+
+impl Skip {
+    /// How many reasons there are.
+    pub const COUNT: usize = 2;
+    /// All reasons, in the order of [`Books::skipped`].
+    pub const ALL: [Self; Self::COUNT] = [Self::Runt, Self::LinkType];
+
+    /// The reason's name in status answers and summaries.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Runt => "runt",
+            Self::LinkType => "link_type",
+        }
+    }
+}
