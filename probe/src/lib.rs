@@ -4,4 +4,5 @@
 //! them in the flow table it owns. Nothing here waits, and nothing here knows the control plane:
 //! records leave through a [`sonde_proto::ring`].
 
+pub mod parse;
 pub mod source;
