@@ -1,1 +1,5 @@
 //! The control plane of sonde: topology graph, flow store, captures, REST and WebSocket.
+
+pub mod flow_store;
+pub mod graph;
+pub mod ingest;

@@ -7,6 +7,7 @@
 //! Nothing here knows DPDK, tokio or HTTP.
 
 pub mod flow;
+pub mod graph;
 pub mod message;
 pub mod plan;
 pub mod record;

@@ -1,0 +1,229 @@
+//! The topology: nodes and edges with revisions, and an event for each change.
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use sonde_proto::graph::{Edge, Metadata, Node};
+use sonde_proto::time::Timestamp;
+use tokio::sync::broadcast;
+
+/// The graph as the parts of the control plane share it. Sections are short and never await.
+pub type SharedGraph = Arc<RwLock<Graph>>;
+
+/// Nodes and edges by ID.
+#[derive(Debug)]
+pub struct Graph {
+    nodes: HashMap<String, Arc<Node>>,
+    edges: HashMap<String, Arc<Edge>>,
+    /// IDs of the edges at each node.
+    adjacent: HashMap<String, Vec<String>>,
+    events: broadcast::Sender<Event>,
+}
+
+/// A change, with the element as it is after it (before it, when it was deleted).
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Event {
+    NodeAdded(Arc<Node>),
+    NodeUpdated(Arc<Node>),
+    NodeDeleted(Arc<Node>),
+    EdgeAdded(Arc<Edge>),
+    EdgeUpdated(Arc<Edge>),
+    EdgeDeleted(Arc<Edge>),
+}
+
+/// Why a change was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GraphError {
+    /// A node of that ID is there already.
+    #[error("Node ID conflict")]
+    NodeConflict,
+    /// An edge of that ID is there already.
+    #[error("Edge ID conflict")]
+    EdgeConflict,
+    /// The edge's parent is not in the graph.
+    #[error("Parent node not found")]
+    ParentNotFound,
+    /// The edge's child is not in the graph.
+    #[error("Child node not found")]
+    ChildNotFound,
+}
+
+impl Graph {
+    /// An empty graph. A subscriber that lags `EVENTS` behind has to start over.
+    pub fn new() -> Self {
+        Self {
+            nodes: HashMap::new(),
+            edges: HashMap::new(),
+            adjacent: HashMap::new(),
+            events: broadcast::Sender::new(EVENTS),
+        }
+    }
+
+    /// Events of all changes from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// Adds a node; its times and revision are filled where they are absent.
+    pub fn add_node(&mut self, mut node: Node, now: Timestamp) -> Result<Arc<Node>, GraphError> {
+        if self.nodes.contains_key(&node.id) {
+            return Err(GraphError::NodeConflict);
+        }
+        let created = *node.created_at.get_or_insert(now.millis());
+        node.updated_at.get_or_insert(created);
+        node.revision = node.revision.max(1);
+        let node = Arc::new(node);
+        self.nodes.insert(node.id.clone(), node.clone());
+        self.tell(Event::NodeAdded(node.clone()));
+        Ok(node)
+    }
+
+    /// Lets `change` edit the node's metadata; a real change is a new revision. The node as it is
+    /// then, or `None` when there is none of that ID.
+    pub fn update_node(
+        &mut self,
+        id: &str,
+        now: Timestamp,
+        change: impl FnOnce(&mut Metadata),
+    ) -> Option<Arc<Node>> {
+        let slot = self.nodes.get_mut(id)?;
+        let mut metadata = slot.metadata.clone();
+        change(&mut metadata);
+        if metadata == slot.metadata {
+            return Some(slot.clone());
+        }
+        let node = Arc::make_mut(slot);
+        node.metadata = metadata;
+        node.updated_at = Some(now.millis());
+        node.revision += 1;
+        let node = slot.clone();
+        self.tell(Event::NodeUpdated(node.clone()));
+        Some(node)
+    }
+
+    /// Deletes a node and every edge at it.
+    pub fn delete_node(&mut self, id: &str, now: Timestamp) -> Option<Arc<Node>> {
+        for edge in self.adjacent.get(id).cloned().unwrap_or_default() {
+            self.delete_edge(&edge, now);
+        }
+        self.adjacent.remove(id);
+        let mut node = self.nodes.remove(id)?;
+        Arc::make_mut(&mut node).deleted_at = Some(now.millis());
+        self.tell(Event::NodeDeleted(node.clone()));
+        Some(node)
+    }
+
+    /// Adds an edge between two nodes of the graph.
+    pub fn add_edge(&mut self, mut edge: Edge, now: Timestamp) -> Result<Arc<Edge>, GraphError> {
+        if self.edges.contains_key(&edge.id) {
+            return Err(GraphError::EdgeConflict);
+        }
+        if !self.nodes.contains_key(&edge.parent) {
+            return Err(GraphError::ParentNotFound);
+        }
+        if !self.nodes.contains_key(&edge.child) {
+            return Err(GraphError::ChildNotFound);
+        }
+        let created = *edge.created_at.get_or_insert(now.millis());
+        edge.updated_at.get_or_insert(created);
+        edge.revision = edge.revision.max(1);
+        let edge = Arc::new(edge);
+        self.edges.insert(edge.id.clone(), edge.clone());
+        self.adjacent
+            .entry(edge.parent.clone())
+            .or_default()
+            .push(edge.id.clone());
+        if edge.parent != edge.child {
+            self.adjacent
+                .entry(edge.child.clone())
+                .or_default()
+                .push(edge.id.clone());
+        }
+        self.tell(Event::EdgeAdded(edge.clone()));
+        Ok(edge)
+    }
+
+    /// Lets `change` edit the edge's metadata, as [`Self::update_node`] does.
+    pub fn update_edge(
+        &mut self,
+        id: &str,
+        now: Timestamp,
+        change: impl FnOnce(&mut Metadata),
+    ) -> Option<Arc<Edge>> {
+        let slot = self.edges.get_mut(id)?;
+        let mut metadata = slot.metadata.clone();
+        change(&mut metadata);
+        if metadata == slot.metadata {
+            return Some(slot.clone());
+        }
+        let edge = Arc::make_mut(slot);
+        edge.metadata = metadata;
+        edge.updated_at = Some(now.millis());
+        edge.revision += 1;
+        let edge = slot.clone();
+        self.tell(Event::EdgeUpdated(edge.clone()));
+        Some(edge)
+    }
+
+    /// Deletes an edge.
+    pub fn delete_edge(&mut self, id: &str, now: Timestamp) -> Option<Arc<Edge>> {
+        let mut edge = self.edges.remove(id)?;
+        for end in [&edge.parent, &edge.child] {
+            if let Some(ids) = self.adjacent.get_mut(end) {
+                ids.retain(|other| other != id);
+            }
+        }
+        Arc::make_mut(&mut edge).deleted_at = Some(now.millis());
+        self.tell(Event::EdgeDeleted(edge.clone()));
+        Some(edge)
+    }
+
+    /// The node of that ID.
+    pub fn node(&self, id: &str) -> Option<&Arc<Node>> {
+        self.nodes.get(id)
+    }
+
+    /// The edge of that ID.
+    pub fn edge(&self, id: &str) -> Option<&Arc<Edge>> {
+        self.edges.get(id)
+    }
+
+    /// All nodes, in no order.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.values()
+    }
+
+    /// All edges, in no order.
+    pub fn edges(&self) -> impl Iterator<Item = &Arc<Edge>> {
+        self.edges.values()
+    }
+
+    /// The edges at a node, both ways, oldest first.
+    pub fn edges_at(&self, node: &str) -> impl Iterator<Item = &Arc<Edge>> {
+        self.adjacent
+            .get(node)
+            .into_iter()
+            .flatten()
+            .filter_map(|id| self.edges.get(id))
+    }
+
+    /// The node whose metadata has `value` as `TID`.
+    pub fn node_by_tid(&self, tid: &str) -> Option<&Arc<Node>> {
+        self.nodes.values().find(|node| node.text("TID") == tid)
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody listening is no error.
+        let _ = self.events.send(event);
+    }
+}
+
+impl Default for Graph {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Events a subscriber may lag behind.
+const EVENTS: usize = 4096;

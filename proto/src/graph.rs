@@ -1,0 +1,99 @@
+//! Nodes and edges of the topology, as Skydive writes them (API §8.1).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+/// What is known of a node or an edge, by name. Values nest; a dotted path names an inner one.
+pub type Metadata = Map<String, Value>;
+
+/// A node of the topology at one revision.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Node {
+    /// Unique; a UUID for nodes of ours, any text for nodes from publishers.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// Always has `Name` and `Type`.
+    pub metadata: Metadata,
+    /// The host that discovered the node.
+    #[serde(default)]
+    pub host: String,
+    /// Who made the node: `agent.<host>`, `api.<host>`, `<client type>.<client host>`.
+    #[serde(default)]
+    pub origin: String,
+    /// Milliseconds since the epoch.
+    #[serde(default)]
+    pub created_at: Option<i64>,
+    /// Milliseconds since the epoch.
+    #[serde(default)]
+    pub updated_at: Option<i64>,
+    /// Milliseconds since the epoch; absent while the node lives.
+    #[serde(default)]
+    pub deleted_at: Option<i64>,
+    /// 1 for a new node, one more with each change of its metadata.
+    #[serde(default)]
+    pub revision: i64,
+}
+
+/// An edge of the topology at one revision.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Edge {
+    /// Unique.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// Always has `RelationType`.
+    pub metadata: Metadata,
+    /// The host that discovered the edge.
+    #[serde(default)]
+    pub host: String,
+    /// Who made the edge.
+    #[serde(default)]
+    pub origin: String,
+    /// Milliseconds since the epoch.
+    #[serde(default)]
+    pub created_at: Option<i64>,
+    /// Milliseconds since the epoch.
+    #[serde(default)]
+    pub updated_at: Option<i64>,
+    /// Milliseconds since the epoch; absent while the edge lives.
+    #[serde(default)]
+    pub deleted_at: Option<i64>,
+    /// 1 for a new edge, one more with each change of its metadata.
+    #[serde(default)]
+    pub revision: i64,
+    /// ID of the parent node.
+    pub parent: String,
+    /// ID of the child node.
+    pub child: String,
+}
+
+impl Node {
+    /// The text under `key`, empty when there is none.
+    pub fn text(&self, key: &str) -> &str {
+        self.metadata
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    /// The node's TID, once it is known and if it is a UUID.
+    pub fn tid(&self) -> Option<Uuid> {
+        Uuid::try_parse(self.text("TID")).ok()
+    }
+}
+
+/// Relation types that sonde itself makes.
+pub mod relation {
+    /// Host to namespace, namespace to interface.
+    pub const OWNERSHIP: &str = "ownership";
+    /// Bridge to port, veth to veth, parent to VLAN.
+    pub const LAYER2: &str = "layer2";
+}
+
+/// UUIDv5 in the OID namespace over the parts put together: the rule for TIDs and for the IDs of
+/// ownership and layer2 edges (Skydive API §8.2).
+pub fn uuid_v5(parts: &[&str]) -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, parts.concat().as_bytes())
+}
