@@ -36,10 +36,7 @@ const OMITTED: [&str; 2] = [".flow.TCPMetric.ABSynTTL", ".flow.TCPMetric.BASynTT
 /// Members that are not plain serde: enumerations written as their names, bytes as base64.
 const WITH: [(&str, &str); 7] = [
     (".flow.FlowLayer.Protocol", "crate::flow::json::protocol"),
-    (
-        ".flow.TransportLayer.Protocol",
-        "crate::flow::json::protocol",
-    ),
+    (".flow.TransportLayer.Protocol", "crate::flow::json::protocol"),
     (".flow.ICMPLayer.Type", "crate::flow::json::icmp_type"),
     (".flow.RawPacket.Data", "crate::flow::json::base64"),
     (".layers.DHCPv4.server_name", "crate::flow::json::base64"),

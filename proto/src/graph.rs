@@ -72,10 +72,7 @@ pub struct Edge {
 impl Node {
     /// The text under `key`, empty when there is none.
     pub fn text(&self, key: &str) -> &str {
-        self.metadata
-            .get(key)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+        self.metadata.get(key).and_then(Value::as_str).unwrap_or_default()
     }
 
     /// The node's TID, once it is known and if it is a UUID.

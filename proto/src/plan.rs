@@ -22,10 +22,7 @@ pub struct Plan {
 impl Plan {
     /// The watches of `point`, none when the plan does not name it.
     pub fn watches(&self, point: &Point) -> &[Watch] {
-        self.points
-            .iter()
-            .find(|p| p.point == *point)
-            .map_or(&[], |p| &p.watches)
+        self.points.iter().find(|p| p.point == *point).map_or(&[], |p| &p.watches)
     }
 }
 

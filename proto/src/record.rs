@@ -194,10 +194,7 @@ impl LayersPath {
 
     /// A path without layers.
     pub const fn new() -> Self {
-        Self {
-            layers: [Layer::Ethernet; Self::DEPTH],
-            len: 0,
-        }
+        Self { layers: [Layer::Ethernet; Self::DEPTH], len: 0 }
     }
 
     /// Appends a layer; `false`, and no change, when the path is full.

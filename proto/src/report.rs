@@ -100,6 +100,28 @@ impl Books {
         self.received.wrapping_sub(explained) as i64
     }
 
+    /// Every counter by name, what was skipped by its reason: `skipped.runt`.
+    pub fn named(&self) -> Vec<(String, u64)> {
+        let mut named = vec![
+            ("received".into(), self.received),
+            ("metered".into(), self.metered),
+            ("filtered".into(), self.filtered),
+            ("sampled_out".into(), self.sampled_out),
+        ];
+        let skipped = Skip::ALL.iter().zip(self.skipped);
+        named.extend(skipped.map(|(skip, n)| (format!("skipped.{}", skip.name()), n)));
+        named.extend([
+            ("table_full".into(), self.table_full),
+            ("unwatched".into(), self.unwatched),
+            ("truncated".into(), self.truncated),
+            ("missed".into(), self.lost.missed),
+            ("no_mbuf".into(), self.lost.no_mbuf),
+            ("errors".into(), self.lost.errors),
+            ("ring_full".into(), self.ring_full),
+        ]);
+        named
+    }
+
     /// Adds the counters of another queue.
     pub fn add(&mut self, other: &Self) {
         let Self {

@@ -4,8 +4,8 @@
 //! [`Rings`]. Nothing blocks, nothing wakes anybody, and once a ring is open nothing is
 //! allocated: reports travel up full and come back empty through a return ring.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam::queue::{ArrayQueue, SegQueue};
 
@@ -14,27 +14,34 @@ use crate::report::{LcoreInfo, Report};
 
 /// Makes the two sides of all rings: the data plane opens, the control plane drains.
 pub fn rings() -> (Announcer, Rings) {
-    let opened = Arc::new(SegQueue::new());
-    (
-        Announcer {
-            opened: opened.clone(),
-        },
-        Rings {
-            opened,
-            ends: Vec::new(),
-            plan: Arc::default(),
-        },
-    )
+    let shared = Arc::new(Shared { opened: SegQueue::new(), plan: Mutex::default() });
+    (Announcer { shared: shared.clone() }, Rings { shared, ends: Vec::new() })
 }
 
 /// Opens rings; one clone for each part of the data plane that starts lcores.
 #[derive(Clone, Debug)]
 pub struct Announcer {
-    opened: Arc<SegQueue<ControlEnd>>,
+    shared: Arc<Shared>,
+}
+
+/// What the two sides share beyond the rings themselves; touched when a ring is opened or a plan
+/// is made, never by a polling lcore.
+#[derive(Debug)]
+struct Shared {
+    opened: SegQueue<ControlEnd>,
+    plan: Mutex<Arc<Plan>>,
+}
+
+impl Shared {
+    fn plan(&self) -> MutexGuard<'_, Arc<Plan>> {
+        // A pointer is whole even if the thread that wrote it panicked.
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Announcer {
-    /// Opens the ring of an lcore and announces it to the control plane.
+    /// Opens the ring of an lcore and announces it to the control plane. The newest plan is in the
+    /// ring already, so that no frame is polled before it.
     pub fn open(&self, lcore: LcoreInfo, size: RingSize) -> LcoreEnd {
         let channel = Arc::new(Channel {
             up: ArrayQueue::new(size.reports.max(1)),
@@ -51,14 +58,9 @@ impl Announcer {
             // The return ring has room for every report there is.
             let _ = channel.back.push(report);
         }
-        self.opened.push(ControlEnd {
-            lcore,
-            channel: channel.clone(),
-        });
-        LcoreEnd {
-            channel,
-            records: size.records,
-        }
+        channel.plan.force_push(self.shared.plan().clone());
+        self.shared.opened.push(ControlEnd { lcore, channel: channel.clone() });
+        LcoreEnd { channel, records: size.records }
     }
 }
 
@@ -73,10 +75,7 @@ pub struct RingSize {
 
 impl Default for RingSize {
     fn default() -> Self {
-        Self {
-            reports: 16,
-            records: 512,
-        }
+        Self { reports: 16, records: 512 }
     }
 }
 
@@ -135,9 +134,8 @@ struct ControlEnd {
 /// The control plane's ends of all rings.
 #[derive(Debug)]
 pub struct Rings {
-    opened: Arc<SegQueue<ControlEnd>>,
+    shared: Arc<Shared>,
     ends: Vec<ControlEnd>,
-    plan: Arc<Plan>,
 }
 
 impl Rings {
@@ -146,7 +144,7 @@ impl Rings {
         for end in &self.ends {
             end.channel.plan.force_push(plan.clone());
         }
-        self.plan = plan;
+        *self.shared.plan() = plan;
     }
 
     /// Lends every report that waits to `take`, ring by ring, oldest first; then each report goes
@@ -157,8 +155,9 @@ impl Rings {
         mut take: impl FnMut(&LcoreInfo, &Report),
         mut gone: impl FnMut(&LcoreInfo),
     ) {
-        while let Some(end) = self.opened.pop() {
-            end.channel.plan.force_push(self.plan.clone());
+        while let Some(end) = self.shared.opened.pop() {
+            // The plan may have changed between opening and now.
+            end.channel.plan.force_push(self.shared.plan().clone());
             self.ends.push(end);
         }
         self.ends.retain(|end| {
@@ -189,6 +188,67 @@ impl Rings {
 
     /// Whether an lcore has announced a ring that was not drained yet.
     pub fn pending(&self) -> bool {
-        !self.opened.is_empty()
+        !self.shared.opened.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Point;
+
+    fn lcore(name: &str) -> LcoreInfo {
+        LcoreInfo { point: Point::Port(name.into()), queue: 0, cpu: None, source: "test" }
+    }
+
+    fn plan(revision: u64) -> Arc<Plan> {
+        Arc::new(Plan { revision, ..Plan::default() })
+    }
+
+    #[test]
+    fn newest_plan_wins_and_is_there_from_the_start() {
+        let (announcer, mut rings) = rings();
+        rings.follow(plan(1));
+        let mut end = announcer.open(lcore("a"), RingSize::default());
+        assert_eq!(end.plan().unwrap().revision, 1);
+        rings.follow(plan(2));
+        rings.drain(|_, _| {}, |_| {});
+        rings.follow(plan(3));
+        rings.follow(plan(4));
+        assert_eq!(end.plan().unwrap().revision, 4);
+        assert!(end.plan().is_none());
+    }
+
+    #[test]
+    fn full_ring_hands_nothing_out_until_it_is_drained() {
+        let (announcer, mut rings) = rings();
+        let size = RingSize { reports: 2, records: 4 };
+        let mut end = announcer.open(lcore("a"), size);
+        for at in 0..2 {
+            let mut report = end.blank().unwrap();
+            report.sweep = at;
+            end.push(report).unwrap();
+        }
+        let spare = end.blank().unwrap();
+        assert!(end.blank().is_none());
+        let spare = end.push(spare).unwrap_err();
+        let mut seen = Vec::new();
+        rings.drain(|_, report| seen.push(report.sweep), |_| {});
+        assert_eq!(seen, [0, 1]);
+        end.push(spare).unwrap();
+        assert!(end.blank().is_some());
+    }
+
+    #[test]
+    fn closed_ring_is_drained_before_it_goes() {
+        let (announcer, mut rings) = rings();
+        let mut end = announcer.open(lcore("a"), RingSize::default());
+        let report = end.blank().unwrap();
+        end.push(report).unwrap();
+        drop(end);
+        let (mut reports, mut gone) = (0, 0);
+        rings.drain(|_, _| reports += 1, |_| gone += 1);
+        assert_eq!((reports, gone), (1, 1));
+        assert_eq!(rings.lcores().count(), 0);
     }
 }

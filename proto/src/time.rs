@@ -35,11 +35,7 @@ impl Timestamp {
     /// This point in time moved by `duration`, saturating in the year 2554.
     pub const fn after(self, duration: Duration) -> Self {
         let nanos = duration.as_nanos();
-        let nanos = if nanos > u64::MAX as u128 {
-            u64::MAX
-        } else {
-            nanos as u64
-        };
+        let nanos = if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 };
         Self(self.0.saturating_add(nanos))
     }
 }

@@ -69,8 +69,7 @@ pub(crate) mod timestamp {
         time: &Option<Timestamp>,
         out: S,
     ) -> Result<S::Ok, S::Error> {
-        time.map(|Timestamp { seconds, nanos }| Form { seconds, nanos })
-            .serialize(out)
+        time.map(|Timestamp { seconds, nanos }| Form { seconds, nanos }).serialize(out)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(

@@ -32,12 +32,7 @@ impl From<&FlowRecord> for Flow {
         Self {
             uuid: hex(record.uuid),
             layers_path: record.layers.to_string(),
-            application: record
-                .layers
-                .as_slice()
-                .last()
-                .map_or("", |l| l.name())
-                .to_owned(),
+            application: record.layers.as_slice().last().map_or("", |l| l.name()).to_owned(),
             parent_uuid: record.parent.map(hex).unwrap_or_default(),
             start: record.metric.start.millis(),
             last: record.metric.last.millis(),
@@ -88,22 +83,13 @@ impl From<&TransportEnds> for TransportLayer {
             Transport::Udp => FlowProtocol::Udp,
             Transport::Sctp => FlowProtocol::Sctp,
         };
-        Self {
-            protocol: protocol.into(),
-            a: transport.a.into(),
-            b: transport.b.into(),
-            id: 0,
-        }
+        Self { protocol: protocol.into(), a: transport.a.into(), b: transport.b.into(), id: 0 }
     }
 }
 
 impl From<&Icmp> for IcmpLayer {
     fn from(icmp: &Icmp) -> Self {
-        Self {
-            r#type: icmp.kind as i32,
-            code: icmp.code.into(),
-            id: icmp.id.into(),
-        }
+        Self { r#type: icmp.kind as i32, code: icmp.code.into(), id: icmp.id.into() }
     }
 }
 
@@ -144,8 +130,7 @@ pub fn mac([a, b, c, d, e, f]: Mac) -> String {
 
 /// A TID as flows and nodes carry it; empty when there is none.
 pub fn tid(tid: Option<Uuid>) -> String {
-    tid.map(|tid| tid.hyphenated().to_string())
-        .unwrap_or_default()
+    tid.map(|tid| tid.hyphenated().to_string()).unwrap_or_default()
 }
 
 fn count(n: u64) -> i64 {
