@@ -5,8 +5,9 @@ use prost_build::Config;
 
 const FILES: [&str; 3] = ["flow.proto", "layers.proto", "websocket.proto"];
 
-/// Members that are written even when they are zero or empty; all others are left out then.
-const ALWAYS: [&str; 21] = [
+/// Members, and messages of which all members, are written even when they are zero or empty; all
+/// others are left out then.
+const ALWAYS: [&str; 22] = [
     ".flow.FlowLayer.Protocol",
     ".flow.FlowLayer.ID",
     ".flow.TransportLayer",
@@ -27,7 +28,8 @@ const ALWAYS: [&str; 21] = [
     ".flow.Stats.FlowCount",
     ".flow.Stats.FlowDropped",
     ".flow.Stats.KernelFlowDropped",
-    ".flow.Stats.Packets",
+    ".flow.Stats.PacketsDropped",
+    ".flow.Stats.PacketsReceived",
 ];
 
 /// Exceptions to [`ALWAYS`], where it names a whole message.
@@ -88,7 +90,9 @@ fn serde(path: &str, name: &str) -> String {
         return "skip".into();
     }
     let mut attributes = format!("rename = \"{name}\"");
-    if OMITTED.contains(&path) || !ALWAYS.iter().any(|always| path.starts_with(always)) {
+    let message = path.strip_suffix(name).map_or(path, |message| message.trim_end_matches('.'));
+    let always = ALWAYS.contains(&path) || ALWAYS.contains(&message);
+    if OMITTED.contains(&path) || !always {
         attributes += ", skip_serializing_if = \"crate::flow::json::is_default\"";
     }
     if let Some((_, with)) = WITH.iter().find(|(field, _)| *field == path) {

@@ -136,3 +136,86 @@ pub fn tid(tid: Option<Uuid>) -> String {
 fn count(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use prost::Message;
+
+    use super::*;
+    use crate::record::{Cause, Layer, LayersPath, WatchId};
+    use crate::time::Timestamp;
+
+    /// The record behind the example of Skydive's API §4.1.
+    fn record() -> FlowRecord {
+        let mut layers = LayersPath::new();
+        for layer in [Layer::Ethernet, Layer::Ipv4, Layer::Tcp] {
+            assert!(layers.push(layer));
+        }
+        FlowRecord {
+            watch: WatchId(1),
+            uuid: 0xe43b_cb2f_aaee_0002,
+            parent: None,
+            tracking_id: 0x8178_9de6_3b99_65cd,
+            l3_tracking_id: 0xa8b1_845d_a6a6_715f,
+            layers,
+            link: Some(LinkEnds {
+                a: [0x46, 0x9b, 0xb0, 0xe6, 0x70, 0xfb],
+                b: [0x92, 0x46, 0xc1, 0x21, 0x00, 0xae],
+                id: 0,
+            }),
+            network: Some(NetworkEnds {
+                a: Ipv4Addr::new(192, 168, 0, 2).into(),
+                b: Ipv4Addr::new(192, 168, 0, 1).into(),
+                id: 0,
+            }),
+            transport: Some(TransportEnds { protocol: Transport::Tcp, a: 36108, b: 3333 }),
+            icmp: None,
+            metric: Metric {
+                ab_packets: 5,
+                ab_bytes: 344,
+                ba_packets: 3,
+                ba_bytes: 206,
+                start: Timestamp::from_nanos(1_490_086_703_768_999_999),
+                last: Timestamp::from_millis(1_490_086_707_507),
+                rtt: 33000,
+            },
+            last_update: None,
+            finish: FinishType::NotFinished,
+            cause: Cause::Sweep,
+        }
+    }
+
+    #[test]
+    fn json_is_skydives() {
+        let expected = concat!(
+            r#"{"UUID":"e43bcb2faaee0002","LayersPath":"Ethernet/IPv4/TCP","Application":"TCP","#,
+            r#""Link":{"Protocol":"ETHERNET","A":"46:9b:b0:e6:70:fb","B":"92:46:c1:21:00:ae","ID":0},"#,
+            r#""Network":{"Protocol":"IPV4","A":"192.168.0.2","B":"192.168.0.1","ID":0},"#,
+            r#""Transport":{"Protocol":"TCP","A":36108,"B":3333,"ID":0},"#,
+            r#""Metric":{"ABPackets":5,"ABBytes":344,"BAPackets":3,"BABytes":206,"#,
+            r#""Start":1490086703768,"Last":1490086707507,"RTT":33000},"#,
+            r#""Start":1490086703768,"Last":1490086707507,"TrackingID":"81789de63b9965cd","#,
+            r#""L3TrackingID":"a8b1845da6a6715f","ParentUUID":"","RawPacketsCaptured":0}"#,
+        );
+        assert_eq!(serde_json::to_string(&Flow::from(&record())).unwrap(), expected);
+    }
+
+    #[test]
+    fn both_encodings_carry_the_same() {
+        let mut record = record();
+        record.parent = Some(0xab);
+        record.icmp = Some(Icmp { kind: crate::record::IcmpKind::PacketTooBig, code: 3, id: 77 });
+        record.last_update = Some(record.metric);
+        record.finish = FinishType::TcpRst;
+        let flow = Flow { node_tid: "n".into(), b_node_tid: "b".into(), ..Flow::from(&record) };
+        let decoded = Flow::decode(&*flow.encode_to_vec()).unwrap();
+        assert_eq!(decoded, flow);
+        let json = serde_json::to_string(&flow).unwrap();
+        assert!(json.contains(r#""ICMP":{"Type":"PACKET_TOO_BIG","Code":3,"ID":77}"#), "{json}");
+        assert!(json.contains(r#""FinishType":3"#), "{json}");
+        assert!(json.contains(r#""BNodeTID":"b""#), "{json}");
+        assert_eq!(serde_json::from_str::<Flow>(&json).unwrap(), flow);
+    }
+}
