@@ -1,0 +1,282 @@
+//! Link layers: Ethernet, VLAN tags, LLC, PPP, cooked and loopback headers.
+
+use sonde_proto::record::Layer;
+use sonde_proto::report::Skip;
+
+use super::rest::{Rest, Stop};
+use super::{Link, Next, Piece, Step, ip, tunnel};
+use crate::source::LinkType;
+
+/// Bytes of an Ethernet header (IEEE 802.3 §3.1).
+const ETHERNET: usize = 14;
+/// Bytes of a Linux cooked header, LINKTYPE_LINUX_SLL.
+const SLL: usize = 16;
+/// Bytes of a Linux cooked header, LINKTYPE_LINUX_SLL2.
+const SLL2: usize = 20;
+/// Bytes of a BSD loopback header.
+const LOOPBACK: usize = 4;
+
+/// Numbers of the IEEE's EtherType registry.
+mod ether_type {
+    pub(super) const IPV4: u16 = 0x0800;
+    pub(super) const ARP: u16 = 0x0806;
+    pub(super) const DOT1Q: u16 = 0x8100;
+    pub(super) const IPV6: u16 = 0x86dd;
+    pub(super) const MPLS: u16 = 0x8847;
+    pub(super) const MPLS_MULTICAST: u16 = 0x8848;
+    pub(super) const PPPOE_DISCOVERY: u16 = 0x8863;
+    pub(super) const PPPOE_SESSION: u16 = 0x8864;
+    pub(super) const EAPOL: u16 = 0x888e;
+    pub(super) const DOT1AD: u16 = 0x88a8;
+    pub(super) const LLDP: u16 = 0x88cc;
+    pub(super) const CONFIGURATION_TEST: u16 = 0x9000;
+    /// Values below are 802.3 lengths.
+    pub(super) const FIRST: u16 = 0x0600;
+}
+
+/// How a frame of this link type starts; skipped when it is shorter than its link-layer header.
+#[inline]
+pub(super) fn start(link: LinkType, frame: Rest<'_>) -> Result<Next<'_>, Skip> {
+    let runt = |_| Skip::Runt;
+    match link {
+        LinkType::Ethernet => {
+            frame.skip(ETHERNET).map_err(runt)?;
+            Ok(Next::Ethernet(frame))
+        }
+        LinkType::Raw => Ok(Next::Ip(frame)),
+        LinkType::Sll => {
+            let (header, rest) = frame.split::<SLL>().map_err(runt)?;
+            Ok(Next::Cooked(
+                u16::from_be_bytes([header[14], header[15]]),
+                rest,
+            ))
+        }
+        LinkType::Sll2 => {
+            let (header, rest) = frame.split::<SLL2>().map_err(runt)?;
+            Ok(Next::Cooked(
+                u16::from_be_bytes([header[0], header[1]]),
+                rest,
+            ))
+        }
+        LinkType::Null | LinkType::Loop => {
+            frame.skip(LOOPBACK).map_err(runt)?;
+            Ok(Next::Loopback(frame))
+        }
+        LinkType::Unknown(_) => Err(Skip::LinkType),
+    }
+}
+
+/// Ethernet II or 802.3.
+#[inline]
+pub(super) fn ethernet<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
+    let (header, rest) = rest.split::<ETHERNET>()?;
+    let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = *header;
+    piece.name(Layer::Ethernet)?;
+    if piece.link.is_none() {
+        piece.link = Some(Link {
+            source: [s0, s1, s2, s3, s4, s5],
+            destination: [d0, d1, d2, d3, d4, d5],
+            id: 0,
+        });
+    }
+    ether_type(piece, u16::from_be_bytes([t0, t1]), rest)
+}
+
+/// What an EtherType announces; an 802.3 length announces LLC.
+#[inline]
+pub(super) fn ether_type<'a>(piece: &mut Piece, kind: u16, rest: Rest<'a>) -> Step<'a> {
+    match kind {
+        ether_type::IPV4 => ip::v4(piece, rest),
+        ether_type::IPV6 => ip::v6(piece, rest),
+        ether_type::DOT1Q | ether_type::DOT1AD => vlan(piece, rest),
+        _ => other(piece, kind, rest),
+    }
+}
+
+fn other<'a>(piece: &mut Piece, kind: u16, rest: Rest<'a>) -> Step<'a> {
+    match kind {
+        ..ether_type::FIRST => llc(piece, rest.limit(u32::from(kind))),
+        ether_type::ARP => arp(piece, rest),
+        ether_type::MPLS | ether_type::MPLS_MULTICAST => tunnel::mpls(piece, rest),
+        ether_type::PPPOE_DISCOVERY | ether_type::PPPOE_SESSION => pppoe(piece, rest),
+        ether_type::EAPOL => eapol(piece, rest),
+        ether_type::LLDP => lldp(piece, rest),
+        ether_type::CONFIGURATION_TEST => configuration_test(piece, rest),
+        _ => Ok(Next::End),
+    }
+}
+
+/// An 802.1Q or 802.1ad tag: priority and id, then an EtherType. Ids are combined with the
+/// outermost in the low 12 bits; the sixth and later ones do not fit the number.
+#[inline]
+fn vlan<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
+    let (&[c0, c1, t0, t1], rest) = rest.split::<4>()?;
+    piece.name(Layer::Dot1Q)?;
+    let tags = piece
+        .layers
+        .as_slice()
+        .iter()
+        .filter(|layer| **layer == Layer::Dot1Q)
+        .count();
+    if let Some(link) = &mut piece.link
+        && tags <= 5
+    {
+        let id = i64::from(u16::from_be_bytes([c0, c1]) & 0x0fff);
+        link.id |= id << (12 * (tags - 1));
+    }
+    Ok(Next::EtherType(u16::from_be_bytes([t0, t1]), rest))
+}
+
+/// After a Linux cooked header: an EtherType, or 4 for 802.2 LLC (`LINUX_SLL_P_802_2`). The header
+/// itself has no name in the path but leaves its slash.
+pub(super) fn cooked<'a>(piece: &mut Piece, kind: u16, rest: Rest<'a>) -> Step<'a> {
+    piece.name(Layer::Cooked)?;
+    match kind {
+        4 => llc(piece, rest),
+        ether_type::FIRST.. => ether_type(piece, kind, rest),
+        _ => Ok(Next::End),
+    }
+}
+
+/// A BSD loopback header: the address family, in the byte order of the writer or of the network.
+pub(super) fn loopback<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
+    let (&family, rest) = rest.split::<LOOPBACK>()?;
+    piece.name(Layer::Loopback)?;
+    let family = u32::from_be_bytes(family).min(u32::from_le_bytes(family));
+    match family {
+        // AF_INET; AF_INET6 of Linux, NetBSD and OpenBSD, FreeBSD, macOS.
+        2 | 10 | 24 | 28 | 30 => Ok(Next::Ip(rest)),
+        _ => Ok(Next::End),
+    }
+}
+
+/// PPP (RFC 1661 §2): a protocol number of one byte or two, after the HDLC address if it is there.
+pub(super) fn ppp<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
+    let rest = if rest.bytes().starts_with(&[0xff, 0x03]) {
+        rest.skip(2)?
+    } else {
+        rest
+    };
+    let (&[first], after) = rest.split::<1>()?;
+    let (protocol, rest) = if first & 1 == 1 {
+        (u16::from(first), after)
+    } else {
+        let (&protocol, rest) = rest.split::<2>()?;
+        (u16::from_be_bytes(protocol), rest)
+    };
+    piece.name(Layer::Ppp)?;
+    match protocol {
+        0x0021 => ip::v4(piece, rest),
+        0x0057 => ip::v6(piece, rest),
+        0x0281 | 0x0283 => tunnel::mpls(piece, rest),
+        _ => Ok(Next::End),
+    }
+}
+
+/// PPPoE (RFC 2516 §4); code 0 is a session, which carries PPP.
+fn pppoe<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
+    let (&[_, code, _, _, l0, l1], rest) = rest.split::<6>()?;
+    piece.name(Layer::PppoE)?;
+    if code != 0 {
+        return Ok(Next::End);
+    }
+    Ok(Next::Ppp(
+        rest.limit(u32::from(u16::from_be_bytes([l0, l1]))),
+    ))
+}
+
+/// 802.2 LLC: two access points and a control field of one or two bytes.
+fn llc<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
+    let (&[destination, source, control], after) = rest.split::<3>()?;
+    let unnumbered = control & 0x03 == 0x03;
+    let rest = if unnumbered { after } else { after.skip(1)? };
+    piece.name(Layer::Llc)?;
+    match (destination & 0xfe, source & 0xfe) {
+        (0xaa, 0xaa) => snap(piece, rest),
+        (0x42, 0x42) => stp(piece, rest),
+        _ => Ok(Next::End),
+    }
+}
+
+/// SNAP: an organisation and its own protocol number. Organisation 0 uses EtherTypes.
+fn snap<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
+    let (&[o0, o1, o2, t0, t1], rest) = rest.split::<5>()?;
+    piece.name(Layer::Snap)?;
+    let kind = u16::from_be_bytes([t0, t1]);
+    match ([o0, o1, o2], kind) {
+        ([0, 0, 0], ether_type::FIRST..) => Ok(Next::EtherType(kind, rest)),
+        ([0, 0, 0x0c], 0x2000) => cdp(piece, rest),
+        _ => Ok(Next::End),
+    }
+}
+
+/// A bridge protocol data unit (802.1D §9): protocol 0, version, type.
+fn stp<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
+    let (&[p0, p1, _, _], _) = rest.split::<4>()?;
+    if [p0, p1] == [0, 0] {
+        piece.name(Layer::Stp)?;
+    }
+    Ok(Next::End)
+}
+
+/// Cisco Discovery Protocol: version, time to live, checksum, then type-length-values.
+fn cdp<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
+    let (_, _) = rest.split::<4>()?;
+    piece.name(Layer::CiscoDiscovery)?;
+    piece.name(Layer::CiscoDiscoveryInfo)?;
+    Ok(Next::End)
+}
+
+/// ARP (RFC 826): the fixed part says how long the addresses are.
+fn arp<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
+    let (&[_, _, _, _, hardware, protocol, _, _], rest) = rest.split::<8>()?;
+    rest.skip(2 * (usize::from(hardware) + usize::from(protocol)))?;
+    piece.name(Layer::Arp)?;
+    Ok(Next::End)
+}
+
+/// EAP over LAN (802.1X §11.3): version, type, length.
+fn eapol<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
+    let (&[_, kind, _, _], rest) = rest.split::<4>()?;
+    piece.name(Layer::Eapol)?;
+    match kind {
+        0 => {
+            rest.skip(4)?;
+            piece.name(Layer::Eap)?;
+        }
+        3 => {
+            rest.skip(95)?;
+            piece.name(Layer::EapolKey)?;
+        }
+        _ => {}
+    }
+    Ok(Next::End)
+}
+
+/// LLDP (802.1AB §8): chassis id, port id and time to live come first, in this order.
+fn lldp<'a>(piece: &mut Piece, mut rest: Rest<'a>) -> Step<'a> {
+    for expected in 1..=3 {
+        let (&head, value) = rest.split::<2>()?;
+        let head = u16::from_be_bytes(head);
+        if head >> 9 != expected {
+            return Err(Stop::Unread);
+        }
+        rest = value.skip(usize::from(head & 0x01ff))?;
+    }
+    piece.name(Layer::LinkLayerDiscovery)?;
+    piece.name(Layer::LinkLayerDiscoveryInfo)?;
+    Ok(Next::End)
+}
+
+/// Ethernet Configuration Testing Protocol: skip count, then a function; numbers are little-endian.
+fn configuration_test<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
+    let (_, rest) = rest.split::<2>()?;
+    piece.name(Layer::EthernetCtp)?;
+    let (&function, _) = rest.split::<2>()?;
+    match u16::from_le_bytes(function) {
+        1 => piece.name(Layer::EthernetCtpReply)?,
+        2 => piece.name(Layer::EthernetCtpForwardData)?,
+        _ => {}
+    }
+    Ok(Next::End)
+}
