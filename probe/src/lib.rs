@@ -4,5 +4,6 @@
 //! them in the flow table it owns. Nothing here waits, and nothing here knows the control plane:
 //! records leave through a [`sonde_proto::ring`].
 
+pub mod filter;
 pub mod parse;
 pub mod source;

@@ -84,7 +84,9 @@ pub(super) fn v4<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     let payload = if vihl == 0x45 {
         after
     } else {
-        after.skip(header_length as usize - 20)?
+        let length = header_length as usize - 20;
+        check_options(after, length, OPTIONS_V4)?;
+        after.skip(length)?
     };
     let payload = payload.limit(total_length - header_length);
     // More fragments, or an offset.
@@ -137,11 +139,11 @@ fn other<'a>(piece: &mut Piece, protocol: u8, rest: Rest<'a>) -> Step<'a> {
         protocol_number::ICMPV4 => icmp::v4(piece, rest),
         protocol_number::ICMPV6 => icmp::v6(piece, rest),
         protocol_number::SCTP => transport::sctp(piece, rest),
-        protocol_number::HOP_BY_HOP => options(piece, Some(Layer::Ipv6HopByHop), rest),
-        protocol_number::DESTINATION => options(piece, Some(Layer::Ipv6Destination), rest),
-        protocol_number::ROUTING => options(piece, Some(Layer::Ipv6Routing), rest),
+        protocol_number::HOP_BY_HOP => options(piece, Layer::Ipv6HopByHop, rest),
+        protocol_number::DESTINATION => options(piece, Layer::Ipv6Destination, rest),
+        protocol_number::ROUTING => extension(piece, Some(Layer::Ipv6Routing), rest),
         protocol_number::MOBILITY | protocol_number::HIP | protocol_number::SHIM6 => {
-            options(piece, None, rest)
+            extension(piece, None, rest)
         }
         protocol_number::FRAGMENT => fragment(piece, rest),
         protocol_number::AH => authentication(piece, rest),
@@ -154,7 +156,7 @@ fn other<'a>(piece: &mut Piece, protocol: u8, rest: Rest<'a>) -> Step<'a> {
             Ok(Next::Ethernet(rest))
         }
         protocol_number::ESP => last(piece, Layer::IpsecEsp, 8, rest),
-        protocol_number::IGMP => last(piece, Layer::Igmp, 8, rest),
+        protocol_number::IGMP => igmp(piece, rest),
         protocol_number::OSPF => last(piece, Layer::Ospf, 16, rest),
         protocol_number::VRRP => last(piece, Layer::Vrrp, 8, rest),
         protocol_number::RUDP => last(piece, Layer::Rudp, 9, rest),
@@ -172,13 +174,84 @@ fn last<'a>(piece: &mut Piece, layer: Layer, header: usize, rest: Rest<'a>) -> S
 
 /// An extension header of the common form (RFC 6564 §3): next header, length in units of 8 bytes
 /// beyond the first 8.
-fn options<'a>(piece: &mut Piece, layer: Option<Layer>, rest: Rest<'a>) -> Step<'a> {
+fn extension<'a>(piece: &mut Piece, layer: Option<Layer>, rest: Rest<'a>) -> Step<'a> {
     let (&[next, units], _) = rest.split::<2>()?;
     let rest = rest.skip(8 + 8 * usize::from(units))?;
     if let Some(layer) = layer {
         piece.name(layer)?;
     }
     Ok(Next::Protocol(next, rest))
+}
+
+/// Hop-by-hop and destination options (RFC 8200 §4.3, §4.6).
+fn options<'a>(piece: &mut Piece, layer: Layer, rest: Rest<'a>) -> Step<'a> {
+    let (&[_, units], list) = rest.split::<2>()?;
+    check_options(list, 6 + 8 * usize::from(units), OPTIONS_V6)?;
+    extension(piece, Some(layer), rest)
+}
+
+/// How options are written: which have one byte only, and what the length byte counts.
+#[derive(Clone, Copy)]
+struct Options {
+    /// Ends the list.
+    end: Option<u8>,
+    /// Has no length byte.
+    pad: u8,
+    /// Bytes of an option that its length byte leaves out.
+    uncounted: usize,
+    /// The shortest length byte there is.
+    shortest: u8,
+}
+
+/// RFC 791 §3.1. No option has less than one byte of data.
+const OPTIONS_V4: Options = Options {
+    end: Some(0),
+    pad: 1,
+    uncounted: 0,
+    shortest: 3,
+};
+
+/// RFC 8200 §4.2.
+const OPTIONS_V6: Options = Options {
+    end: None,
+    pad: 0,
+    uncounted: 2,
+    shortest: 0,
+};
+
+/// Refuses options that overrun their list of `length` bytes: a receiver drops such a packet, so
+/// that it belongs to no connection.
+fn check_options(list: Rest<'_>, length: usize, form: Options) -> Result<(), Stop> {
+    let Some(mut bytes) = list.bytes().get(..length) else {
+        return Err(list.missing(length));
+    };
+    while let Some((&kind, after)) = bytes.split_first() {
+        if form.end == Some(kind) {
+            break;
+        }
+        if kind == form.pad {
+            bytes = after;
+            continue;
+        }
+        // A lone last byte harms nobody.
+        let Some(&length) = after.first() else { break };
+        if length < form.shortest {
+            return Err(Stop::Unread);
+        }
+        bytes = bytes
+            .get(usize::from(length) + form.uncounted..)
+            .ok_or(Stop::Unread)?;
+    }
+    Ok(())
+}
+
+/// IGMP: queries and reports of versions 1 to 3 (RFC 9776 §4). Other types are other protocols.
+fn igmp<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
+    let (&[kind, ..], _) = rest.split::<8>()?;
+    if matches!(kind, 0x11 | 0x12 | 0x16 | 0x17 | 0x22) {
+        piece.name(Layer::Igmp)?;
+    }
+    Ok(Next::End)
 }
 
 /// The fragment header (RFC 8200 §4.5). As with IPv4, nothing after it is read.

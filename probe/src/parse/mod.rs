@@ -59,6 +59,11 @@ pub fn parse(frame: &Frame<'_>, header_size: u32, pieces: &mut Vec<Piece>) -> Re
         start = inner.start();
         offset = inner.offset;
     }
+    if let Some([outer, inner @ ..]) = pieces.get_mut(outermost..)
+        && outer.ports.is_none()
+    {
+        outer.key_ports = inner.iter().find_map(|piece| piece.ports);
+    }
     Ok(pieces.len() - outermost)
 }
 
@@ -76,6 +81,9 @@ pub struct Piece {
     pub network: Option<Network>,
     /// Ports.
     pub ports: Option<Ports>,
+    /// Ports that enter the flow key: `ports`, but in an outermost piece without any those of the
+    /// first piece that has some. So Skydive keys an outer GRE flow by the connection inside.
+    pub key_ports: Option<Ports>,
     /// VNI, when the piece ends in VXLAN or Geneve: it takes the ports' place in the key.
     pub vni: Option<u32>,
     /// ICMP type, code and identifier.
@@ -102,6 +110,7 @@ impl Piece {
             link: None,
             network: None,
             ports: None,
+            key_ports: None,
             vni: None,
             icmp: None,
             echo: None,
@@ -185,23 +194,19 @@ impl Piece {
         }
     }
 
-    /// Takes ports: the first TCP header's, else the first UDP header's, else the first SCTP's.
+    /// Takes ports, unless there was a transport header already (GTP-U); whether it took them.
     #[inline]
     fn set_ports(&mut self, protocol: Transport, source: u16, destination: u16) -> bool {
-        let keep = match (self.ports, protocol) {
-            (None, _) => false,
-            (Some(ports), Transport::Tcp) => ports.protocol == Transport::Tcp,
-            (Some(ports), Transport::Udp) => ports.protocol != Transport::Sctp,
-            (Some(_), Transport::Sctp) => true,
-        };
-        if !keep {
-            self.ports = Some(Ports {
-                protocol,
-                source,
-                destination,
-            });
+        if self.ports.is_some() {
+            return false;
         }
-        !keep
+        self.ports = Some(Ports {
+            protocol,
+            source,
+            destination,
+        });
+        self.key_ports = self.ports;
+        true
     }
 
     /// Sets the id that the tunnel header ending this piece gives to the network layer.
