@@ -3,7 +3,8 @@
 use sonde_proto::record::Layer;
 
 use super::rest::{Rest, Stop};
-use super::{Next, Piece, Step, tunnel};
+use super::walk::{Next, Step};
+use super::{Piece, tunnel};
 
 /// Names the payload of UDP. A payload that does not fit its port's protocol has no name.
 #[inline]
@@ -93,12 +94,13 @@ fn dhcpv4(payload: Rest<'_>) -> Result<bool, Stop> {
     Ok(cookie == [0x63, 0x82, 0x53, 0x63])
 }
 
-/// DHCPv6 (RFC 8415 §8, §9): type and transaction; relays have two addresses instead.
+/// DHCPv6 (RFC 8415 §8, §9): type and transaction; relays have two addresses instead. IANA knows
+/// the types 1 to 36.
 fn dhcpv6(payload: Rest<'_>) -> Result<bool, Stop> {
     let (&[kind, ..], _) = payload.split::<4>()?;
     let header = if matches!(kind, 12 | 13) { 34 } else { 4 };
     payload.skip(header)?;
-    Ok(kind != 0)
+    Ok(matches!(kind, 1..=36))
 }
 
 /// BFD (RFC 5880 §4.1, §6.8.6): version 1, its own length, a multiplier and a discriminator.
@@ -134,4 +136,77 @@ fn sip(payload: Rest<'_>) -> bool {
         .next()
         .unwrap_or_default();
     line.starts_with(VERSION) || line.trim_ascii_end().ends_with(VERSION)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::super::testing::{ethernet, frame, hex, ipv4, only, udp};
+    use crate::source::{Frame, LinkType};
+
+    fn last_layer(source: u16, destination: u16, payload: &[u8]) -> String {
+        let piece = only(&ethernet(
+            0x0800,
+            &ipv4(17, &udp(source, destination, payload)),
+        ));
+        let path = piece.layers.to_string();
+        path.rsplit('/').next().unwrap().to_owned()
+    }
+
+    const QUERY: &str = "1234 0100 0001 0000 0000 0000 03777777 076578616d706c65 00 0001 0001";
+
+    #[test]
+    fn payloads_are_named_by_port() {
+        let dhcp = [vec![1, 1, 6, 0], vec![0; 232], hex("63825363 350101 ff")].concat();
+        let bfd = hex("20c0 0318 00000001 00000000 000f4240 000f4240 00000000");
+        let sflow = [hex("00000005 00000001"), vec![0; 20]].concat();
+        let cases = [
+            (53, hex(QUERY), "DNS"),
+            (123, vec![0; 48], "NTP"),
+            (67, dhcp.clone(), "DHCPv4"),
+            (547, hex("01 000001 0001 0000"), "DHCPv6"),
+            (3784, bfd, "BFD"),
+            (6343, sflow, "SFlow"),
+            (5060, b"OPTIONS sip:a@b SIP/2.0\r\n\r\n".to_vec(), "SIP"),
+            (5060, b"SIP/2.0 200 OK\r\n".to_vec(), "SIP"),
+        ];
+        for (port, payload, name) in cases {
+            assert_eq!(last_layer(40000, port, &payload), name);
+            assert_eq!(last_layer(port, 40000, &payload), name);
+            // Without the protocol's form the port says nothing.
+            assert_eq!(last_layer(40000, port, &[0xff; 7]), "UDP");
+        }
+        assert_eq!(last_layer(68, 67, &dhcp[..239]), "UDP");
+    }
+
+    #[test]
+    fn the_destination_comes_first() {
+        assert_eq!(last_layer(53, 123, &hex(QUERY)), "UDP");
+        assert_eq!(last_layer(123, 53, &hex(QUERY)), "DNS");
+    }
+
+    #[test]
+    fn dns_must_hold_what_it_counts() {
+        let with = |counts: &str| hex(&QUERY.replace("0001 0000 0000 0000", counts));
+        assert_eq!(last_layer(1, 53, &with("0000 0000 0000 0000")), "DNS");
+        assert_eq!(last_layer(1, 53, &with("0001 0002 0000 0000")), "UDP");
+        assert_eq!(last_layer(1, 53, &with("ffff ffff ffff ffff")), "UDP");
+        assert_eq!(
+            last_layer(1, 53, &hex(&QUERY.replace("03777777", "83777777"))),
+            "UDP"
+        );
+    }
+
+    #[test]
+    fn a_cut_answer_is_still_dns() {
+        let answer = [hex(&QUERY.replace("0001 0000", "0001 0020")), vec![0; 400]].concat();
+        let bytes = ethernet(0x0800, &ipv4(17, &udp(53, 1, &answer)));
+        let cut = Frame {
+            bytes: &bytes[..60],
+            ..frame(LinkType::Ethernet, &bytes)
+        };
+        let mut pieces = Vec::new();
+        assert_eq!(parse(&cut, 256, &mut pieces), Ok(1));
+        assert_eq!(pieces[0].layers.to_string(), "Ethernet/IPv4/UDP/DNS");
+    }
 }

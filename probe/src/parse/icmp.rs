@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use sonde_proto::record::{Icmp, IcmpKind, Layer};
 
 use super::rest::Rest;
-use super::{Echo, Network, Next, Piece, Step};
+use super::walk::{Next, Step};
+use super::{Echo, Network, Piece};
 
 /// ICMPv4 (RFC 792). Bytes 4 and 5 count as the identifier in every type.
 pub(super) fn v4<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
@@ -109,5 +110,128 @@ fn kind_v6(kind: u8) -> IcmpKind {
         135 | 136 => IcmpKind::Neighbor,
         137 => IcmpKind::Redirect,
         _ => IcmpKind::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{ethernet, hex, ipv4, ipv6, only};
+    use super::*;
+
+    fn icmp_v4(message: &str) -> Piece {
+        only(&ethernet(0x0800, &ipv4(1, &hex(message))))
+    }
+
+    fn icmp_v6(message: &str, body: usize) -> Piece {
+        let message = [hex(message), vec![0; body]].concat();
+        only(&ethernet(0x86dd, &ipv6(58, &message)))
+    }
+
+    #[test]
+    fn echoes_have_an_identifier() {
+        let request = icmp_v4("0800 0000 75a2 0001");
+        assert_eq!(request.layers.to_string(), "Ethernet/IPv4/ICMPv4");
+        let expected = Icmp {
+            kind: IcmpKind::Echo,
+            code: 0,
+            id: 30114,
+        };
+        assert_eq!(
+            (request.icmp, request.echo),
+            (Some(expected), Some(Echo::Request))
+        );
+        let reply = icmp_v4("0000 0000 75a2 0001");
+        assert_eq!(
+            (reply.icmp, reply.echo),
+            (Some(expected), Some(Echo::Reply))
+        );
+        let v6 = icmp_v6("8100 0000 75a2 0001", 0);
+        assert_eq!(v6.layers.to_string(), "Ethernet/IPv6/ICMPv6/ICMPv6Echo");
+        assert_eq!((v6.icmp, v6.echo), (Some(expected), Some(Echo::Reply)));
+    }
+
+    #[test]
+    fn bytes_four_and_five_are_the_identifier_of_every_icmpv4_message() {
+        let redirect = icmp_v4("0501 0000 0a00 0003");
+        let expected = Icmp {
+            kind: IcmpKind::Redirect,
+            code: 1,
+            id: 0x0a00,
+        };
+        assert_eq!((redirect.icmp, redirect.echo), (Some(expected), None));
+    }
+
+    #[test]
+    fn icmpv6_messages_are_named() {
+        let cases = [
+            ("8500", 4, "/ICMPv6RouterSolicitation", IcmpKind::Router),
+            ("8600", 12, "/ICMPv6RouterAdvertisement", IcmpKind::Router),
+            (
+                "8700",
+                20,
+                "/ICMPv6NeighborSolicitation",
+                IcmpKind::Neighbor,
+            ),
+            (
+                "8800",
+                20,
+                "/ICMPv6NeighborAdvertisement",
+                IcmpKind::Neighbor,
+            ),
+            ("8800", 19, "", IcmpKind::Neighbor),
+            ("8900", 36, "/ICMPv6Redirect", IcmpKind::Redirect),
+            (
+                "8200",
+                20,
+                "/MLDv1MulticastListenerQuery",
+                IcmpKind::Unknown,
+            ),
+            (
+                "8200",
+                24,
+                "/MLDv2MulticastListenerQuery",
+                IcmpKind::Unknown,
+            ),
+            (
+                "8f00",
+                4,
+                "/MLDv2MulticastListenerReport",
+                IcmpKind::Unknown,
+            ),
+            ("0200", 4, "", IcmpKind::PacketTooBig),
+            ("0104", 4, "", IcmpKind::DestinationUnreachable),
+        ];
+        for (head, body, name, kind) in cases {
+            let piece = icmp_v6(&format!("{head} 0000"), body);
+            assert_eq!(
+                piece.layers.to_string(),
+                format!("Ethernet/IPv6/ICMPv6{name}")
+            );
+            let icmp = piece.icmp.unwrap();
+            assert_eq!((icmp.kind, icmp.id), (kind, 0));
+        }
+    }
+
+    #[test]
+    fn types_are_folded() {
+        let folded = [
+            (IcmpKind::Echo, vec![0, 8]),
+            (IcmpKind::DestinationUnreachable, vec![3]),
+            (IcmpKind::SourceQuench, vec![4]),
+            (IcmpKind::Redirect, vec![5]),
+            (IcmpKind::Router, vec![9, 10]),
+            (IcmpKind::TimeExceeded, vec![11]),
+            (IcmpKind::ParameterProblem, vec![12]),
+            (IcmpKind::Timestamp, vec![13, 14]),
+            (IcmpKind::Info, vec![15, 16]),
+            (IcmpKind::AddressMask, vec![17, 18]),
+        ];
+        for kind in 0..=255u8 {
+            let expected = folded
+                .iter()
+                .find(|(_, types)| types.contains(&kind))
+                .map_or(IcmpKind::Unknown, |(folded, _)| *folded);
+            assert_eq!(kind_v4(kind), expected, "type {kind}");
+        }
     }
 }

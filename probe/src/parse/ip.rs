@@ -3,7 +3,8 @@
 use sonde_proto::record::Layer;
 
 use super::rest::{Rest, Stop};
-use super::{Next, Piece, Step, icmp, transport, tunnel};
+use super::walk::{Next, Step};
+use super::{Piece, icmp, transport, tunnel};
 
 /// IANA's protocol numbers.
 mod protocol_number {
@@ -268,4 +269,161 @@ fn authentication<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     let rest = rest.skip((4 * (usize::from(units) + 2)).max(12))?;
     piece.name(Layer::IpsecAh)?;
     Ok(Next::Protocol(next, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::super::testing::{ethernet, hex, ipv4, ipv6, only, paths, pieces, tcp, udp};
+    use crate::source::LinkType;
+
+    fn path_of(packet: &[u8]) -> String {
+        let kind = if packet[0] >> 4 == 4 { 0x0800 } else { 0x86dd };
+        only(&ethernet(kind, packet)).layers.to_string()
+    }
+
+    #[test]
+    fn fragments_have_no_ports() {
+        for flags in [0x2000u16, 0x0001, 0x2001] {
+            let mut packet = ipv4(6, &tcp());
+            packet[6..8].copy_from_slice(&flags.to_be_bytes());
+            let piece = only(&ethernet(0x0800, &packet));
+            assert_eq!(piece.layers.to_string(), "Ethernet/IPv4/Fragment");
+            assert_eq!(piece.ports, None);
+        }
+        let mut whole = ipv4(6, &tcp());
+        whole[6] = 0x40;
+        assert_eq!(path_of(&whole), "Ethernet/IPv4/TCP");
+        let fragment = ipv6(44, &[hex("0600 0001 00000001"), tcp()].concat());
+        assert_eq!(path_of(&fragment), "Ethernet/IPv6/IPv6Fragment/Fragment");
+    }
+
+    #[test]
+    fn extension_headers_are_followed() {
+        let tcp = tcp();
+        let pad = "010400000000";
+        let packet = |next: u8, headers: &str| ipv6(next, &[hex(headers), tcp.clone()].concat());
+        let cases = [
+            (
+                packet(0, &format!("3c00 {pad} 0600 {pad}")),
+                "IPv6HopByHop/IPv6Destination/TCP",
+            ),
+            // Segment routing (type 4), type 2 of Mobile IPv6.
+            (
+                packet(43, "0602 04000000 0000 fd000000000000000000000000000003"),
+                "IPv6Routing/TCP",
+            ),
+            (
+                packet(43, "0602 02010000 0000 fd000000000000000000000000000003"),
+                "IPv6Routing/TCP",
+            ),
+            (packet(135, "0600 000000000000"), "TCP"),
+            (
+                packet(51, "0604 0000 00000001 00000001 000000000000000000000000"),
+                "IPSecAH/TCP",
+            ),
+            (packet(50, "00000001 00000001"), "IPSecESP"),
+        ];
+        for (packet, path) in cases {
+            assert_eq!(path_of(&packet), format!("Ethernet/IPv6/{path}"));
+        }
+        // An option that overruns its header.
+        assert_eq!(path_of(&packet(60, "0600 01ff00000000")), "Ethernet/IPv6");
+        assert_eq!(path_of(&packet(59, "")), "Ethernet/IPv6");
+    }
+
+    #[test]
+    fn ipv4_options_are_checked() {
+        let with_options = |options: &str| {
+            let options = hex(options);
+            let mut packet = ipv4(6, &[options.clone(), tcp()].concat());
+            packet[0] = 0x45 + options.len() as u8 / 4;
+            path_of(&packet)
+        };
+        assert_eq!(with_options("94040000"), "Ethernet/IPv4/TCP");
+        assert_eq!(with_options("01010100"), "Ethernet/IPv4/TCP");
+        assert_eq!(with_options("94050000"), "Ethernet/IPv4");
+        assert_eq!(with_options("82000000"), "Ethernet/IPv4");
+    }
+
+    #[test]
+    fn broken_headers_end_the_path() {
+        let mut short = ipv4(6, &tcp());
+        short[0] = 0x44;
+        assert_eq!(path_of(&short), "Ethernet");
+        let mut version = ipv6(6, &tcp());
+        version[0] = 0x50;
+        assert_eq!(paths(&ethernet(0x86dd, &version)), ["Ethernet"]);
+        // A total length that ends within the TCP header, and padding behind it.
+        let mut padded = ipv4(6, &tcp());
+        padded[3] = 22;
+        let piece = only(&ethernet(0x0800, &padded));
+        assert_eq!(piece.layers.to_string(), "Ethernet/IPv4");
+        assert!(!piece.truncated);
+    }
+
+    #[test]
+    fn ip_in_ip_is_one_piece() {
+        let inner4 = {
+            let mut packet = ipv4(6, &tcp());
+            packet[12..20].copy_from_slice(&[172, 16, 0, 1, 172, 16, 0, 2]);
+            packet
+        };
+        let cases = [
+            (ipv4(4, &inner4), "IPv4/IPv4/TCP", "10.0.0.1"),
+            (ipv4(41, &ipv6(6, &tcp())), "IPv4/IPv6/TCP", "10.0.0.1"),
+            (ipv6(4, &inner4), "IPv6/IPv4/TCP", "172.16.0.1"),
+            (ipv6(41, &ipv6(6, &tcp())), "IPv6/IPv6/TCP", "fd00::1"),
+        ];
+        for (packet, path, source) in cases {
+            let kind = if path.starts_with("IPv4") {
+                0x0800
+            } else {
+                0x86dd
+            };
+            let piece = only(&ethernet(kind, &packet));
+            assert_eq!(piece.layers.to_string(), format!("Ethernet/{path}"));
+            assert_eq!(
+                piece.network.unwrap().source,
+                source.parse::<IpAddr>().unwrap()
+            );
+            assert_eq!(piece.ports.unwrap().source, 1000);
+        }
+    }
+
+    #[test]
+    fn protocols_are_named() {
+        let cases = [
+            (2, "1600 0000 e0000001", "IGMP"),
+            (2, "1300 0000 e0000001", ""),
+            (89, "0201 0010 0a000001 00000000 0000 0000", "OSPF"),
+            (112, "2101 6401 0001 0000", "VRRP"),
+            (136, "0001 0002 0008 0000", "UDPLite"),
+            (50, "00000001 00000001", "IPSecESP"),
+            (103, "2000 0000", ""),
+        ];
+        for (protocol, payload, name) in cases {
+            let path = path_of(&ipv4(protocol, &hex(payload)));
+            let expected = format!("Ethernet/IPv4/{name}");
+            assert_eq!(path, expected.trim_end_matches('/'));
+        }
+        let ether_ip = ipv4(
+            97,
+            &[hex("3000"), ethernet(0x0800, &ipv4(17, &udp(1, 2, b"")))].concat(),
+        );
+        assert_eq!(
+            path_of(&ether_ip),
+            "Ethernet/IPv4/EtherIP/Ethernet/IPv4/UDP"
+        );
+    }
+
+    #[test]
+    fn without_ethernet_the_ip_header_gives_the_length() {
+        let v4 = pieces(LinkType::Raw, &[ipv4(6, &tcp()), vec![0; 6]].concat())[0];
+        assert_eq!((v4.length, v4.wire_length), (40, 46));
+        // As Skydive counts: without the 40 bytes of the header.
+        let v6 = pieces(LinkType::Raw, &ipv6(6, &tcp()))[0];
+        assert_eq!((v6.length, v6.wire_length), (20, 60));
+    }
 }

@@ -4,7 +4,8 @@ use sonde_proto::record::Layer;
 use sonde_proto::report::Skip;
 
 use super::rest::{Rest, Stop};
-use super::{Link, Next, Piece, Step, ip, tunnel};
+use super::walk::{Next, Step};
+use super::{Link, Piece, ip, tunnel};
 use crate::source::LinkType;
 
 /// Bytes of an Ethernet header (IEEE 802.3 §3.1).
@@ -279,4 +280,141 @@ fn configuration_test<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
         _ => {}
     }
     Ok(Next::End)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{ethernet, hex, ipv4, only, paths, pieces, tcp};
+    use super::*;
+
+    /// An IPv4 packet behind VLAN tags.
+    fn tagged(tags: &[u16]) -> Vec<u8> {
+        let mut payload = Vec::new();
+        for (i, tag) in tags.iter().enumerate() {
+            payload.extend(tag.to_be_bytes());
+            let is_last = i + 1 == tags.len();
+            payload.extend(if is_last { [0x08, 0x00] } else { [0x81, 0x00] });
+        }
+        payload.extend(ipv4(6, &tcp()));
+        ethernet(0x88a8, &payload)
+    }
+
+    #[test]
+    fn vlan_ids_are_combined() {
+        let cases: [(&[u16], i64); 5] = [
+            (&[5], 5),
+            (&[8, 10], 40_968),
+            (&[8, 10, 20], 335_585_288),
+            (&[8, 10, 20, 30], 2_061_919_887_368),
+            (&[1, 0, 0, 0, 0, 2], 1),
+        ];
+        for (tags, id) in cases {
+            let piece = only(&tagged(tags));
+            assert_eq!(piece.link.unwrap().id, id);
+            let path = format!("Ethernet/{}IPv4/TCP", "Dot1Q/".repeat(tags.len()));
+            assert_eq!(piece.layers.to_string(), path);
+        }
+        // Priority and drop eligibility are no part of the id.
+        assert_eq!(only(&tagged(&[0xf005])).link.unwrap().id, 5);
+    }
+
+    #[test]
+    fn a_path_that_is_full_ends() {
+        let piece = only(&tagged(&[1; 30]));
+        assert_eq!(piece.layers.as_slice().len(), 20);
+        assert_eq!(piece.network, None);
+    }
+
+    #[test]
+    fn ethernet_carries_many_things() {
+        let ip = ipv4(6, &tcp());
+        let ppp = |protocol: &str| {
+            let session = [hex("1100 0001"), vec![0, ip.len() as u8 + 2]].concat();
+            ethernet(0x8864, &[session, hex(protocol), ip.clone()].concat())
+        };
+        let arp = "0001 0800 0604 0001 020000000001 0a000001 000000000000 0a000002";
+        let cases = [
+            (ethernet(0x0806, &hex(arp)), "Ethernet/ARP"),
+            (ethernet(0x0806, &hex(arp)[..20]), "Ethernet"),
+            (ethernet(0x1234, &[0; 46]), "Ethernet"),
+            (
+                ethernet(38, &hex("424203 0000 00 00 0000")),
+                "Ethernet/LLC/STP",
+            ),
+            (ethernet(3, &hex("fefe03 83")), "Ethernet/LLC"),
+            (
+                ethernet(48, &[hex("aaaa03 000000 0800"), ip.clone()].concat()),
+                "Ethernet/LLC/SNAP/IPv4/TCP",
+            ),
+            (
+                ethernet(20, &hex("aaaa03 00000c 2000 02b4 0000 0001 0004")),
+                "Ethernet/LLC/SNAP/CiscoDiscovery/CiscoDiscoveryInfo",
+            ),
+            (
+                ethernet(
+                    0x88cc,
+                    &hex("0207 04 020000000001 0403 056531 0602 0078 0000"),
+                ),
+                "Ethernet/LinkLayerDiscovery/LinkLayerDiscoveryInfo",
+            ),
+            (
+                ethernet(0x88cc, &hex("0403 056531 0602 0078 0000")),
+                "Ethernet",
+            ),
+            (
+                ethernet(0x888e, &hex("0100 0005 01010005 01")),
+                "Ethernet/EAPOL/EAP",
+            ),
+            (
+                ethernet(0x888e, &[hex("0103 005f"), vec![0; 95]].concat()),
+                "Ethernet/EAPOL/EAPOLKey",
+            ),
+            (ethernet(0x888e, &hex("0101 0000")), "Ethernet/EAPOL"),
+            (
+                ethernet(0x9000, &hex("0000 0100 0000")),
+                "Ethernet/EthernetCTP/EthernetCTPReply",
+            ),
+            (
+                ethernet(0x8863, &hex("1109 0000 0004 01010000")),
+                "Ethernet/PPPoE",
+            ),
+            (ppp("0021"), "Ethernet/PPPoE/PPP/IPv4/TCP"),
+            (ppp("c021"), "Ethernet/PPPoE/PPP"),
+        ];
+        for (bytes, path) in cases {
+            assert_eq!(paths(&bytes), [path]);
+        }
+    }
+
+    #[test]
+    fn other_link_types_have_no_link() {
+        let ip = ipv4(6, &tcp());
+        let sll = "0000 0001 0006 020000000001 0000";
+        let cases = [
+            (LinkType::Raw, hex(""), "IPv4/TCP"),
+            (LinkType::Sll, hex(&format!("{sll} 0800")), "/IPv4/TCP"),
+            (
+                LinkType::Sll,
+                hex(&format!("{sll} 0004 aaaa03 000000 0800")),
+                "/LLC/SNAP/IPv4/TCP",
+            ),
+            (
+                LinkType::Sll2,
+                hex("0800 0000 00000002 0001 00 06 020000000001 0000"),
+                "/IPv4/TCP",
+            ),
+            (LinkType::Null, hex("02000000"), "Loopback/IPv4/TCP"),
+            (LinkType::Loop, hex("00000002"), "Loopback/IPv4/TCP"),
+        ];
+        for (link, header, path) in cases {
+            let bytes = [header, ip.clone()].concat();
+            let pieces = pieces(link, &bytes);
+            assert_eq!(pieces.len(), 1);
+            assert_eq!(pieces[0].layers.to_string(), path);
+            assert_eq!(pieces[0].link, None);
+            // Without Ethernet the IP header's total length counts.
+            assert_eq!(pieces[0].length, 40);
+            assert_eq!(pieces[0].wire_length as usize, bytes.len());
+        }
+    }
 }

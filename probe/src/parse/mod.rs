@@ -10,30 +10,30 @@ mod icmp;
 mod ip;
 mod link;
 mod rest;
+#[cfg(test)]
+mod testing;
 mod transport;
 mod tunnel;
+mod walk;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use sonde_proto::record::{Icmp, Layer, LayersPath, Mac, Transport};
+use sonde_proto::record::{Icmp, LayersPath, Mac, Transport};
 use sonde_proto::report::Skip;
 
-use self::rest::{Rest, Stop};
+use self::rest::Rest;
 use crate::source::Frame;
 
 /// Pieces a frame is cut into at most. A tunnel inside the last of them is not opened: its bytes
 /// count for that piece.
 pub const MAX_PIECES: usize = 8;
 
-/// Headers read in a piece at most, so that no frame takes unbounded work. Named layers are
-/// bounded by [`LayersPath::DEPTH`] already; IPv6 headers without a name are not.
-const MAX_HEADERS: usize = 32;
-
 /// Appends the pieces of `frame`, outermost first, and returns how many there are: one at least,
 /// [`MAX_PIECES`] at most.
 ///
 /// At most `header_size` bytes are looked at; lengths are those of the wire all the same. A frame
 /// is skipped only when it is shorter than its link-layer header or of an unknown link type.
+/// Allocates nothing if `pieces` has room for [`MAX_PIECES`] more.
 #[inline]
 pub fn parse(frame: &Frame<'_>, header_size: u32, pieces: &mut Vec<Piece>) -> Result<usize, Skip> {
     let outermost = pieces.len();
@@ -102,184 +102,6 @@ pub struct Piece {
     pub truncated: bool,
 }
 
-impl Piece {
-    fn new(depth: u8, wire_length: u32) -> Self {
-        Self {
-            layers: LayersPath::new(),
-            depth,
-            link: None,
-            network: None,
-            ports: None,
-            key_ports: None,
-            vni: None,
-            icmp: None,
-            echo: None,
-            tcp_flags: 0,
-            length: wire_length,
-            wire_length,
-            truncated: false,
-        }
-    }
-
-    /// Reads headers until the piece ends; what a tunnel header leads to, if one ended it.
-    #[inline]
-    fn read<'a>(&mut self, start: Next<'a>) -> Option<Inner<'a>> {
-        let mut next = start;
-        for _ in 0..MAX_HEADERS {
-            let step = match next {
-                Next::Ethernet(rest) => link::ethernet(self, rest),
-                Next::EtherType(kind, rest) => link::ether_type(self, kind, rest),
-                Next::Cooked(kind, rest) => link::cooked(self, kind, rest),
-                Next::Loopback(rest) => link::loopback(self, rest),
-                Next::Ppp(rest) => link::ppp(self, rest),
-                Next::Ip(rest) => ip::any(self, rest),
-                Next::Protocol(protocol, rest) => ip::protocol(self, protocol, rest),
-                Next::Inner(inner) => return Some(inner),
-                Next::End => return None,
-            };
-            match step {
-                Ok(step) => next = step,
-                Err(stop) => {
-                    self.truncated = stop == Stop::Cut;
-                    return None;
-                }
-            }
-        }
-        None
-    }
-
-    /// Adds a layer; refused when the path is full.
-    #[inline]
-    fn name(&mut self, layer: Layer) -> Result<(), Stop> {
-        if self.layers.push(layer) {
-            Ok(())
-        } else {
-            Err(Stop::Unread)
-        }
-    }
-
-    /// Takes IPv4 addresses: those of the first IPv4 header, even inside IPv6.
-    #[inline]
-    fn set_ipv4(&mut self, source: [u8; 4], destination: [u8; 4], total_length: u32) {
-        if let Some(Network {
-            source: IpAddr::V4(_),
-            ..
-        }) = self.network
-        {
-            return;
-        }
-        self.network = Some(Network {
-            source: IpAddr::V4(Ipv4Addr::from(source)),
-            destination: IpAddr::V4(Ipv4Addr::from(destination)),
-            id: 0,
-        });
-        if self.link.is_none() {
-            self.length = total_length;
-        }
-    }
-
-    /// Takes IPv6 addresses, unless there is an IP header already.
-    #[inline]
-    fn set_ipv6(&mut self, source: [u8; 16], destination: [u8; 16], payload_length: u32) {
-        if self.network.is_some() {
-            return;
-        }
-        self.network = Some(Network {
-            source: IpAddr::V6(Ipv6Addr::from(source)),
-            destination: IpAddr::V6(Ipv6Addr::from(destination)),
-            id: 0,
-        });
-        if self.link.is_none() {
-            self.length = payload_length;
-        }
-    }
-
-    /// Takes ports, unless there was a transport header already (GTP-U); whether it took them.
-    #[inline]
-    fn set_ports(&mut self, protocol: Transport, source: u16, destination: u16) -> bool {
-        if self.ports.is_some() {
-            return false;
-        }
-        self.ports = Some(Ports {
-            protocol,
-            source,
-            destination,
-        });
-        self.key_ports = self.ports;
-        true
-    }
-
-    /// Sets the id that the tunnel header ending this piece gives to the network layer.
-    fn set_tunnel_id(&mut self, id: u32) {
-        if let Some(network) = &mut self.network {
-            network.id = i64::from(id);
-        }
-    }
-}
-
-/// Which header comes next, and the bytes it starts with.
-#[derive(Clone, Copy)]
-enum Next<'a> {
-    /// Ethernet addresses.
-    Ethernet(Rest<'a>),
-    /// What an EtherType (or, below 0x600, an 802.3 length) says.
-    EtherType(u16, Rest<'a>),
-    /// What follows a Linux cooked header, by its protocol field.
-    Cooked(u16, Rest<'a>),
-    /// A BSD loopback header.
-    Loopback(Rest<'a>),
-    /// A PPP protocol number.
-    Ppp(Rest<'a>),
-    /// An IP header of the version its first nibble says.
-    Ip(Rest<'a>),
-    /// What an IP protocol number says.
-    Protocol(u8, Rest<'a>),
-    /// A tunnel header ended the piece.
-    Inner(Inner<'a>),
-    /// Nothing more to name.
-    End,
-}
-
-/// What reading a header leads to.
-type Step<'a> = Result<Next<'a>, Stop>;
-
-/// The piece a tunnel header leads to.
-#[derive(Clone, Copy)]
-struct Inner<'a> {
-    /// What it starts with.
-    entry: Entry,
-    /// Its bytes.
-    rest: Rest<'a>,
-    /// Bytes of the frame before it.
-    offset: u32,
-}
-
-/// What a tunnel carries.
-#[derive(Clone, Copy)]
-enum Entry {
-    Ethernet,
-    Ip,
-    Ppp,
-}
-
-impl<'a> Inner<'a> {
-    fn new(entry: Entry, rest: Rest<'a>) -> Self {
-        Self {
-            entry,
-            rest,
-            offset: rest.offset(),
-        }
-    }
-
-    fn start(&self) -> Next<'a> {
-        match self.entry {
-            Entry::Ethernet => Next::Ethernet(self.rest),
-            Entry::Ip => Next::Ip(self.rest),
-            Entry::Ppp => Next::Ppp(self.rest),
-        }
-    }
-}
-
 /// Ethernet addresses and VLAN tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
@@ -332,4 +154,234 @@ pub mod tcp_flags {
     pub const RST: u8 = 0x04;
     /// The acknowledgement is valid.
     pub const ACK: u8 = 0x10;
+}
+
+#[cfg(test)]
+mod tests {
+    use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
+    use proptest::prelude::*;
+    use sonde_proto::time::Timestamp;
+
+    use super::testing::{ethernet, frame, hex, ipv4, ipv6, only, tcp, udp};
+    use super::*;
+    use crate::source::LinkType;
+
+    #[test]
+    fn a_syn_fills_a_piece() {
+        let bytes = hex("9246c12100ae 469bb0e670fb 0800
+             4500003c 00004000 40060000 c0a80002 c0a80001
+             8d0c0d05 00000001 00000000 a002 7210 0000 0000
+             020405b4 0402080a 00000000 00000000 01030307");
+        let piece = only(&bytes);
+        assert_eq!(piece.layers.to_string(), "Ethernet/IPv4/TCP");
+        let ports = Some(Ports {
+            protocol: Transport::Tcp,
+            source: 36108,
+            destination: 3333,
+        });
+        let expected = Piece {
+            layers: piece.layers,
+            depth: 0,
+            link: Some(Link {
+                source: [0x46, 0x9b, 0xb0, 0xe6, 0x70, 0xfb],
+                destination: [0x92, 0x46, 0xc1, 0x21, 0x00, 0xae],
+                id: 0,
+            }),
+            network: Some(Network {
+                source: "192.168.0.2".parse().unwrap(),
+                destination: "192.168.0.1".parse().unwrap(),
+                id: 0,
+            }),
+            ports,
+            key_ports: ports,
+            vni: None,
+            icmp: None,
+            echo: None,
+            tcp_flags: tcp_flags::SYN,
+            length: 74,
+            wire_length: 74,
+            truncated: false,
+        };
+        assert_eq!(piece, expected);
+    }
+
+    #[test]
+    fn lengths_are_of_the_wire() {
+        let bytes = ethernet(0x0800, &ipv4(6, &tcp()));
+        let mut pieces = Vec::new();
+        let cut = Frame {
+            length: 1514,
+            ..frame(LinkType::Ethernet, &bytes)
+        };
+        assert_eq!(parse(&cut, 34, &mut pieces), Ok(1));
+        assert_eq!(parse(&cut, 38, &mut pieces), Ok(1));
+        let without = &pieces[0];
+        assert_eq!(without.layers.to_string(), "Ethernet/IPv4");
+        assert_eq!(
+            (without.ports, without.length, without.truncated),
+            (None, 1514, true)
+        );
+        let with = &pieces[1];
+        assert_eq!(with.layers.to_string(), "Ethernet/IPv4/TCP");
+        assert_eq!(with.ports.unwrap().source, 1000);
+        assert!(with.truncated);
+    }
+
+    #[test]
+    fn frames_are_skipped_for_two_reasons() {
+        let mut pieces = Vec::new();
+        let runt = frame(LinkType::Ethernet, &[0; 13]);
+        assert_eq!(parse(&runt, 256, &mut pieces), Err(Skip::Runt));
+        let unknown = frame(LinkType::Unknown(127), &[0; 100]);
+        assert_eq!(parse(&unknown, 256, &mut pieces), Err(Skip::LinkType));
+        assert!(pieces.is_empty());
+        assert_eq!(only(&[0; 14]).layers.to_string(), "Ethernet");
+    }
+
+    fn link_type() -> impl Strategy<Value = LinkType> {
+        prop_oneof![
+            Just(LinkType::Ethernet),
+            Just(LinkType::Raw),
+            Just(LinkType::Sll),
+            Just(LinkType::Sll2),
+            Just(LinkType::Null),
+            Just(LinkType::Loop),
+        ]
+    }
+
+    /// A frame with many headers, to be damaged.
+    fn deep() -> Vec<u8> {
+        let inner = ethernet(0x86dd, &ipv6(17, &udp(53, 53, &[0; 40])));
+        let vxlan = [hex("0800000000000a00"), inner].concat();
+        let gre = [
+            hex("2000 6558 00000007"),
+            ethernet(0x0800, &ipv4(17, &udp(1, 4789, &vxlan))),
+        ];
+        ethernet(
+            0x8100,
+            &[hex("0005 0800"), ipv4(47, &gre.concat())].concat(),
+        )
+    }
+
+    fn check(frame: &Frame<'_>, header_size: u32) -> Result<(), TestCaseError> {
+        let mut pieces = vec![Piece::new(7, 0)];
+        let Ok(count) = parse(frame, header_size, &mut pieces) else {
+            prop_assert_eq!(pieces.len(), 1);
+            return Ok(());
+        };
+        prop_assert!((1..=MAX_PIECES).contains(&count));
+        prop_assert_eq!(pieces.len(), 1 + count);
+        let pieces = &pieces[1..];
+        prop_assert_eq!(pieces[0].wire_length, frame.length);
+        for (depth, piece) in pieces.iter().enumerate() {
+            prop_assert_eq!(usize::from(piece.depth), depth);
+            prop_assert!(piece.network.is_some() || piece.icmp.is_none());
+            prop_assert!(piece.ports.is_some() || piece.tcp_flags == 0);
+            prop_assert!(piece.link.is_none() || piece.length == piece.wire_length);
+        }
+        for pair in pieces.windows(2) {
+            prop_assert!(pair[0].wire_length > pair[1].wire_length);
+            prop_assert!(!pair[1].layers.as_slice().is_empty());
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_parse_or_skip(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            link in link_type(),
+            more in 0..2000u32,
+            header_size in prop_oneof![Just(256u32), 0..300u32],
+        ) {
+            let whole = frame(link, &bytes);
+            check(&Frame { length: whole.length + more, ..whole }, header_size)?;
+        }
+
+        #[test]
+        fn damaged_tunnels_parse(
+            damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            cut in any::<prop::sample::Index>(),
+            link in link_type(),
+        ) {
+            let mut bytes = deep();
+            for (at, value) in damage {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            let whole = frame(link, &bytes);
+            check(&whole, u32::MAX)?;
+            let kept = &bytes[..cut.index(bytes.len())];
+            check(&Frame { bytes: kept, ..whole }, u32::MAX)?;
+            check(&frame(link, kept), u32::MAX)?;
+        }
+
+        #[test]
+        fn etherparse_agrees(
+            addresses in any::<([u8; 6], [u8; 6], [u8; 16], [u8; 16])>(),
+            ports in any::<(u16, u16)>(),
+            is_ipv6 in any::<bool>(),
+            is_tcp in any::<bool>(),
+            tag in proptest::option::of(0..4096u16),
+            payload in proptest::collection::vec(any::<u8>(), 0..50),
+        ) {
+            let (source, destination, from, to) = addresses;
+            let link = PacketBuilder::ethernet2(source, destination);
+            let first = |address: [u8; 16]| [address[0], address[1], address[2], address[3]];
+            let id = tag.map(|tag| tag.try_into().unwrap());
+            let ip = match (id, is_ipv6) {
+                (None, false) => link.ipv4(first(from), first(to), 64),
+                (None, true) => link.ipv6(from, to, 64),
+                (Some(id), false) => link.single_vlan(id).ipv4(first(from), first(to), 64),
+                (Some(id), true) => link.single_vlan(id).ipv6(from, to, 64),
+            };
+            let mut bytes = Vec::new();
+            if is_tcp {
+                ip.tcp(ports.0, ports.1, 1, 1).syn().write(&mut bytes, &payload).unwrap();
+            } else {
+                ip.udp(ports.0, ports.1).write(&mut bytes, &payload).unwrap();
+            }
+            let sliced = SlicedPacket::from_ethernet(&bytes).unwrap();
+            let piece = pieces_of(&bytes);
+            let (from, to): (IpAddr, IpAddr) = match sliced.net.unwrap() {
+                NetSlice::Ipv4(ip) => (
+                    ip.header().source_addr().into(),
+                    ip.header().destination_addr().into(),
+                ),
+                NetSlice::Ipv6(ip) => (
+                    ip.header().source_addr().into(),
+                    ip.header().destination_addr().into(),
+                ),
+                NetSlice::Arp(_) => panic!("no ARP was built"),
+            };
+            let network = piece.network.unwrap();
+            prop_assert_eq!((network.source, network.destination), (from, to));
+            let ports = match sliced.transport.unwrap() {
+                TransportSlice::Tcp(tcp) => (Transport::Tcp, tcp.source_port(), tcp.destination_port()),
+                TransportSlice::Udp(udp) => (Transport::Udp, udp.source_port(), udp.destination_port()),
+                other => panic!("no {other:?} was built"),
+            };
+            let ours = piece.ports.unwrap();
+            prop_assert_eq!((ours.protocol, ours.source, ours.destination), ports);
+            let link = piece.link.unwrap();
+            prop_assert_eq!((link.source, link.destination), (source, destination));
+            prop_assert_eq!(link.id, i64::from(tag.unwrap_or(0)));
+            prop_assert_eq!(piece.tcp_flags, if is_tcp { tcp_flags::SYN } else { 0 });
+            prop_assert_eq!(piece.length as usize, bytes.len());
+            prop_assert!(!piece.truncated);
+        }
+    }
+
+    /// The outermost piece.
+    fn pieces_of(bytes: &[u8]) -> Piece {
+        let mut pieces = Vec::new();
+        let frame = Frame {
+            bytes,
+            length: bytes.len() as u32,
+            at: Timestamp::default(),
+            link: LinkType::Ethernet,
+        };
+        parse(&frame, u32::MAX, &mut pieces).unwrap();
+        pieces[0]
+    }
 }

@@ -2,8 +2,9 @@
 
 use sonde_proto::record::Layer;
 
+use super::Piece;
 use super::rest::{Rest, Stop};
-use super::{Entry, Inner, Next, Piece, Step};
+use super::walk::{Entry, Inner, Next, Step};
 
 /// Protocol numbers of GRE and Geneve: EtherTypes, and a few more.
 mod payload {
@@ -196,4 +197,226 @@ fn inner(entry: Entry, rest: Rest<'_>) -> Step<'_> {
 fn set_vni(piece: &mut Piece, vni: u32) {
     piece.vni = Some(vni);
     piece.set_tunnel_id(vni);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::super::testing::{ethernet, frame, hex, ipv4, ipv6, only, paths, pieces, tcp, udp};
+    use super::super::{MAX_PIECES, parse};
+    use crate::source::{Frame, LinkType};
+
+    fn over_ipv4(protocol: u8, header: &str, inner: &[u8]) -> Vec<u8> {
+        ethernet(
+            0x0800,
+            &ipv4(protocol, &[hex(header), inner.to_vec()].concat()),
+        )
+    }
+
+    fn over_udp(port: u16, header: &str, inner: &[u8]) -> Vec<u8> {
+        let payload = [hex(header), inner.to_vec()].concat();
+        ethernet(0x0800, &ipv4(17, &udp(40000, port, &payload)))
+    }
+
+    fn inner_frame() -> Vec<u8> {
+        ethernet(0x86dd, &ipv6(6, &tcp()))
+    }
+
+    #[test]
+    fn vxlan_starts_a_child() {
+        for port in [4789, 8472] {
+            let bytes = over_udp(port, "08000000 00000a00", &inner_frame());
+            let pieces = pieces(LinkType::Ethernet, &bytes);
+            let [outer, inner] = pieces[..] else {
+                panic!("expected two pieces, {pieces:?}");
+            };
+            assert_eq!(outer.layers.to_string(), "Ethernet/IPv4/UDP/VXLAN");
+            assert_eq!((outer.vni, outer.network.unwrap().id), (Some(10), 10));
+            assert_eq!(outer.ports.unwrap().destination, port);
+            assert_eq!(outer.length as usize, bytes.len());
+            assert_eq!(inner.layers.to_string(), "Ethernet/IPv6/TCP");
+            assert_eq!((inner.vni, inner.network.unwrap().id), (None, 0));
+            assert_eq!(inner.ports.unwrap().destination, 80);
+            assert_eq!((inner.depth, inner.length), (1, 74));
+        }
+    }
+
+    #[test]
+    fn geneve_says_what_it_carries() {
+        let options = "02 00 6558 00138900 0102030405060708";
+        let bytes = over_udp(6081, options, &inner_frame());
+        assert_eq!(
+            paths(&bytes),
+            ["Ethernet/IPv4/UDP/Geneve", "Ethernet/IPv6/TCP"]
+        );
+        assert_eq!(pieces(LinkType::Ethernet, &bytes)[0].vni, Some(5001));
+        let bytes = over_udp(6081, "00 00 0800 00138900", &ipv4(6, &tcp()));
+        assert_eq!(paths(&bytes), ["Ethernet/IPv4/UDP/Geneve", "IPv4/TCP"]);
+        let bytes = over_udp(6081, "00 00 1234 00138900", &[0; 40]);
+        assert_eq!(paths(&bytes), ["Ethernet/IPv4/UDP/Geneve"]);
+    }
+
+    #[test]
+    fn gre_has_optional_fields() {
+        let packet = ipv4(6, &tcp());
+        for (header, key) in [
+            ("0000 0800", 0),
+            ("2000 0800 00000007", 7),
+            ("8000 0800 00000000", 0),
+            ("b000 0800 00000000 00000007 00000001", 7),
+            ("3081 0800 00000007 00000001 00000002", 7),
+        ] {
+            let pieces = pieces(LinkType::Ethernet, &over_ipv4(47, header, &packet));
+            assert_eq!(pieces.len(), 2, "{header}");
+            let (outer, inner) = (pieces[0], pieces[1]);
+            assert_eq!(outer.layers.to_string(), "Ethernet/IPv4/GRE");
+            assert_eq!(outer.network.unwrap().id, key);
+            // Keyed by the connection inside, of which the flow does not tell.
+            assert_eq!((outer.ports, outer.key_ports), (None, inner.ports));
+            assert_eq!(inner.layers.to_string(), "IPv4/TCP");
+            assert_eq!((inner.link, inner.length), (None, 40));
+        }
+    }
+
+    #[test]
+    fn gre_carries_many_things() {
+        let ip = ipv4(6, &tcp());
+        let gre_in_gre = ipv4(47, &[hex("0000 0800"), ip.clone()].concat());
+        let frame = ethernet(0x0800, &ip);
+        let cases: [(&str, &[u8], &[&str]); 10] = [
+            (
+                "0000 0800",
+                &gre_in_gre,
+                &["Ethernet/IPv4/GRE", "IPv4/GRE", "IPv4/TCP"],
+            ),
+            (
+                "0000 86dd",
+                &ipv6(6, &tcp()),
+                &["Ethernet/IPv4/GRE", "IPv6/TCP"],
+            ),
+            (
+                "2000 6558 00012301",
+                &frame,
+                &["Ethernet/IPv4/GRE", "Ethernet/IPv4/TCP"],
+            ),
+            (
+                "0000 88be",
+                &frame,
+                &["Ethernet/IPv4/GRE", "Ethernet/IPv4/TCP"],
+            ),
+            (
+                "1000 88be 00000001 10000001 00000000",
+                &frame,
+                &["Ethernet/IPv4/GRE", "Ethernet/IPv4/TCP"],
+            ),
+            (
+                "1000 22eb 00000001 20000001 00000000 00000001 0000000000000000",
+                &frame,
+                &["Ethernet/IPv4/GRE", "Ethernet/IPv4/TCP"],
+            ),
+            (
+                "3001 880b 00280001 00000001 ff03 0021",
+                &ip,
+                &["Ethernet/IPv4/GRE", "PPP/IPv4/TCP"],
+            ),
+            (
+                "0000 8847 00010140",
+                &ip,
+                &["Ethernet/IPv4/GRE/MPLS", "IPv4/TCP"],
+            ),
+            ("0000 2001", &[0; 40], &["Ethernet/IPv4/GRE"]),
+            ("0002 0800", &ip, &["Ethernet/IPv4"]),
+        ];
+        for (header, inner, expected) in cases {
+            assert_eq!(paths(&over_ipv4(47, header, inner)), expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn an_erspan_header_counts_for_the_inner_piece() {
+        let bytes = over_ipv4(47, "1000 88be 00000001 10000001 00000000", &inner_frame());
+        let pieces = pieces(LinkType::Ethernet, &bytes);
+        assert_eq!(pieces[1].length as usize, inner_frame().len() + 8);
+    }
+
+    #[test]
+    fn labels_are_stacked() {
+        let ip = ipv4(6, &tcp());
+        let bytes = ethernet(0x8847, &[hex("00010040 00020140"), ip.clone()].concat());
+        assert_eq!(paths(&bytes), ["Ethernet/MPLS/MPLS", "IPv4/TCP"]);
+        let outer = pieces(LinkType::Ethernet, &bytes)[0];
+        assert_eq!((outer.network, outer.ports), (None, None));
+        assert_eq!(outer.key_ports.unwrap().destination, 80);
+        let in_ip = over_ipv4(137, "00010140", &ip);
+        assert_eq!(paths(&in_ip), ["Ethernet/IPv4/MPLS", "IPv4/TCP"]);
+        let frame = ethernet(0x0800, &ip);
+        for control_word in ["", "00000000"] {
+            let inner = [hex("00010140"), hex(control_word), frame.clone()].concat();
+            let bytes = ethernet(0x8847, &inner);
+            assert_eq!(paths(&bytes), ["Ethernet/MPLS", "Ethernet/IPv4/TCP"]);
+            assert_eq!(pieces(LinkType::Ethernet, &bytes)[1].length, 54);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_piece() {
+        for bytes in [
+            over_udp(4789, "08000000 00000a00", &[0; 13]),
+            over_udp(4789, "08000000 00000a00", b""),
+            over_udp(4789, "00000000 00000a00", &inner_frame()),
+            over_ipv4(47, "0000 0800", b""),
+            over_ipv4(47, "0000 0800", &[0x99; 40]),
+        ] {
+            let piece = only(&bytes);
+            assert_eq!(piece.length as usize, bytes.len());
+            assert!(!piece.truncated);
+        }
+        let whole = over_udp(4789, "08000000 00000a00", &inner_frame());
+        let mut pieces = Vec::new();
+        let cut = Frame {
+            bytes: &whole[..55],
+            ..frame(LinkType::Ethernet, &whole)
+        };
+        assert_eq!(parse(&cut, 256, &mut pieces), Ok(1));
+        assert!(pieces[0].truncated);
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let mut packet = ipv4(6, &tcp());
+        for _ in 0..20 {
+            packet = ipv4(47, &[hex("0000 0800"), packet].concat());
+        }
+        let pieces = pieces(LinkType::Ethernet, &ethernet(0x0800, &packet));
+        assert_eq!(pieces.len(), MAX_PIECES);
+        assert_eq!(pieces[MAX_PIECES - 1].layers.to_string(), "IPv4/GRE");
+    }
+
+    #[test]
+    fn gtp_goes_on_in_its_piece() {
+        let inner = ipv4(6, &tcp());
+        let plain = over_udp(2152, &format!("30ff {:04x} 00000001", inner.len()), &inner);
+        let extended = over_udp(
+            2152,
+            &format!(
+                "34ff {:04x} 00000001 0000 00 85 01 0001 00",
+                inner.len() + 8
+            ),
+            &inner,
+        );
+        for bytes in [plain, extended] {
+            let piece = only(&bytes);
+            assert_eq!(
+                piece.layers.to_string(),
+                "Ethernet/IPv4/UDP/GTPv1U/IPv4/TCP"
+            );
+            assert_eq!(piece.ports.unwrap().destination, 2152);
+            assert_eq!(piece.tcp_flags, 0);
+            let source: IpAddr = "10.0.0.1".parse().unwrap();
+            assert_eq!(piece.network.unwrap().source, source);
+        }
+        let echo = over_udp(2152, "3201 0004 00000000 00010000", b"");
+        assert_eq!(paths(&echo), ["Ethernet/IPv4/UDP/GTPv1U"]);
+    }
 }

@@ -1,0 +1,195 @@
+//! The walk along the headers of a piece.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use sonde_proto::record::{Layer, LayersPath, Transport};
+
+use super::rest::{Rest, Stop};
+use super::{Network, Piece, Ports, ip, link};
+
+/// Headers read in a piece at most, so that no frame takes unbounded work. Named layers are
+/// bounded by [`LayersPath::DEPTH`] already; IPv6 headers without a name are not.
+const MAX_HEADERS: usize = 32;
+
+impl Piece {
+    pub(super) fn new(depth: u8, wire_length: u32) -> Self {
+        Self {
+            layers: LayersPath::new(),
+            depth,
+            link: None,
+            network: None,
+            ports: None,
+            key_ports: None,
+            vni: None,
+            icmp: None,
+            echo: None,
+            tcp_flags: 0,
+            length: wire_length,
+            wire_length,
+            truncated: false,
+        }
+    }
+
+    /// Reads headers until the piece ends; what a tunnel header leads to, if one ended it.
+    #[inline]
+    pub(super) fn read<'a>(&mut self, start: Next<'a>) -> Option<Inner<'a>> {
+        let mut next = start;
+        for _ in 0..MAX_HEADERS {
+            let step = match next {
+                Next::Ethernet(rest) => link::ethernet(self, rest),
+                Next::EtherType(kind, rest) => link::ether_type(self, kind, rest),
+                Next::Cooked(kind, rest) => link::cooked(self, kind, rest),
+                Next::Loopback(rest) => link::loopback(self, rest),
+                Next::Ppp(rest) => link::ppp(self, rest),
+                Next::Ip(rest) => ip::any(self, rest),
+                Next::Protocol(protocol, rest) => ip::protocol(self, protocol, rest),
+                Next::Inner(inner) => return Some(inner),
+                Next::End => return None,
+            };
+            match step {
+                Ok(step) => next = step,
+                Err(stop) => {
+                    self.truncated = stop == Stop::Cut;
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    /// Adds a layer; refused when the path is full.
+    #[inline]
+    pub(super) fn name(&mut self, layer: Layer) -> Result<(), Stop> {
+        if self.layers.push(layer) {
+            Ok(())
+        } else {
+            Err(Stop::Unread)
+        }
+    }
+
+    /// Takes IPv4 addresses: those of the first IPv4 header, even inside IPv6.
+    #[inline]
+    pub(super) fn set_ipv4(&mut self, source: [u8; 4], destination: [u8; 4], total_length: u32) {
+        if let Some(Network {
+            source: IpAddr::V4(_),
+            ..
+        }) = self.network
+        {
+            return;
+        }
+        self.network = Some(Network {
+            source: IpAddr::V4(Ipv4Addr::from(source)),
+            destination: IpAddr::V4(Ipv4Addr::from(destination)),
+            id: 0,
+        });
+        if self.link.is_none() {
+            self.length = total_length;
+        }
+    }
+
+    /// Takes IPv6 addresses, unless there is an IP header already.
+    #[inline]
+    pub(super) fn set_ipv6(
+        &mut self,
+        source: [u8; 16],
+        destination: [u8; 16],
+        payload_length: u32,
+    ) {
+        if self.network.is_some() {
+            return;
+        }
+        self.network = Some(Network {
+            source: IpAddr::V6(Ipv6Addr::from(source)),
+            destination: IpAddr::V6(Ipv6Addr::from(destination)),
+            id: 0,
+        });
+        if self.link.is_none() {
+            self.length = payload_length;
+        }
+    }
+
+    /// Takes ports, unless there was a transport header already (GTP-U); whether it took them.
+    #[inline]
+    pub(super) fn set_ports(&mut self, protocol: Transport, source: u16, destination: u16) -> bool {
+        if self.ports.is_some() {
+            return false;
+        }
+        self.ports = Some(Ports {
+            protocol,
+            source,
+            destination,
+        });
+        self.key_ports = self.ports;
+        true
+    }
+
+    /// Sets the id that the tunnel header ending this piece gives to the network layer.
+    pub(super) fn set_tunnel_id(&mut self, id: u32) {
+        if let Some(network) = &mut self.network {
+            network.id = i64::from(id);
+        }
+    }
+}
+
+/// Which header comes next, and the bytes it starts with.
+#[derive(Clone, Copy)]
+pub(super) enum Next<'a> {
+    /// Ethernet addresses.
+    Ethernet(Rest<'a>),
+    /// What an EtherType (or, below 0x600, an 802.3 length) says.
+    EtherType(u16, Rest<'a>),
+    /// What follows a Linux cooked header, by its protocol field.
+    Cooked(u16, Rest<'a>),
+    /// A BSD loopback header.
+    Loopback(Rest<'a>),
+    /// A PPP protocol number.
+    Ppp(Rest<'a>),
+    /// An IP header of the version its first nibble says.
+    Ip(Rest<'a>),
+    /// What an IP protocol number says.
+    Protocol(u8, Rest<'a>),
+    /// A tunnel header ended the piece.
+    Inner(Inner<'a>),
+    /// Nothing more to name.
+    End,
+}
+
+/// What reading a header leads to.
+pub(super) type Step<'a> = Result<Next<'a>, Stop>;
+
+/// The piece a tunnel header leads to.
+#[derive(Clone, Copy)]
+pub(super) struct Inner<'a> {
+    /// What it starts with.
+    pub(super) entry: Entry,
+    /// Its bytes.
+    pub(super) rest: Rest<'a>,
+    /// Bytes of the frame before it.
+    pub(super) offset: u32,
+}
+
+/// What a tunnel carries.
+#[derive(Clone, Copy)]
+pub(super) enum Entry {
+    Ethernet,
+    Ip,
+    Ppp,
+}
+
+impl<'a> Inner<'a> {
+    pub(super) fn new(entry: Entry, rest: Rest<'a>) -> Self {
+        Self {
+            entry,
+            rest,
+            offset: rest.offset(),
+        }
+    }
+
+    pub(super) fn start(&self) -> Next<'a> {
+        match self.entry {
+            Entry::Ethernet => Next::Ethernet(self.rest),
+            Entry::Ip => Next::Ip(self.rest),
+            Entry::Ppp => Next::Ppp(self.rest),
+        }
+    }
+}
