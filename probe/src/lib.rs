@@ -5,5 +5,9 @@
 //! records leave through a [`sonde_proto::ring`].
 
 pub mod filter;
+pub mod flow;
+mod memory;
+mod outbox;
 pub mod parse;
 pub mod source;
+pub mod worker;

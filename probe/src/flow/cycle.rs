@@ -1,0 +1,219 @@
+//! The life of a flow after its packets: ticks, silence, eviction, sweeps, the end.
+
+use sonde_proto::record::{Cause, EndReason, FinishType, FlowRecord, WatchId};
+use sonde_proto::time::Timestamp;
+
+use super::Export;
+use super::shard::Shard;
+
+impl Shard {
+    /// Looks at flows whose timers are due, `slice` of them at most, while records are taken:
+    /// reports what changed since the last tick, ends what was silent for too long.
+    pub fn expire(&mut self, now: Timestamp, slice: usize, out: &mut impl Export) {
+        for _ in 0..slice {
+            if !out.ready() {
+                return;
+            }
+            let Some(index) = self.wheel.due(now) else {
+                return;
+            };
+            match self.over(index, now) {
+                Some(reason) => self.end_flow(index, reason, out),
+                None => {
+                    self.tick(index, now, out);
+                    let due = self.due(index);
+                    self.wheel.file(index, due);
+                }
+            }
+        }
+    }
+
+    /// Begins to report all flows touched since they were last reported. A sweep that still runs
+    /// must be ended first.
+    pub fn begin_sweep(&mut self) {
+        self.slab.begin_sweep();
+    }
+
+    /// Goes on with the sweep: looks at `slice` flows at most. `true` when it is over.
+    pub fn sweep(&mut self, slice: usize, out: &mut impl Export) -> bool {
+        for _ in 0..slice {
+            if !out.ready() {
+                return false;
+            }
+            let Some(index) = self.slab.next_swept() else {
+                return true;
+            };
+            let hot = self.slab.hot.get(index as usize);
+            if hot.is_some_and(|hot| hot.lives() && hot.unreported()) {
+                out.export(self.report(index, Cause::Sweep));
+            }
+        }
+        false
+    }
+
+    /// Goes on to end the flows of watches that left: looks at `slice` places at most.
+    pub fn retire(&mut self, slice: usize, out: &mut impl Export) {
+        let Some(from) = self.leaving else { return };
+        let to = self
+            .slab
+            .used()
+            .min(from.saturating_add(slice.try_into().unwrap_or(u32::MAX)));
+        for index in from..to {
+            if !out.ready() {
+                self.leaving = Some(index);
+                return;
+            }
+            if self.watching_leaves(index) {
+                self.end_flow(index, EndReason::Stopped, out);
+            }
+        }
+        self.leaving = Some(to);
+        if to == self.slab.used() {
+            self.leaving = None;
+            for place in &mut self.watches {
+                place.take_if(|watching| watching.is_leaving() && watching.flows == 0);
+            }
+        }
+    }
+
+    /// Ends all flows while records are taken. `true` when none is left.
+    pub fn end(&mut self, reason: EndReason, out: &mut impl Export) -> bool {
+        // Places are freed from the front: what was ended is not looked at again.
+        while self.ended < self.slab.used() {
+            if !out.ready() {
+                return false;
+            }
+            let index = self.ended;
+            if self
+                .slab
+                .hot
+                .get(index as usize)
+                .is_some_and(|hot| hot.lives())
+            {
+                self.end_flow(index, reason, out);
+            }
+            self.ended += 1;
+        }
+        self.ended = 0;
+        true
+    }
+
+    /// Reports a flow for the last time and frees its place; a record must be taken.
+    pub(super) fn end_flow(&mut self, index: u32, reason: EndReason, out: &mut impl Export) {
+        let mut record = self.report(index, Cause::End(reason));
+        let finish = match reason {
+            EndReason::Idle | EndReason::Stopped | EndReason::Evicted => FinishType::Timeout,
+            EndReason::Finished | EndReason::Drained => FinishType::NotFinished,
+        };
+        if record.finish == FinishType::NotFinished {
+            record.finish = finish;
+        }
+        out.export(record);
+        if let Some(tag) = self.slab.tags.get(index as usize) {
+            self.table.remove(*tag, index);
+        }
+        self.wheel.cancel(index);
+        if let Some(hot) = self.slab.hot.get(index as usize)
+            && let Some(Some(watching)) = self.watches.get_mut(usize::from(hot.key.watch))
+        {
+            watching.flows -= 1;
+        }
+        self.slab.end(index);
+    }
+
+    /// Why a flow without packets until `now` is over, if it is.
+    #[inline]
+    pub(super) fn over(&self, index: u32, now: Timestamp) -> Option<EndReason> {
+        let hot = self.slab.hot.get(index as usize)?;
+        let silence = now.since(hot.last);
+        if hot.finish() != FinishType::NotFinished && silence > self.timers.hold {
+            Some(EndReason::Finished)
+        } else if silence > self.timers.expire {
+            Some(EndReason::Idle)
+        } else {
+            None
+        }
+    }
+
+    /// When a flow has to be looked at next.
+    pub(super) fn due(&self, index: u32) -> Timestamp {
+        let never = Timestamp::from_nanos(u64::MAX);
+        let (Some(hot), Some(cold)) = (
+            self.slab.hot.get(index as usize),
+            self.slab.cold.get(index as usize),
+        ) else {
+            return never;
+        };
+        let hold = match hot.finish() {
+            FinishType::NotFinished => never,
+            _ => hot.last.after(self.timers.hold),
+        };
+        cold.next_tick(self.timers.update)
+            .min(hot.last.after(self.timers.expire))
+            .min(hold)
+    }
+
+    /// A flow that can make room: the first that was not touched since the hand of the clock last
+    /// passed, or is closed; among [`LOOK`] that all were, the one silent for longest.
+    pub(super) fn victim(&mut self) -> Option<u32> {
+        let mut oldest: Option<(Timestamp, u32)> = None;
+        for _ in 0..LOOK {
+            let index = self.hand;
+            self.hand = (self.hand + 1) % self.slab.used().max(1);
+            let Some(hot) = self.slab.hot.get_mut(index as usize) else {
+                continue;
+            };
+            if !hot.lives() {
+                continue;
+            }
+            if !hot.take_referenced() || hot.closed() {
+                return Some(index);
+            }
+            if oldest.is_none_or(|(last, _)| hot.last < last) {
+                oldest = Some((hot.last, index));
+            }
+        }
+        oldest.map(|(_, index)| index)
+    }
+
+    /// Takes the update ticks of a flow that are due at `now`.
+    fn tick(&mut self, index: u32, now: Timestamp, out: &mut impl Export) {
+        let (Some(hot), Some(cold)) = (
+            self.slab.hot.get(index as usize),
+            self.slab.cold.get(index as usize),
+        ) else {
+            return;
+        };
+        let update = self.timers.update;
+        if now < cold.next_tick(update) {
+            return;
+        }
+        let ticks = now.since(cold.start).as_nanos() / update.as_nanos();
+        if hot.changed() {
+            self.slab.tick(index);
+            out.export(self.report(index, Cause::Update));
+        }
+        self.slab
+            .pass_ticks(index, ticks.try_into().unwrap_or(u64::MAX));
+    }
+
+    fn report(&mut self, index: u32, cause: Cause) -> FlowRecord {
+        let hot = self.slab.hot.get(index as usize);
+        let watch = hot
+            .and_then(|hot| self.watches.get(usize::from(hot.key.watch))?.as_ref())
+            .map_or(WatchId::default(), |watching| watching.watch.id);
+        self.slab.report(index, watch, cause, self.timers.update)
+    }
+
+    fn watching_leaves(&self, index: u32) -> bool {
+        self.slab
+            .hot
+            .get(index as usize)
+            .filter(|hot| hot.lives())
+            .and_then(|hot| self.watches.get(usize::from(hot.key.watch))?.as_ref())
+            .is_some_and(|watching| watching.is_leaving())
+    }
+}
+
+/// Flows that are looked at to find one to evict.
+const LOOK: usize = 8;

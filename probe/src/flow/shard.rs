@@ -1,0 +1,353 @@
+//! The part of the flow table that one lcore owns.
+
+use ahash::RandomState;
+use sonde_proto::plan::{KeyMode, Watch};
+use sonde_proto::record::EndReason;
+use sonde_proto::report::{Books, Skip, WatchReport, WatchState};
+use sonde_proto::time::Timestamp;
+
+use super::identity::Digests;
+use super::key::{Key, Keyed};
+use super::slab::Slab;
+use super::table::Table;
+use super::watching::Watching;
+use super::wheel::Wheel;
+use super::{Export, Timers};
+use crate::memory::prefetch;
+use crate::parse::{Piece, parse};
+use crate::source::{BURST, Frame};
+
+/// The flows of an lcore, of all watches on its point.
+///
+/// Frames are metered in three passes, so that the lines of many flows are fetched at once: each
+/// frame is parsed and hashed as it is lent ([`Self::meter`]); then the flows are looked up by
+/// hash and their lines asked for; then keys are compared and packets counted ([`Self::settle`]).
+#[derive(Debug)]
+pub struct Shard {
+    pub(super) slab: Slab,
+    pub(super) table: Table,
+    pub(super) wheel: Wheel,
+    pub(super) timers: Timers,
+    /// The watches, each at the place its flows' keys name; a place is empty when no flow names it.
+    pub(super) watches: Vec<Option<Watching>>,
+    /// Where the search for a flow to evict goes on.
+    pub(super) hand: u32,
+    /// Where the search for flows of leaving watches goes on.
+    pub(super) leaving: Option<u32>,
+    /// Where the search for flows to end goes on, once all shall end.
+    pub(super) ended: u32,
+    /// Watches there is no place for.
+    refused: Vec<WatchReport>,
+    hasher: RandomState,
+    staged: Vec<Staged>,
+    pieces: Vec<Piece>,
+    books: Books,
+}
+
+/// A piece on its way to its flow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Staged {
+    keyed: Keyed,
+    at: Timestamp,
+    /// Place in [`Shard::pieces`].
+    piece: u32,
+    tag: u32,
+    /// Where the flow may be.
+    candidate: Option<u32>,
+    /// What counts for the flow.
+    length: u32,
+    /// Wire length of the frame.
+    wire: u32,
+    /// The frame has no more pieces, for no watch.
+    last: bool,
+}
+
+impl Shard {
+    /// A shard with room for `max_flows`, reserved now.
+    pub fn new(max_flows: usize, timers: Timers) -> Self {
+        let max_flows = max_flows.clamp(1, i32::MAX as usize);
+        Self {
+            slab: Slab::new(max_flows),
+            table: Table::new(max_flows),
+            wheel: Wheel::new(max_flows),
+            timers: Timers {
+                update: timers.update.max(LEAST_UPDATE),
+                ..timers
+            },
+            watches: Vec::new(),
+            hand: 0,
+            leaving: None,
+            ended: 0,
+            refused: Vec::new(),
+            hasher: RandomState::new(),
+            staged: Vec::with_capacity(STAGED + STAGED / 2),
+            pieces: Vec::with_capacity(STAGED + STAGED / 2),
+            books: Books::default(),
+        }
+    }
+
+    /// Runs the watches of a plan: new ones start, those it no longer names leave.
+    pub fn follow(&mut self, watches: &[Watch]) {
+        for place in &mut self.watches {
+            let Some(watching) = place else { continue };
+            if watches.iter().any(|watch| watch.id == watching.watch.id) {
+                continue;
+            }
+            if watching.flows == 0 {
+                *place = None;
+            } else if !watching.is_leaving() {
+                watching.leave();
+                self.leaving = Some(0);
+            }
+        }
+        self.refused.clear();
+        for watch in watches {
+            let mut known = self.watches.iter_mut().flatten();
+            if let Some(known) = known.find(|known| known.watch.id == watch.id) {
+                if known.watch != *watch || known.is_leaving() {
+                    known.follow(watch);
+                }
+            } else if let Some(place) = self.watches.iter_mut().find(|place| place.is_none()) {
+                *place = Some(Watching::new(watch));
+            } else if self.watches.len() <= usize::from(u8::MAX) {
+                self.watches.push(Some(Watching::new(watch)));
+            } else {
+                self.refused.push(WatchReport {
+                    watch: watch.id,
+                    state: WatchState::Failed(libc::ENOSPC),
+                    packets: 0,
+                    bytes: 0,
+                    dropped: 0,
+                    flows: 0,
+                });
+            }
+        }
+    }
+
+    /// Takes a frame: it is counted for the flows of each watch that admits it, at the next
+    /// [`Self::settle`] at the latest.
+    #[inline]
+    pub fn meter(&mut self, frame: &Frame<'_>, out: &mut impl Export) {
+        if self.staged.len() >= STAGED {
+            self.settle(out);
+        }
+        self.books.received += 1;
+        let staged = self.staged.len();
+        let mut watched = false;
+        let mut skipped = None;
+        let mut parsed: Option<Parsed> = None;
+        for place in 0..self.watches.len() {
+            let Some(Some(watching)) = self.watches.get(place) else {
+                continue;
+            };
+            watched |= watching.runs();
+            if !watching.admits(frame) {
+                continue;
+            }
+            let (mode, size) = (watching.watch.key_mode, watching.watch.header_size);
+            let parsed = match parsed {
+                Some(parsed) if parsed.header_size == size => parsed,
+                _ => *parsed.insert(self.parse(frame, size)),
+            };
+            match parsed.pieces {
+                Ok((first, count)) => self.stage(frame, first, count, mode, place as u8),
+                Err(skip) => skipped = Some(skip),
+            }
+        }
+        if self.staged.len() > staged {
+            if let Some(item) = self.staged.last_mut() {
+                item.last = true;
+            }
+        } else if let Some(skip) = skipped {
+            self.books.skipped[skip as usize] += 1;
+        } else if watched {
+            self.books.filtered += 1;
+        } else {
+            self.books.unwatched += 1;
+        }
+    }
+
+    /// Counts the frames taken since the last call.
+    pub fn settle(&mut self, out: &mut impl Export) {
+        let mut staged = std::mem::take(&mut self.staged);
+        let mut pieces = std::mem::take(&mut self.pieces);
+        for item in &mut staged {
+            item.candidate = self.table.find(item.tag, |_| true);
+            if let Some(index) = item.candidate {
+                prefetch(&self.slab.hot, index as usize);
+            }
+        }
+        // The outer flow of the next piece; none once one had no room.
+        let mut parent = None;
+        let mut metered = false;
+        for item in &staged {
+            let Some(piece) = pieces.get(item.piece as usize) else {
+                continue;
+            };
+            let outermost = piece.depth == 0;
+            if outermost {
+                parent = Some(0);
+            }
+            if let Some(outer) = parent {
+                parent = self.record(item, piece, outer, out);
+                metered |= outermost && parent.is_some();
+                if let Some(Some(watching)) =
+                    self.watches.get_mut(usize::from(item.keyed.key.watch))
+                {
+                    watching.dropped += u64::from(parent.is_none());
+                    if outermost && parent.is_some() {
+                        watching.packets += 1;
+                        watching.bytes += u64::from(item.wire);
+                    }
+                }
+            }
+            if item.last {
+                self.books.metered += u64::from(metered);
+                self.books.table_full += u64::from(!metered);
+                metered = false;
+            }
+        }
+        staged.clear();
+        pieces.clear();
+        self.staged = staged;
+        self.pieces = pieces;
+    }
+
+    /// The counters of the frames settled, and of those that made no flow.
+    pub fn books(&self) -> &Books {
+        &self.books
+    }
+
+    /// State and counters of each watch, those included that leave while their flows end.
+    pub fn watches(&self) -> impl Iterator<Item = WatchReport> {
+        let running = self.watches.iter().flatten().map(Watching::report);
+        running.chain(self.refused.iter().copied())
+    }
+
+    #[inline]
+    fn parse(&mut self, frame: &Frame<'_>, header_size: u32) -> Parsed {
+        let first = self.pieces.len();
+        let pieces = match parse(frame, header_size, &mut self.pieces) {
+            Ok(0) => Err(Skip::Runt),
+            Ok(count) => Ok((first, count)),
+            Err(skip) => Err(skip),
+        };
+        if pieces.is_err() {
+            self.pieces.truncate(first);
+        }
+        let parsed = self.pieces.get(first..).unwrap_or_default();
+        self.books.truncated += u64::from(parsed.iter().any(|piece| piece.truncated));
+        Parsed {
+            header_size,
+            pieces,
+        }
+    }
+
+    #[inline]
+    fn stage(&mut self, frame: &Frame<'_>, first: usize, count: usize, mode: KeyMode, watch: u8) {
+        let mut hash = 0;
+        let pieces = self.pieces.iter().enumerate().skip(first).take(count);
+        for (at, piece) in pieces {
+            let keyed = Keyed::of(piece, mode, watch);
+            hash = keyed.key.hash(&self.hasher, hash);
+            self.staged.push(Staged {
+                keyed,
+                at: frame.at,
+                piece: at as u32,
+                tag: (hash >> 32) as u32,
+                candidate: None,
+                length: match mode {
+                    KeyMode::L2 => piece.length,
+                    KeyMode::L3 => piece.wire_length,
+                },
+                wire: frame.length,
+                last: false,
+            });
+        }
+    }
+
+    /// Counts a piece for its flow, whose `UUID` it returns; `None` when there is no room.
+    #[inline]
+    fn record(
+        &mut self,
+        item: &Staged,
+        piece: &Piece,
+        parent: u64,
+        out: &mut impl Export,
+    ) -> Option<u64> {
+        let mut key = item.keyed.key;
+        key.parent = parent;
+        let index = match self.find(item, &key) {
+            Some(index) => match self.over(index, item.at) {
+                // Silent for too long, though its timer has not been looked at yet.
+                Some(reason) if out.ready() => {
+                    self.end_flow(index, reason, out);
+                    self.begin(item, key, piece, out)?
+                }
+                _ => index,
+            },
+            None => self.begin(item, key, piece, out)?,
+        };
+        let Keyed {
+            swap, direction, ..
+        } = item.keyed;
+        self.slab
+            .count(index, swap, direction, piece, item.length, item.at);
+        self.slab.hot.get(index as usize).map(|hot| hot.uuid)
+    }
+
+    #[inline]
+    fn find(&self, item: &Staged, key: &Key) -> Option<u32> {
+        let is = |index: u32| {
+            let hot = self.slab.hot.get(index as usize);
+            hot.is_some_and(|hot| hot.lives() && hot.key.matches(key))
+        };
+        match item.candidate {
+            Some(index) if is(index) => Some(index),
+            // Another flow with the same tag; or one that began, or moved, since we looked.
+            _ => self.table.find(item.tag, is),
+        }
+    }
+
+    /// Begins a flow, in the place of another one if the table is full.
+    #[cold]
+    fn begin(
+        &mut self,
+        item: &Staged,
+        key: Key,
+        piece: &Piece,
+        out: &mut impl Export,
+    ) -> Option<u32> {
+        if !self.slab.has_room() {
+            if !out.ready() {
+                return None;
+            }
+            let victim = self.victim()?;
+            self.end_flow(victim, EndReason::Evicted, out);
+        }
+        let watching = self.watches.get_mut(usize::from(key.watch))?.as_mut()?;
+        watching.flows += 1;
+        let uuid = Digests::of(&key).uuid(item.at, watching.tid());
+        let index = self
+            .slab
+            .begin(item.tag, key, item.keyed.swap, piece, item.at, uuid);
+        self.table.insert(item.tag, index);
+        let due = self.due(index);
+        self.wheel.file(index, due);
+        Some(index)
+    }
+}
+
+/// What a frame gave when that many of its bytes were looked at.
+#[derive(Clone, Copy)]
+struct Parsed {
+    header_size: u32,
+    /// Where its pieces begin, and how many there are.
+    pieces: Result<(usize, usize), Skip>,
+}
+
+/// Pieces that are staged before they are settled: frames in a burst, and some tunnels.
+const STAGED: usize = 4 * BURST;
+
+/// Ticks are counted in 32 bits: that lasts for 136 years of seconds.
+const LEAST_UPDATE: std::time::Duration = std::time::Duration::from_secs(1);

@@ -1,0 +1,122 @@
+//! A watch at work: its filter, its key mode and its counters.
+
+use std::io::Write;
+
+use sonde_proto::plan::Watch;
+use sonde_proto::report::{WatchReport, WatchState};
+
+use super::identity::TID_LENGTH;
+use crate::filter::Filter;
+use crate::source::Frame;
+
+/// A watch that runs, failed, or is leaving while its flows end.
+#[derive(Debug)]
+pub(crate) struct Watching {
+    pub(crate) watch: Watch,
+    /// The node's TID as text, empty without one.
+    tid: [u8; TID_LENGTH],
+    tid_length: usize,
+    admit: Admit,
+    state: WatchState,
+    /// Frames metered.
+    pub(crate) packets: u64,
+    /// Bytes of those frames.
+    pub(crate) bytes: u64,
+    /// Frames the table had no room for.
+    pub(crate) dropped: u64,
+    /// Flows alive.
+    pub(crate) flows: u64,
+}
+
+/// What is taken.
+#[derive(Debug)]
+enum Admit {
+    All,
+    Some(Filter),
+    /// Nothing: the watch failed.
+    Nothing,
+    /// Nothing: the plan no longer names the watch.
+    Leaving,
+}
+
+impl Watching {
+    /// Starts a watch; it has failed when its filter is no valid program.
+    pub(crate) fn new(watch: &Watch) -> Self {
+        let mut watching = Self {
+            watch: watch.clone(),
+            tid: [0; TID_LENGTH],
+            tid_length: 0,
+            admit: Admit::Nothing,
+            state: WatchState::Active,
+            packets: 0,
+            bytes: 0,
+            dropped: 0,
+            flows: 0,
+        };
+        watching.follow(watch);
+        watching
+    }
+
+    /// Takes over what the plan says of the watch now.
+    pub(crate) fn follow(&mut self, watch: &Watch) {
+        if self.watch != *watch {
+            self.watch = watch.clone();
+        }
+        let mut rest = self.tid.as_mut_slice();
+        if let Some(tid) = watch.node_tid {
+            // A hyphenated UUID has just the length there is room for.
+            let _ = write!(rest, "{}", tid.hyphenated());
+        }
+        self.tid_length = TID_LENGTH - rest.len();
+        (self.admit, self.state) = if watch.filter.is_empty() {
+            (Admit::All, WatchState::Active)
+        } else {
+            match Filter::new(&watch.filter) {
+                Ok(filter) => (Admit::Some(filter), WatchState::Active),
+                Err(_) => (Admit::Nothing, WatchState::Failed(libc::EINVAL)),
+            }
+        };
+    }
+
+    /// Takes no more frames.
+    pub(crate) fn leave(&mut self) {
+        self.admit = Admit::Leaving;
+    }
+
+    /// Whether the plan no longer names the watch.
+    pub(crate) fn is_leaving(&self) -> bool {
+        matches!(self.admit, Admit::Leaving)
+    }
+
+    /// Whether frames are taken at all.
+    pub(crate) fn runs(&self) -> bool {
+        matches!(self.admit, Admit::All | Admit::Some(_))
+    }
+
+    /// Whether a frame is taken.
+    #[inline]
+    pub(crate) fn admits(&self, frame: &Frame<'_>) -> bool {
+        match &self.admit {
+            Admit::All => true,
+            Admit::Some(filter) => filter.admits(frame),
+            Admit::Nothing | Admit::Leaving => false,
+        }
+    }
+
+    /// The node's TID as text.
+    pub(crate) fn tid(&self) -> &[u8] {
+        self.tid.get(..self.tid_length).unwrap_or_default()
+    }
+
+    /// State and counters.
+    pub(crate) fn report(&self) -> WatchReport {
+        WatchReport {
+            watch: self.watch.id,
+            state: self.state,
+            packets: self.packets,
+            bytes: self.bytes,
+            dropped: self.dropped,
+            flows: self.flows,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Identities byte for byte as Skydive computes them.
+
+use sonde_proto::plan::{KeyMode, Watch};
+use sonde_proto::record::{EndReason, FlowRecord};
+
+use crate::lab::{A, B, End, Lab, SYN, at, tcp, udp, vxlan, watch};
+
+fn records(watch: Watch, frames: &[Vec<u8>]) -> Vec<FlowRecord> {
+    let mut lab = Lab::new(vec![watch]);
+    for frame in frames {
+        lab.play(0.0, frame);
+    }
+    lab.finish(EndReason::Drained)
+}
+
+/// `simple-tcpv4.pcap` of Skydive's tests.
+#[test]
+fn the_worked_example() {
+    let frame = tcp((A, 36108), (B, 3333), SYN);
+    let [flow] = records(watch(1), std::slice::from_ref(&frame))[..] else {
+        panic!("one flow");
+    };
+    assert_eq!(flow.metric.start, at(0.0));
+    assert_eq!(flow.l3_tracking_id, 0xa8b1_845d_a6a6_715f);
+    assert_eq!(flow.tracking_id, 0x8178_9de6_3b99_65cd);
+    assert_eq!(flow.uuid, 0xe43b_cb2f_aaee_0002);
+    assert_eq!(flow.parent, None);
+
+    let node = Watch {
+        node_tid: Some(sonde_node()),
+        ..watch(1)
+    };
+    let [flow] = records(node, &[frame])[..] else {
+        panic!("one flow");
+    };
+    assert_eq!(flow.uuid, 0x49f2_1693_f499_5f04);
+}
+
+fn sonde_node() -> uuid::Uuid {
+    uuid::uuid!("3f2a2b1e-0000-5000-8000-000000000001")
+}
+
+#[test]
+fn both_directions_are_one_flow_in_both_key_modes() {
+    for key_mode in [KeyMode::L2, KeyMode::L3] {
+        let there = tcp((A, 36108), (B, 3333), SYN);
+        let back = tcp((B, 3333), (A, 36108), SYN);
+        let watch = Watch {
+            key_mode,
+            ..watch(1)
+        };
+        let one = records(watch.clone(), &[there.clone(), back.clone()]);
+        let other = records(watch, &[back, there]);
+        let ([one], [other]) = (&one[..], &other[..]) else {
+            panic!("one flow each");
+        };
+        assert_eq!(one.uuid, other.uuid);
+        assert_eq!(
+            one.tracking_id == one.l3_tracking_id,
+            key_mode == KeyMode::L3
+        );
+        // A is who sent the first frame, in all layers.
+        let ends = |flow: &FlowRecord| {
+            let network = flow.network.expect("an IP header");
+            let ports = flow.transport.expect("ports");
+            (flow.link.expect("a MAC header").a, network.a, ports.a)
+        };
+        assert_eq!(ends(one), (A.mac, A.ip.into(), 36108));
+        assert_eq!(ends(other), (B.mac, B.ip.into(), 3333));
+    }
+}
+
+#[test]
+fn key_modes_differ_in_the_mac_addresses() {
+    let other = End {
+        mac: [2, 0, 0, 0, 0, 9],
+        ..B
+    };
+    let frames = [
+        tcp((A, 36108), (B, 3333), SYN),
+        tcp((A, 36108), (other, 3333), SYN),
+    ];
+    let l3 = Watch {
+        key_mode: KeyMode::L3,
+        ..watch(1)
+    };
+    assert_eq!(records(watch(1), &frames).len(), 2);
+    let [flow] = records(l3, &frames)[..] else {
+        panic!("one flow");
+    };
+    assert_eq!(flow.metric.ab_packets, 2);
+    assert_eq!(flow.link.expect("kept from the first frame").b, B.mac);
+}
+
+#[test]
+fn a_tunnelled_flow_names_its_outer_flow() {
+    let inner = tcp((A, 1000), (B, 2000), SYN);
+    let frames = [
+        vxlan(7, 50001, &inner),
+        // The source port of VXLAN is no part of the key, its VNI is.
+        vxlan(7, 50002, &inner),
+        vxlan(8, 50001, &inner),
+        inner.clone(),
+    ];
+    let flows = records(watch(1), &frames);
+    assert_eq!(flows.len(), 5);
+    let vni = |id: i64| {
+        let outer = |flow: &&FlowRecord| flow.network.is_some_and(|network| network.id == id);
+        flows.iter().find(|f| f.parent.is_none() && outer(f))
+    };
+    for (id, packets) in [(7, 2), (8, 1)] {
+        let outer = vni(id).expect("an outer flow");
+        assert_eq!(outer.transport.map(|t| (t.a, t.b)), Some((50001, 4789)));
+        let children: Vec<_> = flows
+            .iter()
+            .filter(|flow| flow.parent == Some(outer.uuid))
+            .collect();
+        let [child] = children[..] else {
+            panic!("one inner flow");
+        };
+        assert_eq!(child.metric.ab_packets, packets);
+        assert_eq!(child.metric.ab_bytes, packets * inner.len() as u64);
+        assert_eq!(outer.metric.ab_packets, packets);
+        assert_eq!(outer.metric.ab_bytes, packets * frames[0].len() as u64);
+    }
+    // The inner flows and the bare one are one conversation.
+    let conversation = |flow: &&FlowRecord| flow.tracking_id == flows_of(&flows, 1000).tracking_id;
+    assert_eq!(flows.iter().filter(conversation).count(), 3);
+}
+
+fn flows_of(flows: &[FlowRecord], port: u16) -> &FlowRecord {
+    let of = |flow: &&FlowRecord| flow.transport.is_some_and(|transport| transport.a == port);
+    flows.iter().find(of).expect("a flow of that port")
+}
+
+#[test]
+fn udp_without_tunnel_is_keyed_by_both_ports() {
+    let frames = [udp((A, 1), (B, 9), b"x"), udp((A, 2), (B, 9), b"x")];
+    assert_eq!(records(watch(1), &frames).len(), 2);
+}
