@@ -1,5 +1,7 @@
 //! Where frames come from.
 
+pub mod pcap;
+
 use std::time::Duration;
 
 use sonde_proto::report::Lost;
