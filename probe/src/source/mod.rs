@@ -1,5 +1,6 @@
 //! Where frames come from.
 
+pub mod af_packet;
 pub mod pcap;
 
 use std::time::Duration;
