@@ -3,7 +3,7 @@
 pub mod af_packet;
 pub mod pcap;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sonde_proto::report::Lost;
 use sonde_proto::time::Timestamp;
@@ -106,4 +106,11 @@ pub enum Damage {
     /// The operating system could not read; its errno.
     #[error("read failed (errno {0})")]
     Read(i32),
+}
+
+/// The wall clock, for sources that live and for what has no source.
+#[expect(clippy::disallowed_methods, reason = "here time comes from")]
+pub(crate) fn wall_clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    Timestamp::default().after(since.unwrap_or_default())
 }

@@ -6,14 +6,14 @@ mod socket;
 use std::io;
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use sonde_proto::report::Lost;
 use sonde_proto::time::Timestamp;
 
 use self::ring::{Packet, Ring};
 use self::socket::PacketSocket;
-use super::{BURST, Closed, Frame, LinkType, Source};
+use super::{BURST, Closed, Frame, LinkType, Source, wall_clock};
 
 /// One queue of a kernel interface: a ring that the kernel fills and we read, one member of a
 /// fanout when several share the interface.
@@ -256,12 +256,6 @@ impl Device {
             _ => frame,
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the clock of a live source")]
-fn wall_clock() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    Timestamp::default().after(since.unwrap_or_default())
 }
 
 /// After this time the kernel hands over a block that is not full.
