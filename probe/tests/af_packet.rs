@@ -237,6 +237,16 @@ fn an_interface_may_rest_but_not_vanish() {
 }
 
 #[test]
+fn an_interface_that_is_down_may_vanish() {
+    let pair = Pair::new();
+    let mut right = open(&pair.right, "end", &AfPacketConfig::default());
+    ip(&["-n", &pair.right, "link", "set", "end", "down"]);
+    assert_eq!(take(&mut right), Ok(vec![]));
+    ip(&["-n", &pair.right, "link", "del", "end"]);
+    assert_eq!(take(&mut right), Err(Closed::Gone(libc::ENETDOWN)));
+}
+
+#[test]
 fn an_interface_that_is_down_can_be_opened() {
     let pair = Pair::new();
     ip(&["-n", &pair.right, "link", "set", "end", "down"]);

@@ -37,6 +37,8 @@ pub struct AfPacket {
     tagged: Vec<u8>,
     now: Timestamp,
     lost: Lost,
+    /// The errno the kernel gave when the interface went down; no frame has come since.
+    down: Option<i32>,
     gone: Option<i32>,
 }
 
@@ -102,6 +104,7 @@ impl AfPacket {
             tagged: Vec::new(),
             now: wall_clock(),
             lost: Lost::default(),
+            down: None,
             gone: None,
         })
     }
@@ -122,6 +125,9 @@ impl Source for AfPacket {
             taken += 1;
         }
         self.ring.settle();
+        if taken > 0 {
+            self.down = None;
+        }
         match self.gone {
             Some(errno) if taken == 0 => Err(Closed::Gone(errno)),
             _ => Ok(taken),
@@ -141,14 +147,20 @@ impl Source for AfPacket {
 
     /// Waits in `poll(2)` until the kernel hands over a block.
     fn idle(&mut self, _empty: u32, limit: Duration) {
-        if self.gone.is_some() || !self.socket.wait(limit) {
+        if self.gone.is_some() {
             return;
         }
-        let errno = self.socket.take_error();
-        if !self.socket.is_bound_to(self.index) {
+        if self.socket.wait(limit) {
+            self.down = Some(self.socket.take_error());
+        }
+        // The kernel tells once that the interface went down, and no more when it is removed
+        // after that.
+        if let Some(errno) = self.down
+            && !self.socket.is_bound_to(self.index)
+        {
             // What the kernel has begun to fill comes when the block's time is over.
             thread::sleep(limit.min(2 * RETIRE));
-            self.gone = Some(if errno == 0 { libc::ENODEV } else { errno });
+            self.gone = Some(errno);
         }
     }
 }
