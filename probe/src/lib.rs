@@ -10,4 +10,5 @@ mod memory;
 mod outbox;
 pub mod parse;
 pub mod source;
+pub mod supervisor;
 pub mod worker;

@@ -1,0 +1,385 @@
+//! Opens kernel interfaces while they are watched.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use sonde_proto::plan::{Plan, PlannedPoint, Point};
+use sonde_proto::record::EndReason;
+use sonde_proto::report::{LcoreInfo, WatchReport, WatchState};
+use sonde_proto::ring::{Announcer, LcoreEnd, RingSize};
+use sonde_proto::time::Timestamp;
+
+use crate::source::af_packet::{AfPacket, AfPacketConfig};
+use crate::source::{Closed, wall_clock};
+use crate::worker::{FlowConfig, Worker};
+
+/// A thread that follows the plan: each kernel interface with a watch is opened, and gets workers
+/// on threads of their own; one that the plan no longer names is closed. An interface that cannot
+/// be opened, or goes away, is tried again every few seconds, and its watches are reported as
+/// failed meanwhile.
+#[derive(Debug)]
+pub struct Supervisor {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Supervisor {
+    /// Opens a ring of its own and starts to follow the plan.
+    pub fn start(
+        announcer: Announcer,
+        flow: FlowConfig,
+        config: SupervisorConfig,
+    ) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = stop.clone();
+        let thread = thread::Builder::new()
+            .name("sonde-supervise".into())
+            .spawn(move || {
+                let mut reconciler = Reconciler::new(announcer, flow, config);
+                while !told.load(Ordering::Relaxed) {
+                    reconciler.turn();
+                    thread::sleep(TICK);
+                }
+                reconciler.end();
+            })?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Ends all flows of all interfaces, waits until the rings took their records, for three
+    /// seconds at most, and joins the threads.
+    pub fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Err(panic) = self.thread.join() {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+/// How interfaces are opened.
+#[derive(Clone, Copy, Debug)]
+pub struct SupervisorConfig {
+    /// Workers that share an interface, each with a flow table of its own.
+    pub workers_per_interface: u16,
+    /// The queue of each worker.
+    pub af_packet: AfPacketConfig,
+    /// The ring of each worker.
+    pub ring: RingSize,
+}
+
+impl Default for SupervisorConfig {
+    fn default() -> Self {
+        Self {
+            workers_per_interface: 1,
+            af_packet: AfPacketConfig::default(),
+            ring: RingSize::default(),
+        }
+    }
+}
+
+/// What runs, made equal to what the plan wants, turn by turn.
+#[derive(Debug)]
+struct Reconciler {
+    starter: Starter,
+    ring: LcoreEnd,
+    plan: Arc<Plan>,
+    groups: Vec<Group>,
+    /// Something happened that the control plane wants to know now.
+    news: bool,
+    reported: Timestamp,
+}
+
+impl Reconciler {
+    fn new(announcer: Announcer, flow: FlowConfig, config: SupervisorConfig) -> Self {
+        let lcore = LcoreInfo {
+            // No interface has index 0: the supervisor speaks for all of them.
+            point: Point::Interface {
+                index: 0,
+                netns: None,
+            },
+            queue: 0,
+            cpu: None,
+            source: "supervisor",
+        };
+        let size = RingSize {
+            reports: 4,
+            records: 0,
+        };
+        Self {
+            ring: announcer.open(lcore, size),
+            starter: Starter {
+                announcer,
+                flow,
+                config,
+            },
+            plan: Arc::default(),
+            groups: Vec::new(),
+            news: false,
+            reported: Timestamp::default(),
+        }
+    }
+
+    fn turn(&mut self) {
+        if let Some(plan) = self.ring.plan() {
+            self.follow(plan);
+        }
+        for group in &mut self.groups {
+            let before = group.failed;
+            group.reap();
+            group.open_if_due(&self.starter);
+            self.news |= group.failed != before;
+        }
+        self.groups
+            .retain(|group| group.wanted || !group.members.is_empty());
+        self.report_if_due(wall_clock());
+    }
+
+    /// Ends all workers and joins them.
+    fn end(&mut self) {
+        for group in &mut self.groups {
+            group.end(EndReason::Drained);
+        }
+        for member in self.groups.drain(..).flat_map(|group| group.members) {
+            // One that panicked has told so on its way.
+            let _ = member.thread.join();
+        }
+    }
+
+    fn follow(&mut self, plan: Arc<Plan>) {
+        for group in &mut self.groups {
+            group.wanted = wanted(&plan).any(|(interface, _)| interface == group.interface);
+            if !group.wanted {
+                group.end(EndReason::Stopped);
+            }
+        }
+        for (interface, _) in wanted(&plan) {
+            if self.groups.iter().all(|group| group.interface != interface) {
+                self.groups.push(Group::new(interface));
+            }
+        }
+        self.plan = plan;
+        self.news = true;
+    }
+
+    /// Reports news at once, and a failure that lasts every second.
+    fn report_if_due(&mut self, now: Timestamp) {
+        // A clock that was set back must not silence us.
+        let again = now < self.reported || now.since(self.reported) >= REPORT_EVERY;
+        let failing = self.groups.iter().any(|group| group.failed.is_some());
+        if !(self.news || failing && again) {
+            return;
+        }
+        let Some(mut report) = self.ring.blank() else {
+            return;
+        };
+        report.at = now;
+        report.plan = self.plan.revision;
+        report.sweep = self.plan.sweep;
+        for (interface, planned) in wanted(&self.plan) {
+            let group = self
+                .groups
+                .iter()
+                .find(|group| group.interface == interface);
+            let Some(errno) = group.and_then(|group| group.failed) else {
+                continue;
+            };
+            report
+                .watches
+                .extend(planned.watches.iter().map(|watch| WatchReport {
+                    watch: watch.id,
+                    state: WatchState::Failed(errno),
+                    packets: 0,
+                    bytes: 0,
+                    dropped: 0,
+                    flows: 0,
+                }));
+        }
+        if self.ring.push(report).is_ok() {
+            self.reported = now;
+            self.news = false;
+        }
+    }
+}
+
+/// The interfaces that a plan wants open, and what it wants there.
+fn wanted(plan: &Plan) -> impl Iterator<Item = (Interface, &PlannedPoint)> {
+    let watched = plan.points.iter().filter(|p| !p.watches.is_empty());
+    watched.filter_map(|planned| match &planned.point {
+        Point::Interface { index, netns } => {
+            let interface = Interface {
+                index: *index,
+                netns: netns.clone(),
+            };
+            Some((interface, planned))
+        }
+        Point::Port(_) | Point::File(_) => None,
+    })
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Interface {
+    index: u32,
+    netns: Option<PathBuf>,
+}
+
+/// The workers of an interface.
+#[derive(Debug)]
+struct Group {
+    interface: Interface,
+    wanted: bool,
+    /// While there are any, the interface is not opened again: a ring is closed before another
+    /// takes its place.
+    members: Vec<Member>,
+    /// Why it is not open.
+    failed: Option<i32>,
+    /// Turns until it is tried again.
+    wait: u32,
+}
+
+impl Group {
+    fn new(interface: Interface) -> Self {
+        Self {
+            interface,
+            wanted: true,
+            members: Vec::new(),
+            failed: None,
+            wait: 0,
+        }
+    }
+
+    /// Tells all workers to end; the first reason counts.
+    fn end(&self, reason: EndReason) {
+        for member in &self.members {
+            let _ = member.ending.set(reason);
+        }
+    }
+
+    /// Joins workers that ended. When one did so untold, the interface is gone for all.
+    fn reap(&mut self) {
+        let ended = self
+            .members
+            .extract_if(.., |member| member.thread.is_finished());
+        let failure = ended
+            // EIO stands for a panic, which has told of itself.
+            .filter_map(|member| member.thread.join().unwrap_or(Some(libc::EIO)))
+            .last();
+        if let Some(errno) = failure {
+            self.fail(errno);
+        }
+    }
+
+    fn open_if_due(&mut self, starter: &Starter) {
+        if !self.wanted || !self.members.is_empty() {
+            return;
+        }
+        if self.wait > 0 {
+            self.wait -= 1;
+            return;
+        }
+        self.failed = None;
+        if let Err(errno) = starter.start(&self.interface, &mut self.members) {
+            self.fail(errno);
+        }
+    }
+
+    fn fail(&mut self, errno: i32) {
+        self.failed = Some(errno);
+        self.wait = RETRY_TURNS;
+        self.end(EndReason::Stopped);
+    }
+}
+
+/// The thread of a worker.
+#[derive(Debug)]
+struct Member {
+    /// Set when the worker shall end.
+    ending: Arc<OnceLock<EndReason>>,
+    /// Returns the errno when the interface is gone.
+    thread: JoinHandle<Option<i32>>,
+}
+
+/// What is needed to start workers.
+#[derive(Debug)]
+struct Starter {
+    announcer: Announcer,
+    flow: FlowConfig,
+    config: SupervisorConfig,
+}
+
+impl Starter {
+    /// Opens an interface and starts its workers; else tells the errno. Those that run already
+    /// are in `members` all the same.
+    fn start(&self, interface: &Interface, members: &mut Vec<Member>) -> Result<(), i32> {
+        let Interface { index, netns } = interface;
+        let queues = AfPacket::open(
+            *index,
+            netns.as_deref(),
+            self.config.workers_per_interface,
+            &self.config.af_packet,
+        )
+        .map_err(|error| error.errno)?;
+        for (queue, source) in (0..).zip(queues) {
+            let point = Point::Interface {
+                index: *index,
+                netns: netns.clone(),
+            };
+            let lcore = LcoreInfo {
+                point: point.clone(),
+                queue,
+                cpu: None,
+                source: "af_packet",
+            };
+            let ring = self.announcer.open(lcore, self.config.ring);
+            let (flow, ending) = (self.flow, Arc::new(OnceLock::new()));
+            let told = ending.clone();
+            let thread = thread::Builder::new()
+                .name(format!("sonde-afp-{index}-{queue}"))
+                .spawn(move || work(Worker::new(source, point, ring, &flow), &told))
+                .map_err(|error| error.raw_os_error().unwrap_or(libc::EAGAIN))?;
+            members.push(Member { ending, thread });
+        }
+        Ok(())
+    }
+}
+
+/// Turns a worker until it is told to end or its interface is gone, of which it tells the errno.
+fn work(mut worker: Worker<AfPacket>, told: &OnceLock<EndReason>) -> Option<i32> {
+    let (reason, gone) = loop {
+        if let Some(reason) = told.get() {
+            break (*reason, None);
+        }
+        match worker.turn() {
+            Ok(0) => worker.idle(TICK),
+            Ok(_) => {}
+            Err(Closed::Gone(errno)) => break (EndReason::Stopped, Some(errno)),
+            // Only files say so.
+            Err(Closed::End | Closed::Damaged { .. }) => {
+                break (EndReason::Stopped, Some(libc::EIO));
+            }
+        }
+    };
+    worker.end(reason);
+    for _ in 0..DRAIN_TRIES {
+        if worker.drain() {
+            break;
+        }
+        thread::sleep(DRAIN_NAP);
+    }
+    gone
+}
+
+/// Between two turns of the supervisor, and the longest that a worker waits for frames: so old
+/// may a plan be before it is followed.
+const TICK: Duration = Duration::from_millis(10);
+
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// Three seconds.
+const RETRY_TURNS: u32 = 300;
+
+/// Between two attempts to hand records to a full ring. All together, three seconds.
+const DRAIN_NAP: Duration = Duration::from_millis(1);
+const DRAIN_TRIES: u32 = 3_000;
