@@ -1,0 +1,51 @@
+#include "shim.h"
+
+int _rte_errno(void)
+{
+	return rte_errno;
+}
+
+unsigned int _rte_lcore_id(void)
+{
+	return rte_lcore_id();
+}
+
+struct rte_mbuf *_rte_pktmbuf_alloc(struct rte_mempool *pool)
+{
+	return rte_pktmbuf_alloc(pool);
+}
+
+int _rte_pktmbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, unsigned int count)
+{
+	return rte_pktmbuf_alloc_bulk(pool, mbufs, count);
+}
+
+void _rte_pktmbuf_free(struct rte_mbuf *mbuf)
+{
+	rte_pktmbuf_free(mbuf);
+}
+
+void _rte_mempool_put_bulk(struct rte_mempool *pool, void *const *objects, unsigned int count)
+{
+	rte_mempool_put_bulk(pool, objects, count);
+}
+
+uint16_t _rte_eth_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)
+{
+	return rte_eth_rx_burst(port, queue, mbufs, count);
+}
+
+uint16_t _rte_eth_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)
+{
+	return rte_eth_tx_burst(port, queue, mbufs, count);
+}
+
+int _rte_eth_link(uint16_t port, uint32_t *mbps, int *up)
+{
+	struct rte_eth_link link = { 0 };
+	int failed = rte_eth_link_get_nowait(port, &link);
+
+	*up = !failed && link.link_status == RTE_ETH_LINK_UP;
+	*mbps = *up && link.link_speed != RTE_ETH_SPEED_NUM_UNKNOWN ? link.link_speed : 0;
+	return failed;
+}
