@@ -6,6 +6,8 @@
 
 pub mod filter;
 pub mod flow;
+#[cfg(feature = "dpdk")]
+pub mod lcore;
 mod memory;
 mod outbox;
 pub mod parse;

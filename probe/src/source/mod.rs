@@ -1,6 +1,8 @@
 //! Where frames come from.
 
 pub mod af_packet;
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
 pub mod pcap;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

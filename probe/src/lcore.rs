@@ -1,0 +1,221 @@
+//! Bring-up: EAL, mempools, ports, and one pinned thread per CPU, all by capsule.
+//!
+//! [`Dpdk::bring_up`] must be called once, on the main thread, which it pins: start the threads of
+//! the control plane before. Signals are the caller's business, capsule listens to none.
+
+mod clock;
+mod config;
+mod course;
+mod memory;
+mod pipeline;
+
+use std::error::Error;
+use std::ffi::CString;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use capsule::Runtime;
+
+use self::clock::HeldClock;
+pub use self::config::{ConfigError, DpdkConfig, PortConfig};
+use self::course::Course;
+pub use self::memory::Memory;
+use self::pipeline::Lcore;
+use crate::source::Closed;
+use crate::source::dpdk::{self, Idle, PortFacts, RxQueue};
+
+/// What an lcore does with a queue, again and again.
+pub trait Turn {
+    /// Takes a burst and meters it. Returns the number of frames; never waits.
+    fn turn(&mut self) -> Result<usize, Closed>;
+
+    /// Called after a turn without frames. Returns after `limit` at the latest.
+    fn idle(&mut self, limit: Duration);
+
+    /// Ends all flows and pushes what waits; again and again until nothing is left, then true.
+    fn finish(&mut self) -> bool;
+}
+
+/// DPDK, initialised, with all ports set up and not yet started.
+pub struct Dpdk {
+    runtime: Runtime,
+    clock: HeldClock,
+    config: DpdkConfig,
+    memory: Memory,
+    ports: Vec<PortInfo>,
+}
+
+/// A port that was brought up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortInfo {
+    /// What it is called in plans and reports.
+    pub name: String,
+    /// The device as configured, with its arguments.
+    pub device: String,
+    /// DPDK's number of it, for [`dpdk::port_stats`].
+    pub number: u16,
+    /// Its PCI address, if it has one.
+    pub pci: Option<String>,
+    /// The CPUs that poll it: the first polls queue 0, and so on.
+    pub cpus: Vec<usize>,
+    /// What DPDK says of it. The link may come up later.
+    pub facts: PortFacts,
+}
+
+/// A queue, as the one who opens it needs to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Name of the port.
+    pub port: String,
+    /// DPDK's number of the port.
+    pub port_number: u16,
+    /// Index of the queue.
+    pub queue: u16,
+    /// The CPU that polls it.
+    pub cpu: usize,
+    /// What the CPU does while no frames come.
+    pub idle: Idle,
+}
+
+/// Why DPDK did not come up, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum DpdkError {
+    /// The configuration makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// DPDK or capsule refused; EAL says more on the standard error.
+    #[error("DPDK: {stage} failed: {source}")]
+    Runtime {
+        /// What was attempted.
+        stage: &'static str,
+        /// What capsule says.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A device became no port, or one with another number of queues.
+    #[error("DPDK: device {0:?} is no port with the queues it was given")]
+    NoPort(String),
+    /// An lcore panicked; the others were stopped.
+    #[error("an lcore panicked, all were stopped")]
+    Panicked,
+    /// Flows were lost at the end because nobody drained the rings.
+    #[error("{queues} queues could not push their last flows in time")]
+    Unfinished {
+        /// How many queues.
+        queues: usize,
+    },
+}
+
+impl Dpdk {
+    /// Initialises EAL and sets up all ports.
+    pub fn bring_up(config: DpdkConfig) -> Result<Self, DpdkError> {
+        config.check()?;
+        let memory = Memory::detect(config.mempool, config.nodes());
+        let clock = HeldClock::default();
+        let runtime = tokio_timer::clock::with_default(&clock.clock(), || {
+            Runtime::build(config.runtime(memory))
+        })
+        .map_err(failed("bring-up"))?;
+        let ports = config
+            .ports
+            .iter()
+            .map(PortInfo::read)
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            runtime,
+            clock,
+            config,
+            memory,
+            ports,
+        })
+    }
+
+    /// The ports, in the order of the configuration.
+    pub fn ports(&self) -> &[PortInfo] {
+        &self.ports
+    }
+
+    /// The memory that is used.
+    pub fn memory(&self) -> Memory {
+        self.memory
+    }
+
+    /// Starts the ports and polls until `stop` is set or all sources have closed; then each queue
+    /// finishes, for 4 seconds at most, and the ports are stopped and closed.
+    ///
+    /// `open` is called for each queue on the lcore that polls it. An lcore that panics stops all.
+    pub fn run<T: Turn + 'static>(
+        mut self,
+        stop: Arc<AtomicBool>,
+        open: impl Fn(RxQueue, &Queue) -> T + Send + Sync + 'static,
+    ) -> Result<(), DpdkError> {
+        let course = Course::new(stop);
+        let open = Arc::new(open);
+        for cpu in self.config.cpus() {
+            let (queues, open, place) = (self.queues(cpu), open.clone(), course.place());
+            self.runtime
+                .add_pipeline_to_core(cpu, move |_| Lcore::new(cpu, queues, open, place))
+                .map_err(failed("start of the lcores"))?;
+        }
+        self.clock.hold(course.clone());
+        let outcome = self.runtime.execute().map_err(failed("start of the ports"));
+        {
+            let _no_reader = dpdk::readers();
+            drop(self.runtime);
+        }
+        outcome?;
+        match (course.panicked(), course.unfinished()) {
+            (true, _) => Err(DpdkError::Panicked),
+            (false, 0) => Ok(()),
+            (false, queues) => Err(DpdkError::Unfinished { queues }),
+        }
+    }
+
+    /// The queues of a CPU.
+    fn queues(&self, cpu: usize) -> Vec<Queue> {
+        let idle = self.config.idle(cpu);
+        let queue = |port: &PortInfo| {
+            let queue = port.cpus.iter().position(|&c| c == cpu)?;
+            Some(Queue {
+                port: port.name.clone(),
+                port_number: port.number,
+                queue: u16::try_from(queue).ok()?,
+                cpu,
+                idle,
+            })
+        };
+        self.ports.iter().filter_map(queue).collect()
+    }
+}
+
+impl PortInfo {
+    fn read(config: &PortConfig) -> Result<Self, DpdkError> {
+        let missing = || DpdkError::NoPort(config.device.clone());
+        let device = CString::new(config.device_name()).map_err(|_| missing())?;
+        let number = dpdk::port_number(&device).ok_or_else(missing)?;
+        let facts = dpdk::port_facts(number).ok_or_else(missing)?;
+        if usize::from(facts.queues) != config.cpus.len() {
+            return Err(missing());
+        }
+        // capsule numbers the queues of a port by its CPUs in order.
+        let mut cpus = config.cpus.clone();
+        cpus.sort_unstable();
+        Ok(Self {
+            name: config.name.clone(),
+            device: config.device.clone(),
+            number,
+            pci: config.is_pci().then(|| config.device_name().to_owned()),
+            cpus,
+            facts,
+        })
+    }
+}
+
+fn failed<E: Into<Box<dyn Error + Send + Sync>>>(
+    stage: &'static str,
+) -> impl FnOnce(E) -> DpdkError {
+    move |e| DpdkError::Runtime {
+        stage,
+        source: e.into(),
+    }
+}

@@ -1,0 +1,407 @@
+//! Bring-up, polling and stop on DPDK's virtual devices. EAL starts once per process, so that each
+//! test runs in a process of its own.
+#![cfg(feature = "dpdk")]
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use std::{env, fs, process, thread};
+
+use etherparse::PacketBuilder;
+use sonde_probe::lcore::{ConfigError, Dpdk, DpdkConfig, DpdkError, PortConfig, Queue, Turn};
+use sonde_probe::source::dpdk::{Idle, PortStats, RxQueue, port_stats};
+use sonde_probe::source::{Closed, LinkType, Source};
+
+#[test]
+fn frames_of_a_pcap_arrive_whole() {
+    alone("frames_of_a_pcap_arrive_whole", || {
+        let frames = vec![udp(1, 18), udp(2, 400), udp(3, 1458), udp(4, 5000)];
+        let file = write_pcap(&frames);
+        let device = format!("net_pcap0,rx_pcap={}", file.display());
+        let dpdk = Dpdk::bring_up(config(vec![port("trace", &device, &cpus()[..1])])).unwrap();
+
+        let info = &dpdk.ports()[0];
+        assert_eq!(
+            (info.name.as_str(), info.device.as_str()),
+            ("trace", device.as_str())
+        );
+        assert_eq!(
+            (info.facts.driver.as_str(), info.facts.queues),
+            ("net_pcap", 1)
+        );
+        assert_eq!((info.facts.rss, info.facts.link_up), (false, false));
+        assert_eq!(info.pci, None);
+        let number = info.number;
+
+        let (seen, stats) = (Seen::default(), Arc::new(Mutex::new(PortStats::default())));
+        let stop = stop_when({
+            let (seen, stats) = (seen.clone(), stats.clone());
+            move || {
+                *stats.lock().unwrap() = port_stats(number).unwrap_or_default();
+                seen.lock().unwrap().len() >= 4
+            }
+        });
+        let finished = run(dpdk, stop, &seen).unwrap();
+        fs::remove_file(file).unwrap();
+
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen.len(), frames.len());
+        for (seen, frame) in seen.iter().zip(&frames) {
+            // A segment holds 2048 bytes; the parser wants no more than the headers.
+            assert_eq!(seen.bytes, frame[..frame.len().min(2048)]);
+            assert_eq!(seen.length as usize, frame.len());
+            assert_eq!(seen.link, LinkType::Ethernet);
+            assert!(seen.nanos > 1_700_000_000_000_000_000);
+        }
+        assert_eq!(finished, 1);
+        let stats = *stats.lock().unwrap();
+        let bytes: usize = frames.iter().map(Vec::len).sum();
+        assert_eq!((stats.packets, stats.bytes), (4, bytes as u64));
+        assert!(stats.link_up);
+        assert_eq!(port_stats(number), None, "the port is closed");
+    });
+}
+
+#[test]
+fn every_queue_is_polled_by_its_cpu() {
+    alone("every_queue_is_polled_by_its_cpu", || {
+        let cpus = cpus();
+        let (main, both) = (cpus[0], &cpus[..cpus.len().min(2)]);
+        let mut spinning = port("null", "net_null0,size=64", both);
+        spinning.idle = Some(Idle::Spin);
+        let ports = vec![
+            spinning,
+            port("other", "net_null1,size=1200", &[main]),
+            port("ring", "net_ring0", &[main]),
+        ];
+        let dpdk = Dpdk::bring_up(config(ports)).unwrap();
+        assert_eq!(dpdk.ports()[0].facts.queues as usize, both.len());
+        assert_eq!(dpdk.ports()[0].facts.rss, both.len() > 1);
+        assert_eq!(dpdk.ports()[1].facts.driver, "net_null");
+        assert_eq!(dpdk.ports()[2].facts.driver, "net_ring");
+
+        let seen = Arc::new(Mutex::new(Vec::<(Queue, u32, String)>::new()));
+        let expected = both.len() + 1;
+        let stop = stop_when({
+            let seen = seen.clone();
+            move || seen.lock().unwrap().len() >= expected
+        });
+        let open = {
+            let seen = seen.clone();
+            move |source: RxQueue, queue: &Queue| FirstFrame {
+                source,
+                queue: queue.clone(),
+                seen: seen.clone(),
+                told: false,
+            }
+        };
+        dpdk.run(stop, open).unwrap();
+
+        let mut seen = seen.lock().unwrap().clone();
+        seen.sort_by_key(|(queue, ..)| (queue.port.clone(), queue.queue));
+        let names: Vec<_> = seen
+            .iter()
+            .map(|(q, length, _)| (&*q.port, q.queue, *length))
+            .collect();
+        let mut wanted = vec![("null", 0, 64), ("null", 1, 64), ("other", 0, 1200)];
+        wanted.retain(|(_, queue, _)| usize::from(*queue) < both.len());
+        assert_eq!(names, wanted);
+        for (queue, _, allowed) in &*seen {
+            assert_eq!(
+                *allowed,
+                queue.cpu.to_string(),
+                "{queue:?} runs on its cpu alone"
+            );
+            assert_eq!(
+                queue.idle,
+                Idle::Spin,
+                "one port that spins keeps the cpu awake"
+            );
+        }
+    });
+}
+
+#[test]
+fn run_ends_when_all_sources_have_closed() {
+    alone("run_ends_when_all_sources_have_closed", || {
+        let cpus = cpus();
+        let dpdk = Dpdk::bring_up(config(vec![port("null", "net_null0", &cpus[..1])])).unwrap();
+        let finished = Arc::new(AtomicBool::new(false));
+        let open = {
+            let finished = finished.clone();
+            move |_: RxQueue, _: &Queue| Scripted {
+                turn: || Err(Closed::Gone(19)),
+                finish: {
+                    let finished = finished.clone();
+                    move || finished.swap(true, Ordering::Relaxed)
+                },
+            }
+        };
+        dpdk.run(Arc::default(), open).unwrap();
+        assert!(finished.load(Ordering::Relaxed));
+    });
+}
+
+#[test]
+fn an_lcore_that_panics_stops_all() {
+    alone("an_lcore_that_panics_stops_all", || {
+        let cpus = cpus();
+        let ports = vec![
+            port("a", "net_null0", &cpus[..1]),
+            port("b", "net_null1", &cpus),
+        ];
+        let dpdk = Dpdk::bring_up(config(ports)).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let open = |_: RxQueue, queue: &Queue| {
+            let fails = queue.port == "a";
+            Scripted {
+                turn: move || if fails { panic!("for the test") } else { Ok(0) },
+                finish: || true,
+            }
+        };
+        let outcome = dpdk.run(stop.clone(), open);
+        assert!(matches!(outcome, Err(DpdkError::Panicked)));
+        assert!(stop.load(Ordering::Relaxed));
+    });
+}
+
+#[test]
+fn flows_that_cannot_leave_do_not_hold_the_process() {
+    alone("flows_that_cannot_leave_do_not_hold_the_process", || {
+        let cpus = cpus();
+        let dpdk = Dpdk::bring_up(config(vec![port("a", "net_null0", &cpus[..1])])).unwrap();
+        let stop = Arc::new(AtomicBool::new(true));
+        let outcome = dpdk.run(stop, |_, _| Scripted {
+            turn: || Ok(0),
+            finish: || false,
+        });
+        assert!(matches!(outcome, Err(DpdkError::Unfinished { queues: 1 })));
+    });
+}
+
+#[test]
+fn refusals_name_their_cause() {
+    alone("refusals_name_their_cause", || {
+        let none = Dpdk::bring_up(config(vec![])).err();
+        assert!(matches!(none, Some(DpdkError::Config(ConfigError::NoPort))));
+        let unknown = Dpdk::bring_up(config(vec![port("a", "net_nothing0", &cpus()[..1])])).err();
+        let unknown = unknown.unwrap().to_string();
+        assert!(unknown.starts_with("DPDK: bring-up failed: "), "{unknown}");
+    });
+}
+
+type Seen = Arc<Mutex<Vec<SeenFrame>>>;
+
+struct SeenFrame {
+    bytes: Vec<u8>,
+    length: u32,
+    link: LinkType,
+    nanos: u64,
+}
+
+/// Keeps a copy of each frame; finishes at the third call.
+struct Copier {
+    source: RxQueue,
+    seen: Seen,
+    finishes: u32,
+    finished: Arc<Mutex<u32>>,
+}
+
+impl Turn for Copier {
+    fn turn(&mut self) -> Result<usize, Closed> {
+        let seen = &self.seen;
+        let taken = self.source.burst(|frame| {
+            seen.lock().unwrap().push(SeenFrame {
+                bytes: frame.bytes.to_vec(),
+                length: frame.length,
+                link: frame.link,
+                nanos: frame.at.nanos(),
+            });
+        })?;
+        Ok(taken)
+    }
+
+    fn idle(&mut self, limit: Duration) {
+        self.source.idle(1000, limit);
+    }
+
+    fn finish(&mut self) -> bool {
+        self.finishes += 1;
+        if self.finishes == 3 {
+            assert_eq!(self.source.lost(), Default::default());
+            *self.finished.lock().unwrap() += 1;
+        }
+        self.finishes >= 3
+    }
+}
+
+/// Tells of the first frame, and which CPUs the thread may run on.
+struct FirstFrame {
+    source: RxQueue,
+    queue: Queue,
+    seen: Arc<Mutex<Vec<(Queue, u32, String)>>>,
+    told: bool,
+}
+
+impl Turn for FirstFrame {
+    fn turn(&mut self) -> Result<usize, Closed> {
+        let mut length = 0;
+        let taken = self.source.burst(|frame| length = frame.length)?;
+        if taken > 0 && !self.told {
+            self.told = true;
+            let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+            let allowed = status
+                .lines()
+                .find_map(|l| l.strip_prefix("Cpus_allowed_list:"));
+            let allowed = allowed.unwrap().trim().to_owned();
+            self.seen
+                .lock()
+                .unwrap()
+                .push((self.queue.clone(), length, allowed));
+        }
+        Ok(taken)
+    }
+
+    fn idle(&mut self, limit: Duration) {
+        self.source.idle(1, limit);
+    }
+
+    fn finish(&mut self) -> bool {
+        true
+    }
+}
+
+struct Scripted<T, F> {
+    turn: T,
+    finish: F,
+}
+
+impl<T: FnMut() -> Result<usize, Closed>, F: FnMut() -> bool> Turn for Scripted<T, F> {
+    fn turn(&mut self) -> Result<usize, Closed> {
+        (self.turn)()
+    }
+
+    fn idle(&mut self, limit: Duration) {
+        thread::sleep(limit);
+    }
+
+    fn finish(&mut self) -> bool {
+        (self.finish)()
+    }
+}
+
+/// Runs with a [`Copier`] per queue; returns how many of them finished.
+fn run(dpdk: Dpdk, stop: Arc<AtomicBool>, seen: &Seen) -> Result<u32, DpdkError> {
+    let (seen, finished) = (seen.clone(), Arc::new(Mutex::new(0)));
+    let open = {
+        let finished = finished.clone();
+        move |source, _: &Queue| Copier {
+            source,
+            seen: seen.clone(),
+            finishes: 0,
+            finished: finished.clone(),
+        }
+    };
+    dpdk.run(stop, open)?;
+    let finished = *finished.lock().unwrap();
+    Ok(finished)
+}
+
+/// A flag that a thread sets once `done`, after 20 seconds at the latest.
+fn stop_when(done: impl Fn() -> bool + Send + 'static) -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    thread::spawn(move || {
+        for _ in 0..4000 {
+            if done() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        flag.store(true, Ordering::Relaxed);
+    });
+    stop
+}
+
+fn config(ports: Vec<PortConfig>) -> DpdkConfig {
+    let main_cpu = cpus()[0];
+    DpdkConfig {
+        ports,
+        main_cpu,
+        mempool: 8191,
+        cache: 128,
+        ..Default::default()
+    }
+}
+
+fn port(name: &str, device: &str, cpus: &[usize]) -> PortConfig {
+    PortConfig {
+        name: name.into(),
+        device: device.into(),
+        cpus: cpus.into(),
+        ..PortConfig::default()
+    }
+}
+
+/// CPUs this process may use, two at most.
+fn cpus() -> Vec<usize> {
+    let usable = |cpu: &usize| {
+        let ports = vec![port("a", "net_null0", &[*cpu])];
+        DpdkConfig {
+            ports,
+            main_cpu: *cpu,
+            ..Default::default()
+        }
+        .check()
+        .is_ok()
+    };
+    (0..1024).filter(usable).take(2).collect()
+}
+
+fn udp(number: u8, payload: usize) -> Vec<u8> {
+    let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, number], [2, 0, 0, 0, 1, number])
+        .ipv4([10, 0, 0, number], [10, 0, 1, number], 64)
+        .udp(4000 + u16::from(number), 53);
+    let mut frame = Vec::new();
+    builder.write(&mut frame, &vec![number; payload]).unwrap();
+    frame
+}
+
+/// Writes the frames to a pcap file, in the classic format.
+fn write_pcap(frames: &[Vec<u8>]) -> PathBuf {
+    let mut file = Vec::new();
+    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1] {
+        file.extend(word.to_le_bytes());
+    }
+    for frame in frames {
+        let length = frame.len() as u32;
+        for word in [1_600_000_000, 0, length, length] {
+            file.extend(word.to_le_bytes());
+        }
+        file.extend(frame);
+    }
+    let path = env::temp_dir().join(format!("sonde-dpdk-{}.pcap", process::id()));
+    fs::write(&path, file).unwrap();
+    path
+}
+
+/// Runs the test in a process of its own.
+fn alone(name: &str, test: fn()) {
+    if env::var_os("SONDE_ALONE").is_some() {
+        return test();
+    }
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env("SONDE_ALONE", "1")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+}
