@@ -102,7 +102,10 @@ impl Sections {
             _ => return Err(malformed(block.offset, "pcapng version 1.0")),
         }
         self.interfaces.clear();
-        self.skip(block, stream)
+        // Its trailer tells nothing that is needed (libpcap does not look at it either).
+        stream
+            .skip(block.length.into())
+            .map_err(|short| damaged(block.offset, short.within(block.length)))
     }
 
     /// Adds an interface.
