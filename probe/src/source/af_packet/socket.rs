@@ -2,8 +2,9 @@
 #![expect(unsafe_code, reason = "no safe library sets up TPACKET_V3 and fanout")]
 
 use std::ffi::{c_int, c_uint};
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::ptr;
 use std::time::Duration;
@@ -241,7 +242,12 @@ impl PacketSocket {
 
 /// Moves the calling thread into the network namespace at `path`.
 pub(super) fn enter(path: &Path) -> Result<(), OpenError> {
-    let namespace = File::open(path).map_err(|error| OpenError::new("open", &error))?;
+    let namespace = OpenOptions::new()
+        .read(true)
+        // Not to hang when it is something else, a pipe for instance.
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .map_err(|error| OpenError::new("open", &error))?;
     // SAFETY: the descriptor is open; no memory of ours is involved.
     let rc = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
     check("setns", rc)
