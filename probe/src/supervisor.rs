@@ -24,7 +24,7 @@ use crate::worker::{FlowConfig, Worker};
 #[derive(Debug)]
 pub struct Supervisor {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Supervisor {
@@ -46,16 +46,26 @@ impl Supervisor {
                 }
                 reconciler.end();
             })?;
-        Ok(Self { stop, thread })
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
     }
 
     /// Ends all flows of all interfaces, waits until the rings took their records, for three
     /// seconds at most, and joins the threads.
-    pub fn stop(self) {
+    pub fn stop(mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Err(panic) = self.thread.join() {
+        if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) {
             std::panic::resume_unwind(panic);
         }
+    }
+}
+
+impl Drop for Supervisor {
+    /// Stops without waiting for it.
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
     }
 }
 
