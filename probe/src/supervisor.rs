@@ -36,20 +36,15 @@ impl Supervisor {
     ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let told = stop.clone();
-        let thread = thread::Builder::new()
-            .name("sonde-supervise".into())
-            .spawn(move || {
-                let mut reconciler = Reconciler::new(announcer, flow, config);
-                while !told.load(Ordering::Relaxed) {
-                    reconciler.turn();
-                    thread::sleep(TICK);
-                }
-                reconciler.end();
-            })?;
-        Ok(Self {
-            stop,
-            thread: Some(thread),
-        })
+        let thread = thread::Builder::new().name("sonde-supervise".into()).spawn(move || {
+            let mut reconciler = Reconciler::new(announcer, flow, config);
+            while !told.load(Ordering::Relaxed) {
+                reconciler.turn();
+                thread::sleep(TICK);
+            }
+            reconciler.end();
+        })?;
+        Ok(Self { stop, thread: Some(thread) })
     }
 
     /// Ends all flows of all interfaces, waits until the rings took their records, for three
@@ -106,25 +101,15 @@ impl Reconciler {
     fn new(announcer: Announcer, flow: FlowConfig, config: SupervisorConfig) -> Self {
         let lcore = LcoreInfo {
             // No interface has index 0: the supervisor speaks for all of them.
-            point: Point::Interface {
-                index: 0,
-                netns: None,
-            },
+            point: Point::Interface { index: 0, netns: None },
             queue: 0,
             cpu: None,
             source: "supervisor",
         };
-        let size = RingSize {
-            reports: 4,
-            records: 0,
-        };
+        let size = RingSize { reports: 4, records: 0 };
         Self {
             ring: announcer.open(lcore, size),
-            starter: Starter {
-                announcer,
-                flow,
-                config,
-            },
+            starter: Starter { announcer, flow, config },
             plan: Arc::default(),
             groups: Vec::new(),
             news: false,
@@ -142,8 +127,7 @@ impl Reconciler {
             group.open_if_due(&self.starter);
             self.news |= group.failed != before;
         }
-        self.groups
-            .retain(|group| group.wanted || !group.members.is_empty());
+        self.groups.retain(|group| group.wanted || !group.members.is_empty());
         self.report_if_due(wall_clock());
     }
 
@@ -189,23 +173,18 @@ impl Reconciler {
         report.plan = self.plan.revision;
         report.sweep = self.plan.sweep;
         for (interface, planned) in wanted(&self.plan) {
-            let group = self
-                .groups
-                .iter()
-                .find(|group| group.interface == interface);
+            let group = self.groups.iter().find(|group| group.interface == interface);
             let Some(errno) = group.and_then(|group| group.failed) else {
                 continue;
             };
-            report
-                .watches
-                .extend(planned.watches.iter().map(|watch| WatchReport {
-                    watch: watch.id,
-                    state: WatchState::Failed(errno),
-                    packets: 0,
-                    bytes: 0,
-                    dropped: 0,
-                    flows: 0,
-                }));
+            report.watches.extend(planned.watches.iter().map(|watch| WatchReport {
+                watch: watch.id,
+                state: WatchState::Failed(errno),
+                packets: 0,
+                bytes: 0,
+                dropped: 0,
+                flows: 0,
+            }));
         }
         if self.ring.push(report).is_ok() {
             self.reported = now;
@@ -219,10 +198,7 @@ fn wanted(plan: &Plan) -> impl Iterator<Item = (Interface, &PlannedPoint)> {
     let watched = plan.points.iter().filter(|p| !p.watches.is_empty());
     watched.filter_map(|planned| match &planned.point {
         Point::Interface { index, netns } => {
-            let interface = Interface {
-                index: *index,
-                netns: netns.clone(),
-            };
+            let interface = Interface { index: *index, netns: netns.clone() };
             Some((interface, planned))
         }
         Point::Port(_) | Point::File(_) => None,
@@ -251,13 +227,7 @@ struct Group {
 
 impl Group {
     fn new(interface: Interface) -> Self {
-        Self {
-            interface,
-            wanted: true,
-            members: Vec::new(),
-            failed: None,
-            wait: 0,
-        }
+        Self { interface, wanted: true, members: Vec::new(), failed: None, wait: 0 }
     }
 
     /// Tells all workers to end; the first reason counts.
@@ -269,9 +239,7 @@ impl Group {
 
     /// Joins workers that ended. When one did so untold, the interface is gone for all.
     fn reap(&mut self) {
-        let ended = self
-            .members
-            .extract_if(.., |member| member.thread.is_finished());
+        let ended = self.members.extract_if(.., |member| member.thread.is_finished());
         let failure = ended
             // EIO stands for a panic, which has told of itself.
             .filter_map(|member| member.thread.join().unwrap_or(Some(libc::EIO)))
@@ -332,16 +300,8 @@ impl Starter {
         )
         .map_err(|error| error.errno)?;
         for (queue, source) in (0..).zip(queues) {
-            let point = Point::Interface {
-                index: *index,
-                netns: netns.clone(),
-            };
-            let lcore = LcoreInfo {
-                point: point.clone(),
-                queue,
-                cpu: None,
-                source: "af_packet",
-            };
+            let point = Point::Interface { index: *index, netns: netns.clone() };
+            let lcore = LcoreInfo { point: point.clone(), queue, cpu: None, source: "af_packet" };
             let ring = self.announcer.open(lcore, self.config.ring);
             let (flow, ending) = (self.flow, Arc::new(OnceLock::new()));
             let told = ending.clone();

@@ -13,13 +13,9 @@ use sonde_probe::source::{BURST, Closed, LinkType, Source};
 
 /// Opens the only queue of a namespace's interface.
 fn open(namespace: &str, interface: &str, config: &AfPacketConfig) -> AfPacket {
-    let mut queues = AfPacket::open(
-        index(namespace, interface),
-        Some(&netns(namespace)),
-        1,
-        config,
-    )
-    .expect("the interface can be opened");
+    let mut queues =
+        AfPacket::open(index(namespace, interface), Some(&netns(namespace)), 1, config)
+            .expect("the interface can be opened");
     assert_eq!(queues.len(), 1);
     queues.remove(0)
 }
@@ -36,10 +32,7 @@ fn take_as(link: LinkType, source: &mut AfPacket) -> Result<Vec<(Vec<u8>, u32)>,
         let taken = source.burst(|frame| {
             assert_eq!(frame.link, link);
             let age = now.nanos().abs_diff(frame.at.nanos());
-            assert!(
-                age < 60_000_000_000,
-                "the frame is {age} ns away from the clock"
-            );
+            assert!(age < 60_000_000_000, "the frame is {age} ns away from the clock");
             seen.push((frame.bytes.to_vec(), frame.length));
         })?;
         assert!(taken <= BURST);
@@ -68,16 +61,11 @@ const QINQ: &[u8] = &[0x88, 0xa8, 0x00, 0x64, 0x81, 0x00, 0x00, 0xc8, 0x88, 0xb5
 fn frames_sent_are_frames_seen() {
     let pair = Pair::new();
     let home = fs::read_link("/proc/thread-self/ns/net").unwrap();
-    let mut sent: Vec<_> = (0..300)
-        .map(|i| frame([PLAIN, VLAN, QINQ][i % 3], 60 + 5 * (i % 280), i as u8))
-        .collect();
+    let mut sent: Vec<_> =
+        (0..300).map(|i| frame([PLAIN, VLAN, QINQ][i % 3], 60 + 5 * (i % 280), i as u8)).collect();
     sent.push(frame(PLAIN, 14, 0));
     // So small a ring that it goes round several times.
-    let config = AfPacketConfig {
-        block_size: 16 * 1024,
-        blocks: 64,
-        ..AfPacketConfig::default()
-    };
+    let config = AfPacketConfig { block_size: 16 * 1024, blocks: 64, ..AfPacketConfig::default() };
     let mut right = open(&pair.right, "end", &config);
     let mut left = open(&pair.left, "end", &config);
     assert_eq!(fs::read_link("/proc/thread-self/ns/net").unwrap(), home);
@@ -94,29 +82,19 @@ fn frames_sent_are_frames_seen() {
 #[test]
 fn a_cut_frame_keeps_its_length() {
     let pair = Pair::new();
-    let config = AfPacketConfig {
-        snap: 100,
-        ..AfPacketConfig::default()
-    };
+    let config = AfPacketConfig { snap: 100, ..AfPacketConfig::default() };
     let mut right = open(&pair.right, "end", &config);
     let sent = [frame(PLAIN, 1000, 7), frame(VLAN, 1000, 7)];
     send(&pair.left, "end", &sent);
     // The tag comes on top of what is captured.
-    let expected = [
-        (sent[0][..100].to_vec(), 1000),
-        (sent[1][..104].to_vec(), 1000),
-    ];
+    let expected = [(sent[0][..100].to_vec(), 1000), (sent[1][..104].to_vec(), 1000)];
     assert_eq!(take(&mut right).unwrap(), expected);
 }
 
 #[test]
 fn a_full_ring_counts_what_it_loses() {
     let pair = Pair::new();
-    let config = AfPacketConfig {
-        block_size: 4096,
-        blocks: 2,
-        ..AfPacketConfig::default()
-    };
+    let config = AfPacketConfig { block_size: 4096, blocks: 2, ..AfPacketConfig::default() };
     let mut right = open(&pair.right, "end", &config);
     send(&pair.left, "end", &vec![frame(PLAIN, 1000, 7); 50]);
     let seen = take(&mut right).unwrap().len() as u64;
@@ -141,9 +119,7 @@ fn fanout_keeps_both_directions_of_a_flow_together() {
             .ipv4([10, 0, 0, from.0], [10, 0, 0, to.0], 64)
             .udp(from.1, to.1);
         let mut frame = Vec::new();
-        builder
-            .write(&mut frame, b"a payload of more than nothing")
-            .unwrap();
+        builder.write(&mut frame, b"a payload of more than nothing").unwrap();
         frame
     };
     let flows = 64;
@@ -151,20 +127,11 @@ fn fanout_keeps_both_directions_of_a_flow_together() {
     let back: Vec<_> = (0..flows).map(|i| udp((2, 53), (1, 1000 + i))).collect();
     send(&pair.left, "end", &there);
     send(&pair.right, "end", &back);
-    let seen: Vec<_> = queues
-        .iter_mut()
-        .map(|queue| take(queue).unwrap())
-        .collect();
-    assert_eq!(
-        seen.iter().map(Vec::len).sum::<usize>(),
-        2 * usize::from(flows)
-    );
+    let seen: Vec<_> = queues.iter_mut().map(|queue| take(queue).unwrap()).collect();
+    assert_eq!(seen.iter().map(Vec::len).sum::<usize>(), 2 * usize::from(flows));
     assert!(seen.iter().filter(|queue| !queue.is_empty()).count() > 1);
     for (there, back) in there.iter().zip(&back) {
-        let queue = seen
-            .iter()
-            .find(|queue| queue.iter().any(|(f, _)| f == there))
-            .unwrap();
+        let queue = seen.iter().find(|queue| queue.iter().any(|(f, _)| f == there)).unwrap();
         assert!(queue.iter().any(|(f, _)| f == back));
     }
 }
@@ -182,18 +149,13 @@ fn loopback_frames_are_seen_once() {
     let seen = take(&mut lo).unwrap();
     let fill: Vec<_> = seen.iter().map(|(bytes, _)| bytes[42]).collect();
     assert_eq!(fill, [0, 1, 2, 3, 4]);
-    assert!(
-        seen.iter()
-            .all(|(bytes, length)| bytes.len() == 2048 && *length == 20_042)
-    );
+    assert!(seen.iter().all(|(bytes, length)| bytes.len() == 2048 && *length == 20_042));
 }
 
 #[test]
 fn a_tun_gives_ip_packets() {
     let pair = Pair::new();
-    ip(&[
-        "-n", &pair.left, "tuntap", "add", "mode", "tun", "name", "tun",
-    ]);
+    ip(&["-n", &pair.left, "tuntap", "add", "mode", "tun", "name", "tun"]);
     ip(&["-n", &pair.left, "link", "set", "tun", "up"]);
     let mut tun = open(&pair.left, "tun", &AfPacketConfig::default());
     let mut packet = Vec::new();
@@ -262,30 +224,16 @@ fn what_cannot_be_opened_says_why() {
     let pair = Pair::new();
     let netns = netns(&pair.left);
     let fails = |index, netns: &Path, config: AfPacketConfig| {
-        AfPacket::open(index, Some(netns), 1, &config)
-            .map(|_| ())
-            .unwrap_err()
+        AfPacket::open(index, Some(netns), 1, &config).map(|_| ()).unwrap_err()
     };
     let error = |call, errno| OpenError { call, errno };
     let config = AfPacketConfig::default();
     assert_eq!(fails(0, &netns, config), error("bind", libc::ENODEV));
-    assert_eq!(
-        fails(4_000_000, &netns, config),
-        error("bind", libc::ENODEV)
-    );
+    assert_eq!(fails(4_000_000, &netns, config), error("bind", libc::ENODEV));
     assert_eq!(fails(u32::MAX, &netns, config), error("bind", libc::ENODEV));
-    assert_eq!(
-        fails(1, "/nonexistent".as_ref(), config),
-        error("open", libc::ENOENT)
-    );
-    assert_eq!(
-        fails(1, "/dev/null".as_ref(), config),
-        error("setns", libc::EINVAL)
-    );
-    let odd = AfPacketConfig {
-        block_size: 1000,
-        ..config
-    };
+    assert_eq!(fails(1, "/nonexistent".as_ref(), config), error("open", libc::ENOENT));
+    assert_eq!(fails(1, "/dev/null".as_ref(), config), error("setns", libc::EINVAL));
+    let odd = AfPacketConfig { block_size: 1000, ..config };
     assert_eq!(fails(1, &netns, odd), error("PACKET_RX_RING", libc::EINVAL));
     let printed = error("bind", libc::ENODEV).to_string();
     assert_eq!(printed, "bind: No such device (os error 19)");

@@ -30,10 +30,7 @@ struct World {
 impl World {
     fn new(config: SupervisorConfig) -> Self {
         let (announcer, rings) = rings();
-        let flow = FlowConfig {
-            max_flows: 1_000,
-            ..FlowConfig::default()
-        };
+        let flow = FlowConfig { max_flows: 1_000, ..FlowConfig::default() };
         let supervisor = Supervisor::start(announcer, flow, config).expect("a thread starts");
         Self {
             supervisor: Some(supervisor),
@@ -56,21 +53,11 @@ impl World {
                 header_size: 256,
             }],
         });
-        self.rings.follow(Arc::new(Plan {
-            revision,
-            sweep: revision,
-            points: points.collect(),
-        }));
+        self.rings.follow(Arc::new(Plan { revision, sweep: revision, points: points.collect() }));
     }
 
     fn drain(&mut self) {
-        let Self {
-            failed,
-            sweep,
-            flows,
-            gone,
-            ..
-        } = self;
+        let Self { failed, sweep, flows, gone, .. } = self;
         self.rings.drain(
             |lcore, report| {
                 flows.extend_from_slice(&report.flows);
@@ -109,19 +96,13 @@ impl World {
 
     fn packets(&self) -> u64 {
         // Records are cumulative: the newest of each flow counts.
-        let newest = |i: usize| {
-            self.flows[i + 1..]
-                .iter()
-                .all(|r| r.uuid != self.flows[i].uuid)
-        };
+        let newest = |i: usize| self.flows[i + 1..].iter().all(|r| r.uuid != self.flows[i].uuid);
         let newest = (0..self.flows.len()).filter(|i| newest(*i));
         newest.map(|i| self.flows[i].metric.ab_packets).sum()
     }
 
     fn ended(&self, reason: EndReason) -> bool {
-        self.flows
-            .iter()
-            .any(|record| record.cause == Cause::End(reason))
+        self.flows.iter().any(|record| record.cause == Cause::End(reason))
     }
 }
 
@@ -134,10 +115,7 @@ impl Drop for World {
 const WATCH: WatchId = WatchId(7);
 
 fn point(namespace: &str) -> Point {
-    Point::Interface {
-        index: index(namespace, "end"),
-        netns: Some(netns(namespace)),
-    }
+    Point::Interface { index: index(namespace, "end"), netns: Some(netns(namespace)) }
 }
 
 fn udp(source_port: u16) -> Vec<u8> {
@@ -145,19 +123,15 @@ fn udp(source_port: u16) -> Vec<u8> {
         .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
         .udp(source_port, 53);
     let mut frame = Vec::new();
-    builder
-        .write(&mut frame, b"payload")
-        .expect("a Vec takes all");
+    builder.write(&mut frame, b"payload").expect("a Vec takes all");
     frame
 }
 
 #[test]
 fn an_interface_is_open_while_it_is_watched() {
     let pair = Pair::new();
-    let mut world = World::new(SupervisorConfig {
-        workers_per_interface: 2,
-        ..SupervisorConfig::default()
-    });
+    let mut world =
+        World::new(SupervisorConfig { workers_per_interface: 2, ..SupervisorConfig::default() });
     let point = point(&pair.right);
     world.follow(1, &[&point]);
     world.until("opened", |world| world.queues() == 2);
@@ -172,16 +146,8 @@ fn an_interface_is_open_while_it_is_watched() {
     world.until("closed", |world| world.gone.len() == 2);
     assert!(world.ended(EndReason::Stopped));
     assert_eq!(world.packets(), 60);
-    assert!(
-        world
-            .gone
-            .iter()
-            .all(|l| l.point == point && l.source == "af_packet")
-    );
-    assert_eq!(
-        (world.gone[0].queue + world.gone[1].queue, world.queues()),
-        (1, 0)
-    );
+    assert!(world.gone.iter().all(|l| l.point == point && l.source == "af_packet"));
+    assert_eq!((world.gone[0].queue + world.gone[1].queue, world.queues()), (1, 0));
 
     world.follow(4, &[&point]);
     world.until("opened again", |world| world.queues() == 2);
@@ -191,19 +157,14 @@ fn an_interface_is_open_while_it_is_watched() {
 fn what_cannot_be_opened_is_reported() {
     let pair = Pair::new();
     let mut world = World::new(SupervisorConfig::default());
-    let missing = Point::Interface {
-        index: 4_000_000,
-        netns: Some(netns(&pair.left)),
-    };
+    let missing = Point::Interface { index: 4_000_000, netns: Some(netns(&pair.left)) };
     let port = Point::Port("not a kernel interface".into());
     world.follow(1, &[&missing, &port]);
     let failed = vec![(WATCH, WatchState::Failed(libc::ENODEV))];
     world.until("failed", |world| world.failed == failed);
     assert_eq!((world.sweep, world.queues()), (1, 0));
     world.follow(2, &[&port]);
-    world.until("forgotten", |world| {
-        world.failed.is_empty() && world.sweep == 2
-    });
+    world.until("forgotten", |world| world.failed.is_empty() && world.sweep == 2);
 }
 
 #[test]
@@ -220,17 +181,13 @@ fn an_interface_that_vanished_may_come_back() {
     assert!(world.ended(EndReason::Stopped));
     assert_eq!(world.packets(), 1);
 
-    let Point::Interface { index, .. } = point else {
-        unreachable!()
-    };
+    let Point::Interface { index, .. } = point else { unreachable!() };
     let index = index.to_string();
     let right = pair.right.as_str();
     ip(&[
         "-n", right, "link", "add", "end", "index", &index, "type", "veth", "peer", "name", "far",
     ]);
-    world.until("back", |world| {
-        world.failed.is_empty() && world.queues() == 1
-    });
+    world.until("back", |world| world.failed.is_empty() && world.queues() == 1);
 }
 
 #[test]

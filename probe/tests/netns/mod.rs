@@ -15,15 +15,8 @@ pub(crate) struct Pair {
 impl Pair {
     pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "sonde-{}-{}",
-            process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
-        let pair = Self {
-            left: format!("{name}-l"),
-            right: format!("{name}-r"),
-        };
+        let name = format!("sonde-{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let pair = Self { left: format!("{name}-l"), right: format!("{name}-r") };
         for namespace in [&pair.left, &pair.right] {
             ip(&["netns", "add", namespace]);
             // No neighbour discovery, so that every frame is ours.
@@ -45,9 +38,7 @@ impl Pair {
 impl Drop for Pair {
     fn drop(&mut self) {
         for namespace in [&self.left, &self.right] {
-            let _ = Command::new("ip")
-                .args(["netns", "del", namespace])
-                .status();
+            let _ = Command::new("ip").args(["netns", "del", namespace]).status();
         }
     }
 }
@@ -81,9 +72,7 @@ pub(crate) fn send(namespace: &str, interface: &str, frames: &[Vec<u8>]) {
         s.bind((sys.argv[1], 0))\n\
         [s.send(bytes.fromhex(line)) for line in sys.stdin]";
     let mut child = Command::new("ip")
-        .args([
-            "netns", "exec", namespace, "python3", "-c", script, interface,
-        ])
+        .args(["netns", "exec", namespace, "python3", "-c", script, interface])
         .stdin(Stdio::piped())
         .spawn()
         .expect("this test needs python3");

@@ -22,10 +22,7 @@ fn pcap_in_both_orders_and_precisions() {
             .concat();
             let (seen, closed) = read_bytes(&file);
             assert_eq!(closed, Closed::End);
-            assert_eq!(
-                seen[0],
-                (b"hello".to_vec(), 1500, nanos, LinkType::Ethernet)
-            );
+            assert_eq!(seen[0], (b"hello".to_vec(), 1500, nanos, LinkType::Ethernet));
             assert_eq!(seen[1], (vec![], 0, 6_000_000_000, LinkType::Ethernet));
             assert_eq!((seen[2].0.as_slice(), seen[2].1), (b"abc".as_slice(), 3));
             assert_eq!(seen.len(), 3);
@@ -40,10 +37,7 @@ fn pcap_with_kuznetzovs_longer_record_header() {
         let file = [order.header(KUZNETZOV, V2_4, 1), record.clone(), record].concat();
         let (seen, closed) = read_bytes(&file);
         assert_eq!(closed, Closed::End);
-        assert_eq!(
-            seen,
-            vec![(b"abc".to_vec(), 60, 1_000_002_000, LinkType::Ethernet); 2]
-        );
+        assert_eq!(seen, vec![(b"abc".to_vec(), 60, 1_000_002_000, LinkType::Ethernet); 2]);
     }
 }
 
@@ -53,11 +47,7 @@ fn pcap_before_2_4_has_its_lengths_the_other_way() {
         let record = [LE.u32(&[1, 0, 60, 3]), b"abc".to_vec()].concat();
         let file = [LE.header(MICRO, version, 1), record].concat();
         let (seen, closed) = read_bytes(&file);
-        assert_eq!(
-            (closed, seen[0].1),
-            (Closed::End, 60),
-            "version {version:?}"
-        );
+        assert_eq!((closed, seen[0].1), (Closed::End, 60), "version {version:?}");
         assert_eq!(seen[0].0, b"abc");
     }
 }
@@ -93,10 +83,7 @@ fn what_is_no_capture_is_refused() {
     let header = LE.header(MICRO, V2_4, 1);
     assert_eq!(read_bytes(&header[..20]), (vec![], cut(0, 4)));
     let closed = malformed(0, "the magic number of pcap or pcapng");
-    assert_eq!(
-        read_bytes(b"\x1f\x8b\x08\x00 gzip of something"),
-        (vec![], closed)
-    );
+    assert_eq!(read_bytes(b"\x1f\x8b\x08\x00 gzip of something"), (vec![], closed));
     let closed = malformed(0, "pcap version 2.0 to 2.4");
     assert_eq!(read_bytes(&LE.header(MICRO, (1, 4), 1)), (vec![], closed));
     let missing = PcapFile::open("/nonexistent/file.pcap".as_ref());
@@ -114,16 +101,8 @@ fn damaged_pcap_gives_the_frames_before() {
     let next = LE.record(2, 0, 9, b"nine byte");
     for kept in 1..next.len() {
         let (seen, closed) = read_bytes(&[&good, &next[..kept]].concat());
-        let missing = if kept < 16 {
-            16 - kept
-        } else {
-            next.len() - kept
-        };
-        assert_eq!(
-            (seen.len(), closed),
-            (1, cut(at, missing as u32)),
-            "cut after {kept}"
-        );
+        let missing = if kept < 16 { 16 - kept } else { next.len() - kept };
+        assert_eq!((seen.len(), closed), (1, cut(at, missing as u32)), "cut after {kept}");
     }
     let lie = LE.u32(&[2, 0, 262_145, 262_145]);
     let (seen, closed) = read_bytes(&[good.clone(), lie].concat());
@@ -131,10 +110,7 @@ fn damaged_pcap_gives_the_frames_before() {
     let longest = LE.record(2, 0, 300_000, &vec![7; 262_144]);
     let mut reader = PcapReader::new(Cursor::new([good, longest].concat())).unwrap();
     let (seen, closed) = read_all(&mut reader);
-    assert_eq!(
-        (seen[1].0.len(), seen[1].1, closed),
-        (262_144, 300_000, Closed::End)
-    );
+    assert_eq!((seen[1].0.len(), seen[1].1, closed), (262_144, 300_000, Closed::End));
     assert_eq!(reader.bytes_read(), at + 16 + 262_144);
 }
 
@@ -150,10 +126,7 @@ fn a_failing_read_keeps_its_errno() {
     let offset = file.len() as u64;
     let (seen, closed) = read_all(&mut PcapReader::new(Cursor::new(file).chain(Broken)).unwrap());
     let damage = Damage::Read(5);
-    assert_eq!(
-        (seen.len(), closed),
-        (1, Closed::Damaged { offset, damage })
-    );
+    assert_eq!((seen.len(), closed), (1, Closed::Damaged { offset, damage }));
 }
 
 #[test]

@@ -9,12 +9,8 @@ use crate::writer::{LE, ORDERS};
 fn pcapng_with_sections_of_both_orders_and_all_packet_blocks() {
     let mut file = Vec::new();
     for order in ORDERS {
-        let old = [
-            order.u16(1),
-            order.u16(0xffff),
-            order.u32(&[0, 5_000_000, 3, 64]),
-            b"old".to_vec(),
-        ];
+        let old =
+            [order.u16(1), order.u16(0xffff), order.u32(&[0, 5_000_000, 3, 64]), b"old".to_vec()];
         file.extend(order.section());
         file.extend(order.block(0x0bad_cafe, &[1; 600]));
         file.extend(order.interface(1, 6, &[(2, b"eth0"), (0, b"")]));
@@ -29,15 +25,7 @@ fn pcapng_with_sections_of_both_orders_and_all_packet_blocks() {
     assert_eq!(seen.len(), 6);
     for (i, seen) in seen.chunks(3).enumerate() {
         let newest = [3_000_001_000, 5_000_000_000][i];
-        assert_eq!(
-            seen[0],
-            (
-                b"enhanced".to_vec(),
-                1500,
-                3_000_001_000,
-                LinkType::Ethernet
-            )
-        );
+        assert_eq!(seen[0], (b"enhanced".to_vec(), 1500, 3_000_001_000, LinkType::Ethernet));
         // Six bytes are the interface's snap length; the time is the newest before it.
         assert_eq!(seen[1], (b"simple".to_vec(), 9, newest, LinkType::Ethernet));
         assert_eq!(seen[2], (b"old".to_vec(), 64, 5_000_000_000, LinkType::Raw));
@@ -46,12 +34,7 @@ fn pcapng_with_sections_of_both_orders_and_all_packet_blocks() {
 
 #[test]
 fn the_trailer_of_a_section_header_does_not_matter() {
-    let mut file = [
-        LE.section(),
-        LE.interface(1, 0, &[]),
-        LE.enhanced(0, 1, 1, b"a"),
-    ]
-    .concat();
+    let mut file = [LE.section(), LE.interface(1, 0, &[]), LE.enhanced(0, 1, 1, b"a")].concat();
     file[24] ^= 1;
     let (seen, closed) = read_bytes(&file);
     assert_eq!((seen.len(), closed), (1, Closed::End));
@@ -71,10 +54,7 @@ fn pcapng_clocks() {
     };
     assert_eq!(frame_at(None, 0, 1), 1_000);
     assert_eq!(frame_at(Some(0), 0, 3), 3_000_000_000);
-    assert_eq!(
-        frame_at(Some(9), 0, 1_700_000_000_123_456_789),
-        1_700_000_000_123_456_789
-    );
+    assert_eq!(frame_at(Some(9), 0, 1_700_000_000_123_456_789), 1_700_000_000_123_456_789);
     assert_eq!(frame_at(Some(12), 0, 5_999), 5);
     assert_eq!(frame_at(Some(28), 0, u64::MAX), 1);
     assert_eq!(frame_at(Some(29), 0, u64::MAX), 0);
@@ -90,12 +70,7 @@ fn pcapng_clocks() {
 
 #[test]
 fn damaged_pcapng_names_the_block() {
-    let good = [
-        LE.section(),
-        LE.interface(1, 0, &[]),
-        LE.enhanced(0, 1, 4, b"four"),
-    ]
-    .concat();
+    let good = [LE.section(), LE.interface(1, 0, &[]), LE.enhanced(0, 1, 4, b"four")].concat();
     let at = good.len() as u64;
     let damaged = |block: Vec<u8>| {
         let (seen, closed) = read_bytes(&[good.clone(), block].concat());
@@ -105,10 +80,7 @@ fn damaged_pcapng_names_the_block() {
     let lengths = "a block length that is a multiple of 4 and at least 12";
     assert_eq!(damaged(LE.u32(&[6, 8, 8])), malformed(at, lengths));
     assert_eq!(damaged(LE.u32(&[6, 33, 0])), malformed(at, lengths));
-    assert_eq!(
-        damaged(LE.enhanced(1, 1, 1, b"a")),
-        malformed(at, "an interface described before")
-    );
+    assert_eq!(damaged(LE.enhanced(1, 1, 1, b"a")), malformed(at, "an interface described before"));
     assert_eq!(
         damaged(LE.block(6, &LE.u32(&[0, 0, 0, 5, 5, 0]))),
         malformed(at, "a frame that ends within its block")
@@ -121,14 +93,8 @@ fn damaged_pcapng_names_the_block() {
         damaged(LE.block(6, &LE.u32(&[0, 0]))),
         malformed(at, "a packet block with its fields")
     );
-    assert_eq!(
-        damaged(LE.u32(&[6, 16_777_220, 0])),
-        too_long(at, 16_777_220, 16_777_216)
-    );
-    assert_eq!(
-        damaged(LE.block(1, &[])),
-        malformed(at, "an interface of 20 bytes or more")
-    );
+    assert_eq!(damaged(LE.u32(&[6, 16_777_220, 0])), too_long(at, 16_777_220, 16_777_216));
+    assert_eq!(damaged(LE.block(1, &[])), malformed(at, "an interface of 20 bytes or more"));
     assert_eq!(
         damaged(LE.block(1, &LE.u32(&[1, 0, 0x00ff_0002]))),
         malformed(at, "an option that ends within its block")
@@ -141,17 +107,9 @@ fn damaged_pcapng_names_the_block() {
         let mut block = LE.enhanced(0, 1, 4, b"four");
         block[..4].copy_from_slice(&LE.u32(&[kind]));
         for kept in 1..block.len() {
-            let missing = if kept < 12 {
-                12 - kept
-            } else {
-                block.len() - kept
-            };
+            let missing = if kept < 12 { 12 - kept } else { block.len() - kept };
             let closed = damaged(block[..kept].to_vec());
-            assert_eq!(
-                closed,
-                cut(at, missing as u32),
-                "type {kind} cut after {kept}"
-            );
+            assert_eq!(closed, cut(at, missing as u32), "type {kind} cut after {kept}");
         }
         *block.last_mut().unwrap() ^= 1;
         let expected = "the block's length repeated at its end";

@@ -19,11 +19,7 @@ pub(crate) fn read_all<R: Read>(reader: &mut PcapReader<R>) -> (Vec<Seen>, Close
             }
             Err(closed) => {
                 assert_eq!(seen.len(), before);
-                assert_eq!(
-                    reader.burst(|_| unreachable!()),
-                    Err(closed),
-                    "closed stays closed"
-                );
+                assert_eq!(reader.burst(|_| unreachable!()), Err(closed), "closed stays closed");
                 return (seen, closed);
             }
         }

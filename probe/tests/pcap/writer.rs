@@ -10,43 +10,24 @@ pub(crate) const ORDERS: [Writer; 2] = [Writer { big: false }, Writer { big: tru
 
 impl Writer {
     pub(crate) fn u16(self, n: u16) -> Vec<u8> {
-        if self.big {
-            n.to_be_bytes().into()
-        } else {
-            n.to_le_bytes().into()
-        }
+        if self.big { n.to_be_bytes().into() } else { n.to_le_bytes().into() }
     }
 
     pub(crate) fn u32(self, numbers: &[u32]) -> Vec<u8> {
         numbers
             .iter()
-            .flat_map(|n| {
-                if self.big {
-                    n.to_be_bytes()
-                } else {
-                    n.to_le_bytes()
-                }
-            })
+            .flat_map(|n| if self.big { n.to_be_bytes() } else { n.to_le_bytes() })
             .collect()
     }
 
     pub(crate) fn header(self, magic: u32, version: (u16, u16), link: u32) -> Vec<u8> {
-        [
-            self.u32(&[magic]),
-            self.u16(version.0),
-            self.u16(version.1),
-            self.u32(&[0, 0, 128, link]),
-        ]
-        .concat()
+        [self.u32(&[magic]), self.u16(version.0), self.u16(version.1), self.u32(&[0, 0, 128, link])]
+            .concat()
     }
 
     pub(crate) fn record(self, seconds: u32, fraction: u32, length: u32, bytes: &[u8]) -> Vec<u8> {
         let captured = bytes.len() as u32;
-        [
-            self.u32(&[seconds, fraction, captured, length]),
-            bytes.to_vec(),
-        ]
-        .concat()
+        [self.u32(&[seconds, fraction, captured, length]), bytes.to_vec()].concat()
     }
 
     pub(crate) fn block(self, kind: u32, body: &[u8]) -> Vec<u8> {
@@ -57,10 +38,7 @@ impl Writer {
 
     pub(crate) fn section(self) -> Vec<u8> {
         let version = [self.u16(1), self.u16(0)].concat();
-        self.block(
-            0x0a0d_0d0a,
-            &[self.u32(&[0x1a2b_3c4d]), version, vec![0xff; 8]].concat(),
-        )
+        self.block(0x0a0d_0d0a, &[self.u32(&[0x1a2b_3c4d]), version, vec![0xff; 8]].concat())
     }
 
     pub(crate) fn interface(self, link: u16, snap: u32, options: &[(u16, &[u8])]) -> Vec<u8> {
@@ -74,13 +52,7 @@ impl Writer {
     }
 
     pub(crate) fn enhanced(self, interface: u32, units: u64, length: u32, bytes: &[u8]) -> Vec<u8> {
-        let fields = [
-            interface,
-            (units >> 32) as u32,
-            units as u32,
-            bytes.len() as u32,
-            length,
-        ];
+        let fields = [interface, (units >> 32) as u32, units as u32, bytes.len() as u32, length];
         self.block(6, &[&self.u32(&fields), bytes].concat())
     }
 }

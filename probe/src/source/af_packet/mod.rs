@@ -180,11 +180,7 @@ pub struct AfPacketConfig {
 impl Default for AfPacketConfig {
     /// 16 MiB for each queue, and 2 KiB of each frame, which no header exceeds.
     fn default() -> Self {
-        Self {
-            block_size: 256 * 1024,
-            blocks: 64,
-            snap: 2048,
-        }
+        Self { block_size: 256 * 1024, blocks: 64, snap: 2048 }
     }
 }
 
@@ -237,11 +233,7 @@ impl Device {
             at: packet.at,
             link: LinkType::Ethernet,
         };
-        match (
-            self,
-            packet.vlan,
-            packet.bytes.split_at_checked(MAC_ADDRESSES),
-        ) {
+        match (self, packet.vlan, packet.bytes.split_at_checked(MAC_ADDRESSES)) {
             (Self::Other(arphrd), ..) => {
                 let header = packet.network.min(packet.bytes.len());
                 Frame {
@@ -259,11 +251,7 @@ impl Device {
                 for part in [addresses, &tag, rest] {
                     tagged.extend_from_slice(part);
                 }
-                Frame {
-                    bytes: tagged,
-                    length: frame.length + tag.len() as u32,
-                    ..frame
-                }
+                Frame { bytes: tagged, length: frame.length + tag.len() as u32, ..frame }
             }
             _ => frame,
         }
@@ -322,9 +310,6 @@ mod tests {
         packet.protocol = 0x88cc;
         packet.network = usize::MAX;
         let frame = tun.frame(&packet, &mut tagged);
-        assert_eq!(
-            (frame.bytes, frame.link),
-            (b"".as_slice(), LinkType::Unknown(0xfffe))
-        );
+        assert_eq!((frame.bytes, frame.link), (b"".as_slice(), LinkType::Unknown(0xfffe)));
     }
 }

@@ -79,10 +79,7 @@ impl Ring {
             self.left = Some(Left { frames: 0, next });
             return None;
         };
-        self.left = Some(Left {
-            frames: frames - 1,
-            next: next.saturating_add(step),
-        });
+        self.left = Some(Left { frames: frames - 1, next: next.saturating_add(step) });
         Some(packet)
     }
 
@@ -150,11 +147,9 @@ impl Memory {
             )
         };
         match NonNull::new(base) {
-            Some(mapped) if base != libc::MAP_FAILED => Ok(Self {
-                base: mapped.cast(),
-                block_size,
-                blocks,
-            }),
+            Some(mapped) if base != libc::MAP_FAILED => {
+                Ok(Self { base: mapped.cast(), block_size, blocks })
+            }
             _ => Err(OpenError::last("mmap")),
         }
     }
@@ -234,10 +229,7 @@ fn packet(bytes: &[u8]) -> Option<(Packet<'_>, usize)> {
         outgoing: bytes[ADDRESS + offset_of!(libc::sockaddr_ll, sll_pkttype)]
             == libc::PACKET_OUTGOING,
     };
-    Some((
-        packet,
-        word(offset_of!(tpacket3_hdr, tp_next_offset)) as usize,
-    ))
+    Some((packet, word(offset_of!(tpacket3_hdr, tp_next_offset)) as usize))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

@@ -24,12 +24,7 @@ impl PacketSocket {
         // SAFETY: the descriptor is new and nobody else's.
         let socket = Self(unsafe { OwnedFd::from_raw_fd(fd) });
         let version = libc::tpacket_versions::TPACKET_V3 as c_int;
-        socket.set(
-            "PACKET_VERSION",
-            libc::SOL_PACKET,
-            libc::PACKET_VERSION,
-            &version,
-        )?;
+        socket.set("PACKET_VERSION", libc::SOL_PACKET, libc::PACKET_VERSION, &version)?;
         Ok(socket)
     }
 
@@ -50,12 +45,7 @@ impl PacketSocket {
             tp_sizeof_priv: 0,
             tp_feature_req_word: 0,
         };
-        self.set(
-            "PACKET_RX_RING",
-            libc::SOL_PACKET,
-            libc::PACKET_RX_RING,
-            &request,
-        )?;
+        self.set("PACKET_RX_RING", libc::SOL_PACKET, libc::PACKET_RX_RING, &request)?;
         Ring::map(self.0.as_fd(), block_size as usize, blocks as usize)
     }
 
@@ -65,10 +55,7 @@ impl PacketSocket {
             Ok(index @ 1..) => index,
             // Zero would bind to all interfaces.
             _ => {
-                return Err(OpenError {
-                    call: "bind",
-                    errno: libc::ENODEV,
-                });
+                return Err(OpenError { call: "bind", errno: libc::ENODEV });
             }
         };
         let address = libc::sockaddr_ll {
@@ -77,13 +64,8 @@ impl PacketSocket {
             ..UNBOUND
         };
         // SAFETY: `address` is a sockaddr_ll of the length given; the kernel only reads it.
-        let rc = unsafe {
-            libc::bind(
-                self.0.as_raw_fd(),
-                (&raw const address).cast(),
-                ADDRESS_LENGTH,
-            )
-        };
+        let rc =
+            unsafe { libc::bind(self.0.as_raw_fd(), (&raw const address).cast(), ADDRESS_LENGTH) };
         check("bind", rc)?;
         Ok(self.name()?.sll_hatype)
     }
@@ -107,44 +89,23 @@ impl PacketSocket {
             None => (0, libc::PACKET_FANOUT_FLAG_UNIQUEID),
         };
         let request = c_uint::from(id) | (libc::PACKET_FANOUT_HASH | flags) << 16;
-        self.set(
-            "PACKET_FANOUT",
-            libc::SOL_PACKET,
-            libc::PACKET_FANOUT,
-            &request,
-        )?;
+        self.set("PACKET_FANOUT", libc::SOL_PACKET, libc::PACKET_FANOUT, &request)?;
         let [joined] = self.get("PACKET_FANOUT", libc::SOL_PACKET, libc::PACKET_FANOUT)?;
         Ok(joined as u16)
     }
 
     /// Lets frames in, the first `snap` bytes of each; none when that is zero.
     pub(super) fn admit(&self, snap: u32) -> Result<(), OpenError> {
-        let mut instruction = libc::sock_filter {
-            code: (libc::BPF_RET | libc::BPF_K) as u16,
-            jt: 0,
-            jf: 0,
-            k: snap,
-        };
-        let program = libc::sock_fprog {
-            len: 1,
-            filter: &raw mut instruction,
-        };
-        self.set(
-            "SO_ATTACH_FILTER",
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
-            &program,
-        )
+        let mut instruction =
+            libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: snap };
+        let program = libc::sock_fprog { len: 1, filter: &raw mut instruction };
+        self.set("SO_ATTACH_FILTER", libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
     }
 
     /// Waits until there is a block to read, `limit` at most. Returns whether the socket has an
     /// error to tell.
     pub(super) fn wait(&self, limit: Duration) -> bool {
-        let mut poll = libc::pollfd {
-            fd: self.0.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
+        let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         let limit = libc::timespec {
             tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
             tv_nsec: libc::c_long::from(limit.subsec_nanos() as i32),
@@ -166,17 +127,12 @@ impl PacketSocket {
     /// Whether the socket is still bound to the interface: the kernel unbinds it when the
     /// interface goes away, not when it goes down.
     pub(super) fn is_bound_to(&self, index: u32) -> bool {
-        self.name()
-            .is_ok_and(|name| name.sll_ifindex == index as c_int)
+        self.name().is_ok_and(|name| name.sll_ifindex == index as c_int)
     }
 
     /// Frames the ring had no room for, since the last call.
     pub(super) fn drops(&self) -> u32 {
-        let statistics = self.get(
-            "PACKET_STATISTICS",
-            libc::SOL_PACKET,
-            libc::PACKET_STATISTICS,
-        );
+        let statistics = self.get("PACKET_STATISTICS", libc::SOL_PACKET, libc::PACKET_STATISTICS);
         // tpacket_stats_v3: packets, drops, freezes.
         statistics.map_or(0, |[_, drops, _]| drops)
     }
@@ -187,11 +143,7 @@ impl PacketSocket {
         let mut length = ADDRESS_LENGTH;
         // SAFETY: the kernel writes at most `length` bytes, which is the size of `address`.
         let rc = unsafe {
-            libc::getsockname(
-                self.0.as_raw_fd(),
-                (&raw mut address).cast(),
-                &raw mut length,
-            )
+            libc::getsockname(self.0.as_raw_fd(), (&raw mut address).cast(), &raw mut length)
         };
         check("getsockname", rc).map(|()| address)
     }

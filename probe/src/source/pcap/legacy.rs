@@ -42,13 +42,7 @@ impl Legacy {
             (2, 4) => Lengths::CapturedFirst,
             _ => return Err(malformed(0, "pcap version 2.0 to 2.4")),
         };
-        Ok(Self {
-            order,
-            header,
-            fraction,
-            lengths,
-            link: link_type(order.u32(bytes, 20)),
-        })
+        Ok(Self { order, header, fraction, lengths, link: link_type(order.u32(bytes, 20)) })
     }
 
     /// Takes the next record.
@@ -69,9 +63,8 @@ impl Legacy {
             return Err(damaged(offset, Damage::TooLong { length, max }));
         }
         let record = self.header + captured as usize;
-        let bytes = stream
-            .take(record)
-            .map_err(|short| damaged(offset, short.within(record as u32)))?;
+        let bytes =
+            stream.take(record).map_err(|short| damaged(offset, short.within(record as u32)))?;
         Ok(Frame {
             bytes: &bytes[self.header..],
             length: length.max(captured),

@@ -57,12 +57,7 @@ impl<R: Read> PcapReader<R> {
         } else {
             Format::Legacy(Legacy::open(magic, &mut stream)?)
         };
-        Ok(Self {
-            stream,
-            format,
-            now: Timestamp::default(),
-            closed: None,
-        })
+        Ok(Self { stream, format, now: Timestamp::default(), closed: None })
     }
 
     /// Bytes of the capture that were read, for a progress bar.

@@ -19,10 +19,7 @@ pub(super) struct Sections {
 impl Sections {
     /// Reads the first section header.
     pub(super) fn open<R: Read>(stream: &mut Stream<R>) -> Result<Self, Closed> {
-        let mut sections = Self {
-            order: Order::Little,
-            interfaces: Vec::new(),
-        };
+        let mut sections = Self { order: Order::Little, interfaces: Vec::new() };
         let block = sections.block(stream)?;
         sections.begin(block, stream)?;
         Ok(sections)
@@ -82,11 +79,7 @@ impl Sections {
                 "a block length that is a multiple of 4 and at least 12",
             ));
         }
-        Ok(Block {
-            offset,
-            kind: self.order.u32(head, 0),
-            length,
-        })
+        Ok(Block { offset, kind: self.order.u32(head, 0), length })
     }
 
     /// Begins a section.
@@ -94,9 +87,8 @@ impl Sections {
         if block.length < 28 {
             return Err(malformed(block.offset, "a section header of 28 bytes"));
         }
-        let head = stream
-            .peek(16)
-            .map_err(|short| damaged(block.offset, short.within(block.length)))?;
+        let head =
+            stream.peek(16).map_err(|short| damaged(block.offset, short.within(block.length)))?;
         match (self.order.u16(head, 12), self.order.u16(head, 14)) {
             (1, 0 | 2) => {}
             _ => return Err(malformed(block.offset, "pcapng version 1.0")),
@@ -161,18 +153,9 @@ impl Sections {
         }
         let captured = captured as usize;
         if captured > room {
-            return Err(malformed(
-                block.offset,
-                "a frame that ends within its block",
-            ));
+            return Err(malformed(block.offset, "a frame that ends within its block"));
         }
-        Ok(Packet {
-            start,
-            captured,
-            length,
-            at,
-            link: interface.link,
-        })
+        Ok(Packet { start, captured, length, at, link: interface.link })
     }
 
     /// Passes over a block of any length.
@@ -183,9 +166,7 @@ impl Sections {
             .map_err(|short| damaged(block.offset, short.within(block.length)))?;
         let trailer = stream.take(4).map_err(|short| {
             let damage = match short {
-                Short::Ended { after } => Short::Ended {
-                    after: u64::from(body) + after,
-                },
+                Short::Ended { after } => Short::Ended { after: u64::from(body) + after },
                 failed @ Short::Failed(_) => failed,
             };
             damaged(block.offset, damage.within(block.length))
@@ -298,14 +279,9 @@ impl Clock {
             Unit::Nanos(10_u64.pow(9 - exponent))
         } else {
             // All of 2^64 units that are shorter than 10^-28 s make less than a nanosecond.
-            10_u64
-                .checked_pow(exponent - 9)
-                .map_or(Unit::Binary(127), Unit::PerNano)
+            10_u64.checked_pow(exponent - 9).map_or(Unit::Binary(127), Unit::PerNano)
         };
-        Self {
-            unit,
-            offset: offset.saturating_mul(1_000_000_000),
-        }
+        Self { unit, offset: offset.saturating_mul(1_000_000_000) }
     }
 
     #[inline]

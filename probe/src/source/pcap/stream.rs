@@ -19,13 +19,7 @@ pub(super) struct Stream<R> {
 
 impl<R: Read> Stream<R> {
     pub(super) fn new(source: R) -> Self {
-        Self {
-            source,
-            bytes: vec![0; CHUNK],
-            start: 0,
-            end: 0,
-            base: 0,
-        }
+        Self { source, bytes: vec![0; CHUNK], start: 0, end: 0, base: 0 }
     }
 
     /// The next `n` bytes, which stay untaken.
@@ -81,9 +75,7 @@ impl<R: Read> Stream<R> {
             }
             match self.source.read(&mut self.bytes[self.end..]) {
                 Ok(0) => {
-                    return Err(Short::Ended {
-                        after: self.end as u64,
-                    });
+                    return Err(Short::Ended { after: self.end as u64 });
                 }
                 // A reader that claims more than it was lent is not believed.
                 Ok(got) => self.end = (self.end + got).min(self.bytes.len()),
