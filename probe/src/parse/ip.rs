@@ -45,7 +45,7 @@ pub(super) fn any<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
 }
 
 /// IPv4 (RFC 791 §3.1). Any fragment, the first too, ends the path and has no ports.
-#[inline]
+#[inline(always)]
 pub(super) fn v4<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     let (header, after) = rest.split::<20>()?;
     let [
@@ -126,7 +126,7 @@ pub(super) fn v6<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
 }
 
 /// What an IP protocol number, or an IPv6 next header, announces.
-#[inline]
+#[inline(always)]
 pub(super) fn protocol<'a>(piece: &mut Piece, protocol: u8, rest: Rest<'a>) -> Step<'a> {
     match protocol {
         protocol_number::TCP => transport::tcp(piece, rest),

@@ -68,7 +68,7 @@ pub(super) fn start(link: LinkType, frame: Rest<'_>) -> Result<Next<'_>, Skip> {
 }
 
 /// Ethernet II or 802.3.
-#[inline]
+#[inline(always)]
 pub(super) fn ethernet<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     let (header, rest) = rest.split::<ETHERNET>()?;
     let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = *header;
@@ -83,13 +83,16 @@ pub(super) fn ethernet<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     ether_type(piece, u16::from_be_bytes([t0, t1]), rest)
 }
 
-/// What an EtherType announces; an 802.3 length announces LLC.
-#[inline]
+/// What an EtherType announces, behind VLAN tags if there are; an 802.3 length announces LLC.
+#[inline(always)]
 pub(super) fn ether_type<'a>(piece: &mut Piece, kind: u16, rest: Rest<'a>) -> Step<'a> {
+    let (kind, rest) = match kind {
+        ether_type::DOT1Q | ether_type::DOT1AD => vlan(piece, rest)?,
+        _ => (kind, rest),
+    };
     match kind {
         ether_type::IPV4 => ip::v4(piece, rest),
         ether_type::IPV6 => ip::v6(piece, rest),
-        ether_type::DOT1Q | ether_type::DOT1AD => vlan(piece, rest),
         _ => other(piece, kind, rest),
     }
 }
@@ -107,25 +110,27 @@ fn other<'a>(piece: &mut Piece, kind: u16, rest: Rest<'a>) -> Step<'a> {
     }
 }
 
-/// An 802.1Q or 802.1ad tag: priority and id, then an EtherType. Ids are combined with the
-/// outermost in the low 12 bits; the sixth and later ones do not fit the number.
+/// 802.1Q and 802.1ad tags, each of priority, id and the EtherType of what follows it. The ids are
+/// combined with the outermost in the low 12 bits; the sixth and later ones do not fit the number.
+/// What follows the last tag.
 #[inline]
-fn vlan<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
-    let (&[c0, c1, t0, t1], rest) = rest.split::<4>()?;
-    piece.name(Layer::Dot1Q)?;
-    let tags = piece
-        .layers
-        .as_slice()
-        .iter()
-        .filter(|layer| **layer == Layer::Dot1Q)
-        .count();
-    if let Some(link) = &mut piece.link
-        && tags <= 5
-    {
-        let id = i64::from(u16::from_be_bytes([c0, c1]) & 0x0fff);
-        link.id |= id << (12 * (tags - 1));
+fn vlan<'a>(piece: &mut Piece, mut rest: Rest<'a>) -> Result<(u16, Rest<'a>), Stop> {
+    let mut shift = 0;
+    loop {
+        let (&[c0, c1, t0, t1], after) = rest.split::<4>()?;
+        piece.name(Layer::Dot1Q)?;
+        if let Some(link) = &mut piece.link
+            && shift < 60
+        {
+            link.id |= i64::from(u16::from_be_bytes([c0, c1]) & 0x0fff) << shift;
+            shift += 12;
+        }
+        rest = after;
+        let kind = u16::from_be_bytes([t0, t1]);
+        if !matches!(kind, ether_type::DOT1Q | ether_type::DOT1AD) {
+            return Ok((kind, rest));
+        }
     }
-    Ok(Next::EtherType(u16::from_be_bytes([t0, t1]), rest))
 }
 
 /// After a Linux cooked header: an EtherType, or 4 for 802.2 LLC (`LINUX_SLL_P_802_2`). The header
@@ -134,7 +139,7 @@ pub(super) fn cooked<'a>(piece: &mut Piece, kind: u16, rest: Rest<'a>) -> Step<'
     piece.name(Layer::Cooked)?;
     match kind {
         4 => llc(piece, rest),
-        ether_type::FIRST.. => ether_type(piece, kind, rest),
+        ether_type::FIRST.. => Ok(Next::EtherType(kind, rest)),
         _ => Ok(Next::End),
     }
 }
@@ -167,8 +172,7 @@ pub(super) fn ppp<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     };
     piece.name(Layer::Ppp)?;
     match protocol {
-        0x0021 => ip::v4(piece, rest),
-        0x0057 => ip::v6(piece, rest),
+        0x0021 | 0x0057 => Ok(Next::Ip(rest)),
         0x0281 | 0x0283 => tunnel::mpls(piece, rest),
         _ => Ok(Next::End),
     }

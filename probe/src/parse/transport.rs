@@ -7,7 +7,7 @@ use super::walk::{Next, Step};
 use super::{Piece, application};
 
 /// TCP (RFC 9293 §3.1). Ports are taken even if the capture cuts the header behind them.
-#[inline]
+#[inline(always)]
 pub(super) fn tcp<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     let (&[s0, s1, d0, d1], after) = rest.split::<4>()?;
     piece.name(Layer::Tcp)?;

@@ -114,12 +114,13 @@ impl Piece {
         if self.ports.is_some() {
             return false;
         }
-        self.ports = Some(Ports {
+        let ports = Some(Ports {
             protocol,
             source,
             destination,
         });
-        self.key_ports = self.ports;
+        self.ports = ports;
+        self.key_ports = ports;
         true
     }
 
