@@ -33,7 +33,8 @@ pub const MAX_PIECES: usize = 8;
 ///
 /// At most `header_size` bytes are looked at; lengths are those of the wire all the same. A frame
 /// is skipped only when it is shorter than its link-layer header or of an unknown link type.
-/// Allocates nothing if `pieces` has room for [`MAX_PIECES`] more.
+/// Allocates nothing if `pieces` has room for [`MAX_PIECES`] more, and takes time linear in the
+/// bytes looked at.
 #[inline]
 pub fn parse(frame: &Frame<'_>, header_size: u32, pieces: &mut Vec<Piece>) -> Result<usize, Skip> {
     let outermost = pieces.len();
@@ -160,9 +161,8 @@ pub mod tcp_flags {
 mod tests {
     use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
     use proptest::prelude::*;
-    use sonde_proto::time::Timestamp;
 
-    use super::testing::{ethernet, frame, hex, ipv4, ipv6, only, tcp, udp};
+    use super::testing::{ethernet, frame, hex, ipv4, ipv6, only, pieces, tcp, udp};
     use super::*;
     use crate::source::LinkType;
 
@@ -264,13 +264,16 @@ mod tests {
     }
 
     fn check(frame: &Frame<'_>, header_size: u32) -> Result<(), TestCaseError> {
-        let mut pieces = vec![Piece::new(7, 0)];
+        let mut pieces = Vec::with_capacity(1 + MAX_PIECES);
+        let capacity = pieces.capacity();
+        pieces.push(Piece::new(7, 0));
         let Ok(count) = parse(frame, header_size, &mut pieces) else {
             prop_assert_eq!(pieces.len(), 1);
             return Ok(());
         };
         prop_assert!((1..=MAX_PIECES).contains(&count));
         prop_assert_eq!(pieces.len(), 1 + count);
+        prop_assert_eq!(pieces.capacity(), capacity);
         let pieces = &pieces[1..];
         prop_assert_eq!(pieces[0].wire_length, frame.length);
         for (depth, piece) in pieces.iter().enumerate() {
@@ -342,7 +345,7 @@ mod tests {
                 ip.udp(ports.0, ports.1).write(&mut bytes, &payload).unwrap();
             }
             let sliced = SlicedPacket::from_ethernet(&bytes).unwrap();
-            let piece = pieces_of(&bytes);
+            let piece = pieces(LinkType::Ethernet, &bytes)[0];
             let (from, to): (IpAddr, IpAddr) = match sliced.net.unwrap() {
                 NetSlice::Ipv4(ip) => (
                     ip.header().source_addr().into(),
@@ -370,18 +373,5 @@ mod tests {
             prop_assert_eq!(piece.length as usize, bytes.len());
             prop_assert!(!piece.truncated);
         }
-    }
-
-    /// The outermost piece.
-    fn pieces_of(bytes: &[u8]) -> Piece {
-        let mut pieces = Vec::new();
-        let frame = Frame {
-            bytes,
-            length: bytes.len() as u32,
-            at: Timestamp::default(),
-            link: LinkType::Ethernet,
-        };
-        parse(&frame, u32::MAX, &mut pieces).unwrap();
-        pieces[0]
     }
 }

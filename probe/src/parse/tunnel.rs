@@ -78,7 +78,9 @@ pub(super) fn gre<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     }
     if flags & gre_flag::KEY != 0 {
         let (&key, after) = rest.split::<4>()?;
-        piece.set_tunnel_id(u32::from_be_bytes(key));
+        let key = u32::from_be_bytes(key);
+        // The upper half of PPTP's key is the length of the payload, the lower the call.
+        piece.set_tunnel_id(if is_pptp { key & 0xffff } else { key });
         rest = after;
     }
     let is_sequenced = flags & gre_flag::SEQUENCE != 0;
@@ -127,17 +129,32 @@ pub(super) fn mpls<'a>(piece: &mut Piece, mut rest: Rest<'a>) -> Step<'a> {
     }
 }
 
-/// Nothing says what a label carries: IP if the first nibble is a version, else Ethernet, behind a
-/// control word (RFC 4385 §3) if only then the EtherType is a known one.
+/// Nothing says what a label carries: IP if it starts like IP, else Ethernet, behind a control word
+/// (RFC 4385 §3) if only then the EtherType is a known one.
 fn mpls_payload(rest: Rest<'_>) -> Step<'_> {
     let (&[first], _) = rest.split::<1>()?;
-    match first >> 4 {
-        4 | 6 => inner(Entry::Ip, rest),
-        0 if !is_ethernet(rest) => match rest.skip(4) {
-            Ok(framed) if is_ethernet(framed) => inner(Entry::Ethernet, framed),
-            _ => inner(Entry::Ethernet, rest),
-        },
-        _ => inner(Entry::Ethernet, rest),
+    if is_ip(rest) {
+        return inner(Entry::Ip, rest);
+    }
+    if first >> 4 == 0 && !is_ethernet(rest) {
+        let framed = rest.skip(4)?;
+        if is_ethernet(framed) {
+            return inner(Entry::Ethernet, framed);
+        }
+    }
+    inner(Entry::Ethernet, rest)
+}
+
+/// Whether the bytes start with an IP header whose length fits. A MAC address may start alike.
+fn is_ip(rest: Rest<'_>) -> bool {
+    let Ok((&[first, _, t0, t1, p0, p1], _)) = rest.split::<6>() else {
+        return false;
+    };
+    let fits = |length: u32| (20..=rest.len()).contains(&length);
+    match first {
+        0x45..=0x4f => fits(u32::from(u16::from_be_bytes([t0, t1]))),
+        0x60..=0x6f => fits(40 + u32::from(u16::from_be_bytes([p0, p1]))),
+        _ => false,
     }
 }
 
@@ -265,7 +282,7 @@ mod tests {
             ("2000 0800 00000007", 7),
             ("8000 0800 00000000", 0),
             ("b000 0800 00000000 00000007 00000001", 7),
-            ("3081 0800 00000007 00000001 00000002", 7),
+            ("3081 0800 00280007 00000001 00000002", 7),
         ] {
             let pieces = pieces(LinkType::Ethernet, &over_ipv4(47, header, &packet));
             assert_eq!(pieces.len(), 2, "{header}");
@@ -350,8 +367,9 @@ mod tests {
         assert_eq!(outer.key_ports.unwrap().destination, 80);
         let in_ip = over_ipv4(137, "00010140", &ip);
         assert_eq!(paths(&in_ip), ["Ethernet/IPv4/MPLS", "IPv4/TCP"]);
-        let frame = ethernet(0x0800, &ip);
-        for control_word in ["", "00000000"] {
+        let mut frame = ethernet(0x0800, &ip);
+        for (address, control_word) in [(0x02, ""), (0x02, "00000000"), (0x4c, "")] {
+            frame[0] = address;
             let inner = [hex("00010140"), hex(control_word), frame.clone()].concat();
             let bytes = ethernet(0x8847, &inner);
             assert_eq!(paths(&bytes), ["Ethernet/MPLS", "Ethernet/IPv4/TCP"]);

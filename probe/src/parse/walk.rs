@@ -178,6 +178,7 @@ pub(super) enum Entry {
 }
 
 impl<'a> Inner<'a> {
+    /// What follows the tunnel header at once.
     pub(super) fn new(entry: Entry, rest: Rest<'a>) -> Self {
         Self {
             entry,
@@ -186,6 +187,7 @@ impl<'a> Inner<'a> {
         }
     }
 
+    /// How its piece starts.
     pub(super) fn start(&self) -> Next<'a> {
         match self.entry {
             Entry::Ethernet => Next::Ethernet(self.rest),
