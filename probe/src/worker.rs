@@ -94,7 +94,7 @@ impl<S: Source> Worker<S> {
         let taken = self.burst()?;
         let now = self.source.now();
         self.shard.expire(now, SLICE, &mut self.outbox);
-        self.shard.retire(PLACES, &mut self.outbox);
+        self.news |= self.shard.retire(PLACES, &mut self.outbox);
         self.sweep();
         self.report_if_due(now);
         Ok(taken)
@@ -118,10 +118,11 @@ impl<S: Source> Worker<S> {
         if self.drained {
             return true;
         }
-        if let Some(reason) = self.ending
-            && !self.shard.end(reason, &mut self.outbox)
-        {
-            return false;
+        if let Some(reason) = self.ending {
+            if !self.shard.end(reason, &mut self.outbox) {
+                return false;
+            }
+            self.ending = None;
         }
         self.stamp(self.source.now());
         self.drained = self.outbox.send();

@@ -51,9 +51,12 @@ impl Shard {
         false
     }
 
-    /// Goes on to end the flows of watches that left: looks at `slice` places at most.
-    pub fn retire(&mut self, slice: usize, out: &mut impl Export) {
-        let Some(from) = self.leaving else { return };
+    /// Goes on to end the flows of watches that left: looks at `slice` places at most. `true` when
+    /// that was the last slice.
+    pub fn retire(&mut self, slice: usize, out: &mut impl Export) -> bool {
+        let Some(from) = self.leaving else {
+            return false;
+        };
         let to = self
             .slab
             .used()
@@ -61,19 +64,21 @@ impl Shard {
         for index in from..to {
             if !out.ready() {
                 self.leaving = Some(index);
-                return;
+                return false;
             }
             if self.watching_leaves(index) {
                 self.end_flow(index, EndReason::Stopped, out);
             }
         }
-        self.leaving = Some(to);
-        if to == self.slab.used() {
-            self.leaving = None;
-            for place in &mut self.watches {
-                place.take_if(|watching| watching.is_leaving() && watching.flows == 0);
-            }
+        if to < self.slab.used() {
+            self.leaving = Some(to);
+            return false;
         }
+        self.leaving = None;
+        for place in &mut self.watches {
+            place.take_if(|watching| watching.is_leaving() && watching.flows == 0);
+        }
+        true
     }
 
     /// Ends all flows while records are taken. `true` when none is left.
@@ -153,8 +158,8 @@ impl Shard {
             .min(hold)
     }
 
-    /// A flow that can make room: the first that was not touched since the hand of the clock last
-    /// passed, or is closed; among [`LOOK`] that all were, the one silent for longest.
+    /// A flow that can make room: the first that was not in use since the hand of the clock last
+    /// passed, or is closed; when [`LOOK`] in a row were, the one silent for longest.
     pub(super) fn victim(&mut self) -> Option<u32> {
         let mut oldest: Option<(Timestamp, u32)> = None;
         for _ in 0..LOOK {

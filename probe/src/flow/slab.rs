@@ -179,6 +179,7 @@ impl Slab {
             Direction::Ab => true,
             Direction::Ba => false,
         };
+        let again = hot.totals.ab_packets | hot.totals.ba_packets != 0;
         let Totals {
             ab_packets,
             ab_bytes,
@@ -190,6 +191,8 @@ impl Slab {
         } else {
             (ba_packets, ba_bytes)
         };
+        // A flow of one packet is no flow in use: floods and scans evict their own.
+        hot.flags |= if again { REFERENCED } else { 0 };
         *packets += 1;
         *bytes += u64::from(length);
         hot.last = hot.last.max(at);
@@ -197,7 +200,7 @@ impl Slab {
             hot.next = self.touched;
             self.touched = index;
         }
-        hot.flags |= CHANGED | UNREPORTED | LISTED | REFERENCED;
+        hot.flags |= CHANGED | UNREPORTED | LISTED;
         if piece.tcp_flags & (tcp_flags::SYN | tcp_flags::RST | tcp_flags::FIN) != 0
             || piece.echo.is_some()
         {
@@ -340,7 +343,7 @@ impl Hot {
         self.is(CLOSED)
     }
 
-    /// Whether the flow was touched since the last call.
+    /// Whether the flow was in use since the last call.
     pub(crate) fn take_referenced(&mut self) -> bool {
         let referenced = self.is(REFERENCED);
         self.flags &= !REFERENCED;
@@ -444,7 +447,7 @@ const CHANGED: u16 = 1 << 3;
 const UNREPORTED: u16 = 1 << 4;
 /// The place is on a list of [`Slab`].
 const LISTED: u16 = 1 << 5;
-/// Packets came since the hand of the clock passed.
+/// Packets beside the first came since the hand of the clock passed.
 const REFERENCED: u16 = 1 << 6;
 /// FIN or RST was seen.
 const CLOSED: u16 = 1 << 7;

@@ -1,5 +1,9 @@
 //! Frames in, reports out: a whole worker without a network.
 
+mod cycle;
 mod identity;
 mod lab;
+mod limits;
 mod meter;
+mod property;
+mod watches;
