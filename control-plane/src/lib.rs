@@ -1,5 +1,6 @@
 //! The control plane of sonde: topology graph, flow store, captures, REST and WebSocket.
 
+pub mod discovery;
 pub mod flow_store;
 pub mod graph;
 pub mod ingest;

@@ -1,0 +1,385 @@
+//! A link as the kernel describes it, and the metadata of its node (API §8.5).
+
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::link::{
+    AfSpecBridge, BridgeVlanInfoFlags, InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo,
+    LinkLayerType, LinkMessage, State,
+};
+use serde_json::Value;
+use sonde_proto::graph::Metadata;
+
+use super::address::Cidr;
+use super::device::Device;
+use super::element::{mac_text, put};
+use super::metric::InterfaceMetric;
+
+/// What a link message says. Indices are zero where there is none.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Link {
+    pub(super) index: u32,
+    pub(super) name: String,
+    /// The kind of a virtual link; hardware has none.
+    pub(super) kind: Option<String>,
+    pub(super) layer: LinkLayerType,
+    pub(super) flags: LinkFlags,
+    pub(super) state: Option<State>,
+    pub(super) mtu: u32,
+    pub(super) mac: Vec<u8>,
+    /// The bridge or bond it is a port of.
+    pub(super) master: u32,
+    /// The link under it; the other end of a veth.
+    pub(super) parent: u32,
+    /// The namespace of `parent`, if it is another one.
+    pub(super) parent_netns: Option<i32>,
+    pub(super) vlan: Option<u16>,
+    /// Bus and name of the device behind it.
+    pub(super) device: Option<(String, String)>,
+    pub(super) counters: InterfaceMetric,
+}
+
+/// The keys of a link's node that are discovery's. Counters are written apart.
+pub(super) const KEYS: &[&str] = &[
+    "BusInfo",
+    "Driver",
+    "EncapType",
+    "IPV4",
+    "IPV6",
+    "IfIndex",
+    "LinkFlags",
+    "LinkNetNsID",
+    "MAC",
+    "MTU",
+    "MasterIndex",
+    "Name",
+    "ParentIndex",
+    "PeerIfIndex",
+    "Speed",
+    "State",
+    "TID",
+    "Type",
+    "Vlan",
+];
+
+impl Link {
+    /// Reads a message of all there is to say of a link. `None` for one that tells of a part only:
+    /// of a bridge's port, or of a radio.
+    pub(super) fn read(message: &LinkMessage) -> Option<Self> {
+        if message.header.interface_family != AddressFamily::Unspec {
+            return None;
+        }
+        let mut link = Self {
+            index: message.header.index,
+            layer: message.header.link_layer_type,
+            flags: message.header.flags,
+            ..Self::default()
+        };
+        let mut bus = None;
+        let mut device = None;
+        for attribute in &message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => link.name.clone_from(name),
+                LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+                LinkAttribute::Address(mac) => link.mac.clone_from(mac),
+                LinkAttribute::Controller(index) => link.master = *index,
+                LinkAttribute::Link(index) => link.parent = *index,
+                LinkAttribute::LinkNetNsId(id) => link.parent_netns = Some(*id),
+                LinkAttribute::OperState(state) => link.state = Some(*state),
+                LinkAttribute::LinkInfo(infos) => link.read_infos(infos),
+                LinkAttribute::ParentDevBusName(name) => bus = Some(name.clone()),
+                LinkAttribute::ParentDevName(name) => device = Some(name.clone()),
+                LinkAttribute::Stats64(stats) => link.counters = stats.into(),
+                LinkAttribute::Wireless(_) => return None,
+                _ => {}
+            }
+        }
+        link.device = bus.zip(device);
+        (link.index != 0 && !link.name.is_empty()).then_some(link)
+    }
+
+    /// Skydive's type of the link.
+    pub(super) fn kind_name(&self) -> &str {
+        match self.kind.as_deref() {
+            None => "device",
+            Some("openvswitch") => "internal",
+            Some(kind) => kind,
+        }
+    }
+
+    /// Whether frames of its ports pass through it: its layer2 edges lead to them.
+    pub(super) fn switches(&self) -> bool {
+        matches!(self.kind_name(), "bridge" | "bond" | "team")
+    }
+
+    /// Its node's metadata, but for the TID, which is its owner's business. `pvid` is the VLAN a
+    /// bridge puts untagged frames of this port in.
+    pub(super) fn metadata(
+        &self,
+        device: &Device,
+        addresses: &[Cidr],
+        pvid: Option<u16>,
+    ) -> Metadata {
+        let mut metadata = Metadata::new();
+        let mut put = |key: &str, value: Option<Value>| put(&mut metadata, key, value);
+        put("Name", Some(self.name.as_str().into()));
+        put("Type", Some(self.kind_name().into()));
+        put("EncapType", Some(encapsulation(self.layer).into()));
+        put("IfIndex", Some(self.index.into()));
+        put("MTU", unless_zero(self.mtu));
+        put("MAC", mac_text(&self.mac).map(Value::from));
+        put("MasterIndex", unless_zero(self.master));
+        put("ParentIndex", unless_zero(self.parent));
+        if self.kind_name() == "veth" {
+            put("PeerIfIndex", unless_zero(self.parent));
+        }
+        put("LinkNetNsID", self.parent_netns.map(Value::from));
+        put("Vlan", self.vlan.or(pvid).map(Value::from));
+        put("State", Some(state_name(self.state).into()));
+        put("LinkFlags", Some(flag_names(self.flags).into()));
+        let driver = device.driver.as_deref().or(self.kind.as_deref());
+        put("Driver", driver.map(Value::from));
+        put("BusInfo", device.bus_info.as_deref().map(Value::from));
+        put("Speed", device.speed.map(Value::from));
+        let (v4, v6): (Vec<_>, Vec<_>) = addresses.iter().partition(|cidr| cidr.is_ipv4());
+        put("IPV4", cidr_texts(&v4));
+        put("IPV6", cidr_texts(&v6));
+        metadata
+    }
+
+    fn read_infos(&mut self, infos: &[LinkInfo]) {
+        for info in infos {
+            match info {
+                LinkInfo::Kind(kind) => self.kind = Some(kind.to_string()),
+                LinkInfo::Data(InfoData::Vlan(vlan)) => {
+                    self.vlan = vlan.iter().find_map(|info| match info {
+                        InfoVlan::Id(id) => Some(*id),
+                        _ => None,
+                    });
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Index of a bridge's port and its VLAN for untagged frames, of a message of the bridge family.
+pub(super) fn read_pvid(message: &LinkMessage) -> Option<(u32, Option<u16>)> {
+    if message.header.interface_family != AddressFamily::Bridge {
+        return None;
+    }
+    let pvid = message.attributes.iter().find_map(|attribute| {
+        let LinkAttribute::AfSpecBridge(specs) = attribute else {
+            return None;
+        };
+        specs.iter().find_map(|spec| match spec {
+            AfSpecBridge::VlanInfo(vlan) if vlan.flags.contains(BridgeVlanInfoFlags::Pvid) => {
+                Some(vlan.vid)
+            }
+            _ => None,
+        })
+    });
+    Some((message.header.index, pvid))
+}
+
+/// The name of a link layer as libpcap-like tools and Skydive's captures know it.
+fn encapsulation(layer: LinkLayerType) -> String {
+    let name = match layer {
+        LinkLayerType::Ether => "ether",
+        LinkLayerType::Loopback => "loopback",
+        LinkLayerType::None => "none",
+        LinkLayerType::Tunnel => "ipip",
+        LinkLayerType::Tunnel6 => "tunnel6",
+        LinkLayerType::Sit => "sit",
+        LinkLayerType::Ipgre => "gre",
+        LinkLayerType::Ip6gre => "gre6",
+        LinkLayerType::Infiniband => "infiniband",
+        LinkLayerType::Ppp => "ppp",
+        LinkLayerType::Netlink => "netlink",
+        LinkLayerType::Ieee80211 => "ieee802.11",
+        LinkLayerType::Ieee80211Radiotap => "ieee802.11/radiotap",
+        other => return format!("unknown{}", other as u16),
+    };
+    name.to_owned()
+}
+
+fn state_name(state: Option<State>) -> &'static str {
+    match state {
+        Some(State::Up) => "UP",
+        Some(State::Down) => "DOWN",
+        Some(State::NotPresent) => "NOT-PRESENT",
+        Some(State::LowerLayerDown) => "LOWER-LAYER-DOWN",
+        Some(State::Testing) => "TESTING",
+        Some(State::Dormant) => "DORMANT",
+        _ => "UNKNOWN",
+    }
+}
+
+fn flag_names(flags: LinkFlags) -> Vec<&'static str> {
+    [
+        (LinkFlags::Up, "UP"),
+        (LinkFlags::Broadcast, "BROADCAST"),
+        (LinkFlags::Loopback, "LOOPBACK"),
+        (LinkFlags::Pointopoint, "POINTTOPOINT"),
+        (LinkFlags::Multicast, "MULTICAST"),
+    ]
+    .into_iter()
+    .filter(|(flag, _)| flags.contains(*flag))
+    .map(|(_, name)| name)
+    .collect()
+}
+
+fn cidr_texts(addresses: &[&Cidr]) -> Option<Value> {
+    if addresses.is_empty() {
+        return None;
+    }
+    let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    Some(texts.into())
+}
+
+fn unless_zero(number: u32) -> Option<Value> {
+    (number != 0).then(|| number.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rtnetlink::packet_route::link::{InfoKind, LinkHeader, Stats64};
+    use serde_json::json;
+
+    fn message(attributes: Vec<LinkAttribute>) -> LinkMessage {
+        let mut message = LinkMessage::default();
+        message.header = LinkHeader {
+            index: 7,
+            link_layer_type: LinkLayerType::Ether,
+            flags: LinkFlags::Up | LinkFlags::Broadcast | LinkFlags::Running | LinkFlags::Multicast,
+            ..LinkHeader::default()
+        };
+        message.attributes = attributes;
+        message
+    }
+
+    fn metadata(link: &Link) -> Value {
+        Value::Object(link.metadata(&Device::default(), &[], None))
+    }
+
+    #[test]
+    fn a_veth_names_its_peer() {
+        let link = Link::read(&message(vec![
+            LinkAttribute::IfName("veth0".into()),
+            LinkAttribute::Mtu(1500),
+            LinkAttribute::OperState(State::LowerLayerDown),
+            LinkAttribute::Address(vec![2, 0, 0, 0, 0, 1]),
+            LinkAttribute::Link(8),
+            LinkAttribute::Controller(5),
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth)]),
+        ]))
+        .unwrap();
+        assert_eq!(
+            metadata(&link),
+            json!({
+                "Name": "veth0", "Type": "veth", "EncapType": "ether", "IfIndex": 7, "MTU": 1500,
+                "MAC": "02:00:00:00:00:01", "MasterIndex": 5, "ParentIndex": 8, "PeerIfIndex": 8,
+                "State": "LOWER-LAYER-DOWN", "LinkFlags": ["UP", "BROADCAST", "MULTICAST"],
+                "Driver": "veth",
+            })
+        );
+    }
+
+    #[test]
+    fn hardware_is_a_device_with_what_the_bus_knows() {
+        let mut stats = Stats64::default();
+        stats.rx_packets = 3;
+        let link = Link::read(&message(vec![
+            LinkAttribute::IfName("eth0".into()),
+            LinkAttribute::ParentDevName("0000:00:03.0".into()),
+            LinkAttribute::ParentDevBusName("pci".into()),
+            LinkAttribute::Stats64(stats),
+        ]))
+        .unwrap();
+        assert_eq!(link.device, Some(("pci".into(), "0000:00:03.0".into())));
+        assert_eq!(link.counters.rx_packets, 3);
+        let device = Device {
+            driver: Some("ice".into()),
+            bus_info: Some("0000:00:03.0".into()),
+            speed: Some(25_000),
+        };
+        let addresses = [
+            Cidr::new("10.0.0.1".parse().unwrap(), 24),
+            Cidr::new("fe80::1".parse().unwrap(), 64),
+            Cidr::new("10.0.0.2".parse().unwrap(), 24),
+        ];
+        let metadata = link.metadata(&device, &addresses, Some(1));
+        assert_eq!(metadata["Type"], "device");
+        assert_eq!(metadata["Driver"], "ice");
+        assert_eq!(metadata["BusInfo"], "0000:00:03.0");
+        assert_eq!(metadata["Speed"], 25_000);
+        assert_eq!(metadata["IPV4"], json!(["10.0.0.1/24", "10.0.0.2/24"]));
+        assert_eq!(metadata["IPV6"], json!(["fe80::1/64"]));
+        assert_eq!(metadata["Vlan"], 1);
+        assert_eq!(metadata["State"], "UNKNOWN");
+        assert!(!metadata.contains_key("MAC") && !metadata.contains_key("MTU"));
+    }
+
+    #[test]
+    fn every_key_written_is_owned() {
+        let link = Link {
+            index: 1,
+            mtu: 1,
+            mac: vec![1],
+            master: 1,
+            parent: 1,
+            parent_netns: Some(0),
+            vlan: Some(1),
+            kind: Some("veth".into()),
+            ..Link::default()
+        };
+        let device = Device {
+            driver: Some("d".into()),
+            bus_info: Some("b".into()),
+            speed: Some(1),
+        };
+        let addresses = [
+            Cidr::new("10.0.0.1".parse().unwrap(), 24),
+            Cidr::new("::1".parse().unwrap(), 128),
+        ];
+        let mut keys: Vec<String> = link
+            .metadata(&device, &addresses, None)
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect();
+        keys.push("TID".into());
+        keys.sort();
+        assert_eq!(keys, KEYS);
+    }
+
+    #[test]
+    fn a_vlan_has_its_id() {
+        let link = Link::read(&message(vec![
+            LinkAttribute::IfName("eth0.42".into()),
+            LinkAttribute::Link(2),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::Vlan),
+                LinkInfo::Data(InfoData::Vlan(vec![InfoVlan::Id(42)])),
+            ]),
+        ]))
+        .unwrap();
+        let metadata = metadata(&link);
+        assert_eq!(metadata["Vlan"], 42);
+        assert_eq!(metadata["ParentIndex"], 2);
+        assert_eq!(metadata.get("PeerIfIndex"), None);
+    }
+
+    #[test]
+    fn messages_on_a_part_are_not_links() {
+        let mut port = message(vec![LinkAttribute::IfName("veth0".into())]);
+        port.header.interface_family = AddressFamily::Bridge;
+        assert_eq!(Link::read(&port), None);
+        assert_eq!(read_pvid(&port), Some((7, None)));
+        assert_eq!(Link::read(&message(Vec::new())), None);
+    }
+
+    #[test]
+    fn unknown_link_layers_keep_their_number() {
+        assert_eq!(encapsulation(LinkLayerType::Can), "unknown280");
+        assert_eq!(encapsulation(LinkLayerType::Loopback), "loopback");
+    }
+}
