@@ -11,20 +11,28 @@ use super::HostConfig;
 use super::element::{Author, Owner, lock, put, renew};
 use crate::graph::{Graph, SharedGraph};
 
-/// Adds the host's node.
-pub(super) fn add(graph: &mut Graph, author: &Author, host: &HostConfig, now: Timestamp) -> Owner {
-    let tid = uuid_v5(&[&host.id]).to_string();
+/// The metadata of the host's node; reads files.
+pub(super) fn metadata(host: &HostConfig) -> Metadata {
     let mut metadata = facts(Path::new("/"));
     metadata.extend(host.metadata.clone());
     metadata.insert("Name".into(), host.id.as_str().into());
     metadata.insert("Type".into(), "host".into());
-    metadata.insert("TID".into(), tid.as_str().into());
+    let tid = uuid_v5(&[&host.id]).to_string();
+    metadata.insert("TID".into(), tid.into());
+    metadata
+}
+
+/// Adds the host's node.
+pub(super) fn add(graph: &mut Graph, author: &Author, metadata: Metadata, now: Timestamp) -> Owner {
     let node = author.node(metadata);
-    let id = node.id.clone();
+    let owner = Owner {
+        id: node.id.clone(),
+        tid: node.text("TID").to_owned(),
+    };
     graph
         .add_node(node, now)
         .expect("a new UUID is in no graph");
-    Owner { id, tid }
+    owner
 }
 
 /// Writes again what changes on a host: its free huge pages.

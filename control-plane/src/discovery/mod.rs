@@ -24,7 +24,6 @@ use tokio::task::JoinHandle;
 
 pub use mac::{MacTable, MacTids};
 pub use metric::InterfaceMetric;
-pub use netlink::NetlinkError;
 pub use port::{PortNode, PortStats};
 
 use crate::graph::SharedGraph;
@@ -50,10 +49,11 @@ pub struct HostConfig {
 /// A failure of netlink is logged; discovery starts over, and keeps the nodes that are still true.
 pub fn start(graph: SharedGraph, host: HostConfig, ports: Vec<PortNode>) -> JoinHandle<()> {
     let author = Author::new(&host.id);
+    let metadata = host::metadata(&host);
     let (parent, under) = {
         let mut graph = element::lock(&graph);
         let now = (host.clock)();
-        let parent = host::add(&mut graph, &author, &host, now);
+        let parent = host::add(&mut graph, &author, metadata, now);
         let under = port::add(&mut graph, &author, &parent, &ports, now);
         (parent, under)
     };

@@ -14,7 +14,7 @@ use tracing::debug;
 
 /// Why the kernel cannot be asked or heard.
 #[derive(Debug, thiserror::Error)]
-pub enum NetlinkError {
+pub(super) enum NetlinkError {
     /// No socket, or no membership in the groups of links and addresses.
     #[error("cannot open a netlink socket: {0}")]
     Open(#[source] io::Error),
