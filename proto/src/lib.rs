@@ -6,6 +6,7 @@
 //!
 //! Nothing here knows DPDK, tokio or HTTP.
 
+pub mod capture;
 pub mod flow;
 pub mod graph;
 pub mod message;
