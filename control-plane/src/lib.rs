@@ -4,3 +4,4 @@ pub mod discovery;
 pub mod flow_store;
 pub mod graph;
 pub mod ingest;
+pub mod stream;

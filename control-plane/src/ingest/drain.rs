@@ -1,0 +1,242 @@
+//! The task that drains the rings.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use sonde_proto::flow::{Flow, Stats};
+use sonde_proto::record::{Cause, FlowRecord, WatchId};
+use sonde_proto::report::LcoreInfo;
+use sonde_proto::ring::Rings;
+use sonde_proto::time::Timestamp;
+use tokio::sync::watch;
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep};
+
+use crate::flow_store::{FlowKey, SharedFlowStore};
+use crate::stream::FlowStream;
+
+use super::ledger::Head;
+use super::{Progress, Shared, TidOfMac, WatchTotals, Watched, name};
+
+/// What the task owns.
+pub(super) struct Drain<C> {
+    rings: Rings,
+    store: SharedFlowStore,
+    stream: FlowStream,
+    tid_of_mac: TidOfMac,
+    clock: C,
+    shared: Arc<Shared>,
+    progress: Progress,
+    /// When the sweep that is under way is not waited for any more.
+    patience: Instant,
+    stats: Timestamp,
+    /// Taken from the rings and not yet in the store.
+    records: Vec<FlowRecord>,
+    heads: Vec<Head>,
+    gone: Vec<LcoreInfo>,
+}
+
+impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
+    pub(super) fn new(
+        rings: Rings,
+        store: SharedFlowStore,
+        stream: FlowStream,
+        tid_of_mac: TidOfMac,
+        clock: C,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let stats = clock();
+        Self {
+            rings,
+            store,
+            stream,
+            tid_of_mac,
+            clock,
+            shared,
+            progress: Progress::default(),
+            patience: Instant::now(),
+            stats,
+            records: Vec::new(),
+            heads: Vec::new(),
+            gone: Vec::new(),
+        }
+    }
+
+    /// Drains until no handle is left.
+    pub(super) async fn run(
+        mut self,
+        mut woken: watch::Receiver<()>,
+        tell: watch::Sender<Progress>,
+    ) {
+        let mut rest = BUSY;
+        loop {
+            let reports = self.turn().await;
+            tell.send_replace(self.progress);
+            rest = match reports {
+                _ if self.sweeping() => SWEEPING,
+                0 => (rest * 2).clamp(BUSY, IDLE),
+                1..FLOOD => BUSY,
+                _ => Duration::ZERO,
+            };
+            tokio::select! {
+                () = sleep(rest) => {}
+                handles = woken.changed() => if handles.is_err() { return },
+            }
+        }
+    }
+
+    /// Hands down what is new, takes what the rings hold, and says how many reports that was.
+    async fn turn(&mut self) -> usize {
+        self.hand_down();
+        let (records, heads, gone) = (&mut self.records, &mut self.heads, &mut self.gone);
+        // Records are only copied here: the lcores have their reports back at once, and the slow
+        // part below can be cut in slices.
+        self.rings.drain(
+            |lcore, report| {
+                records.extend_from_slice(&report.flows);
+                heads.push(Head::new(lcore, report));
+            },
+            |lcore| gone.push(lcore.clone()),
+        );
+        self.keep_records().await;
+        let reports = self.heads.len();
+        self.keep_books();
+        self.tick();
+        reports
+    }
+
+    fn hand_down(&mut self) {
+        let free = !self.sweeping() || Instant::now() >= self.patience;
+        let mut state = self.shared.state();
+        let sweep = state.plan.sweep;
+        if let Some(plan) = state.news(free) {
+            drop(state);
+            if plan.sweep > sweep {
+                self.patience = Instant::now() + PATIENCE;
+            }
+            self.rings.follow(plan);
+        }
+    }
+
+    /// Turns the records into flows, for the store and for the subscribers.
+    async fn keep_records(&mut self) {
+        if self.records.is_empty() {
+            return;
+        }
+        // Read after the drain: no record comes before its watch was followed.
+        let watched = self.shared.state().watched.clone();
+        for records in self.records.chunks(SLICE) {
+            self.keep(records, &watched);
+            yield_now().await;
+        }
+        self.records.clear();
+        self.records.shrink_to(KEPT);
+    }
+
+    fn keep(&self, records: &[FlowRecord], watched: &HashMap<WatchId, Arc<Watched>>) {
+        let flows: Vec<Arc<Flow>> = records
+            .iter()
+            .map(|record| Arc::new(name::flow(record, watched, &self.tid_of_mac)))
+            .collect();
+        let now = (self.clock)();
+        let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
+        for (record, flow) in records.iter().zip(&flows) {
+            let key = FlowKey {
+                watch: record.watch,
+                uuid: record.uuid,
+            };
+            let ended = matches!(record.cause, Cause::End(_));
+            store.put(key, flow.clone(), ended, now);
+        }
+        drop(store);
+        let seen = records.iter().zip(flows);
+        // What only a query wanted to see is no news for subscribers.
+        let news = seen.filter(|(record, _)| record.cause != Cause::Sweep);
+        self.stream.publish(news.map(|(_, flow)| flow), now);
+    }
+
+    /// Enters what the reports said into the ledger, now that their records are in the store.
+    fn keep_books(&mut self) {
+        let mut state = self.shared.state();
+        let ledger = &mut state.ledger;
+        for head in self.heads.drain(..) {
+            ledger.reported(head);
+        }
+        for lcore in self.gone.drain(..) {
+            ledger.closed(&lcore);
+        }
+        if self.rings.lcores().count() != ledger.len() {
+            for lcore in self.rings.lcores() {
+                ledger.opened(lcore);
+            }
+        }
+        let answered = ledger.answered().unwrap_or(u64::MAX);
+        self.progress.open = ledger.len();
+        self.progress.drains += 1;
+        // A ring that opens later takes back nothing that was answered before.
+        let answered = answered.min(state.plan.sweep);
+        self.progress.answered = self.progress.answered.max(answered);
+    }
+
+    /// Whether a ring has not answered the sweep that is under way.
+    fn sweeping(&self) -> bool {
+        self.progress.answered < self.shared.state().plan.sweep
+    }
+
+    /// What is due now and then.
+    fn tick(&mut self) {
+        let now = (self.clock)();
+        self.store
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .expire(now);
+        self.stream.tick(now);
+        // A clock that was set back starts the wait again.
+        self.stats = self.stats.min(now);
+        if now.since(self.stats) < STATS {
+            return;
+        }
+        self.stats = now;
+        if self.stream.wants_stats() {
+            let (watches, watched) = {
+                let state = self.shared.state();
+                (state.ledger.watches(), state.watched.clone())
+            };
+            let known = watches
+                .iter()
+                .filter_map(|(id, totals)| Some(stats(watched.get(id)?, totals)));
+            self.stream.publish_stats(known);
+        }
+    }
+}
+
+/// Skydive's statistics of a watch. Our tables lose frames when they are full, never a flow they
+/// have, hence no `FlowDropped`.
+fn stats(watched: &Watched, totals: &WatchTotals) -> Stats {
+    let count = |n| i64::try_from(n).unwrap_or(i64::MAX);
+    Stats {
+        capture_id: watched.capture_id.clone(),
+        flow_count: count(totals.flows),
+        packets_dropped: count(totals.dropped),
+        packets_received: count(totals.packets),
+        ..Stats::default()
+    }
+}
+
+/// Records that are turned into flows before other tasks have their turn.
+const SLICE: usize = 256;
+/// Room for records that is kept from drain to drain.
+const KEPT: usize = 65_536;
+/// Reports of one drain that mean more of them wait already.
+const FLOOD: usize = 16;
+/// Between two drains while reports come.
+const BUSY: Duration = Duration::from_millis(10);
+/// Between two drains while none come, at last.
+const IDLE: Duration = Duration::from_millis(50);
+/// Between two drains while a query waits.
+const SWEEPING: Duration = Duration::from_millis(2);
+/// How long a sweep keeps the next one waiting.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two statistics. Skydive: 10 s.
+const STATS: Duration = Duration::from_secs(10);
