@@ -1,0 +1,12 @@
+//! What a client asks the topology.
+
+use serde::{Deserialize, Serialize};
+
+/// The body of `POST /api/topology` (API §2.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TopologyQuery {
+    /// The query; empty asks for nothing.
+    #[serde(rename = "GremlinQuery")]
+    pub gremlin_query: String,
+}

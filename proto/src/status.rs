@@ -1,0 +1,182 @@
+//! What the server says of itself: `GET /api` and `GET /api/status` (API §2.1, §2.10).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::report::{Books, Skip};
+
+/// The answer to `GET /api`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Service {
+    /// Host id of the server.
+    pub host: String,
+    /// Version of the program.
+    pub version: String,
+    /// Skydive's word for what answers: `analyzer`.
+    pub service: String,
+}
+
+/// The answer to `GET /api/status`. What stands from `Queues` on is sonde's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Status {
+    /// Who captures: this host.
+    pub agents: BTreeMap<String, Connection>,
+    /// Other analyzers: none.
+    pub peers: Peers,
+    /// Who publishes topology.
+    pub publishers: BTreeMap<String, Connection>,
+    /// Who listens.
+    pub subscribers: BTreeMap<String, Connection>,
+    /// Who runs the alerts.
+    pub alerts: Election,
+    /// Who runs the captures.
+    pub captures: Election,
+    /// The topology probes.
+    pub probes: BTreeMap<String, Probe>,
+    /// Each queue of each observation point.
+    pub queues: Vec<Queue>,
+    /// The books of all queues, those included that were closed.
+    pub totals: Frames,
+    /// The flow store.
+    pub flow_store: FlowStoreStatus,
+    /// The flow stream.
+    pub flow_stream: FlowStreamStatus,
+}
+
+/// A client that is connected.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Connection {
+    /// `agent`, or what the client calls its kind.
+    pub service_type: String,
+    /// `json` or `protobuf`.
+    pub client_protocol: String,
+    /// IP address of the client.
+    pub addr: String,
+    /// Port of the client.
+    pub port: u16,
+    /// Always `true`: who is not connected is not shown.
+    pub is_connected: bool,
+    /// RFC 3339.
+    pub connect_time: String,
+}
+
+/// Other analyzers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Peers {
+    /// Those that connected to us.
+    pub incomers: BTreeMap<String, Connection>,
+    /// Those we connected to.
+    pub outgoers: BTreeMap<String, Connection>,
+}
+
+/// Who of several analyzers is in charge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Election {
+    /// Whether it is this one.
+    pub is_master: bool,
+}
+
+/// A topology probe.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Probe {
+    /// `running`.
+    pub status: String,
+}
+
+/// A queue of an observation point.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Queue {
+    /// The port's name, `interface <index>`, or the path of a file.
+    pub point: String,
+    /// Its number.
+    pub queue: u16,
+    /// The CPU its lcore is pinned to.
+    #[serde(rename = "CPU")]
+    pub cpu: Option<u16>,
+    /// `dpdk`, `af_packet` or `pcap`.
+    pub source: String,
+    /// Whether its ring is open.
+    pub open: bool,
+    /// Revision of the plan it follows.
+    pub plan: u64,
+    /// Its clock, in milliseconds since the epoch.
+    pub at: i64,
+    /// Its books.
+    pub frames: Frames,
+}
+
+/// The books: `Received` is the sum of `Metered`, `Filtered`, `SampledOut`, `Skipped`,
+/// `TableFull`, `Unwatched` and `Unaccounted`; the last is 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[expect(missing_docs, reason = "as in `Books`")]
+pub struct Frames {
+    pub received: u64,
+    pub metered: u64,
+    pub filtered: u64,
+    pub sampled_out: u64,
+    /// By reason.
+    pub skipped: BTreeMap<String, u64>,
+    pub table_full: u64,
+    pub unwatched: u64,
+    pub unaccounted: i64,
+    pub missed: u64,
+    pub no_mbuf: u64,
+    pub errors: u64,
+    pub truncated: u64,
+    pub ring_full: u64,
+}
+
+impl From<&Books> for Frames {
+    fn from(books: &Books) -> Self {
+        Self {
+            received: books.received,
+            metered: books.metered,
+            filtered: books.filtered,
+            sampled_out: books.sampled_out,
+            skipped: (Skip::ALL.iter().zip(books.skipped))
+                .map(|(reason, frames)| (reason.name().to_owned(), frames))
+                .collect(),
+            table_full: books.table_full,
+            unwatched: books.unwatched,
+            unaccounted: books.unaccounted(),
+            missed: books.lost.missed,
+            no_mbuf: books.lost.no_mbuf,
+            errors: books.lost.errors,
+            truncated: books.truncated,
+            ring_full: books.ring_full,
+        }
+    }
+}
+
+/// The flow store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct FlowStoreStatus {
+    /// Flows kept.
+    pub flows: u64,
+    /// New flows that found it full.
+    pub refused: u64,
+}
+
+/// The flow stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct FlowStreamStatus {
+    /// Subscribers now.
+    pub subscribers: u64,
+    /// Flows put into bulks.
+    pub flows: u64,
+    /// Bulks sent.
+    pub bulks: u64,
+    /// Messages that subscribers lost because they were slow.
+    pub lost: u64,
+}
