@@ -1,0 +1,121 @@
+//! Compiles filter expressions of libpcap to classic BPF over Ethernet.
+
+use std::sync::Arc;
+
+use pcap::{Capture, Linktype};
+use sonde_proto::plan::BpfInstruction;
+
+/// Compiles `expression`; the empty one admits all and has no instructions.
+///
+/// libpcap resolves host names while it compiles, so this may block on DNS.
+pub fn compile(expression: &str) -> Result<Arc<[BpfInstruction]>, BpfError> {
+    if expression.trim().is_empty() {
+        return Ok(Arc::default());
+    }
+    if expression.len() > MAX_LENGTH {
+        return Err(BpfError::TooLong(expression.len()));
+    }
+    let handle = Capture::dead(Linktype::ETHERNET).map_err(BpfError::of_libpcap)?;
+    let program = handle
+        .compile(expression, true)
+        .map_err(BpfError::of_libpcap)?;
+    let instructions = program.get_instructions();
+    if instructions.len() > MAX_INSTRUCTIONS {
+        return Err(BpfError::TooLarge(instructions.len()));
+    }
+    instructions
+        .iter()
+        .map(|instruction| read(&instruction.to_string()).ok_or(BpfError::Unreadable))
+        .collect()
+}
+
+/// Why an expression is no filter.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BpfError {
+    /// What libpcap says is wrong with the expression.
+    #[error("{0}")]
+    Expression(String),
+    /// The expression is longer than [`MAX_LENGTH`].
+    #[error("expression of {0} bytes, at most {MAX_LENGTH} are taken")]
+    TooLong(usize),
+    /// The program is longer than [`MAX_INSTRUCTIONS`].
+    #[error("program of {0} instructions, at most {MAX_INSTRUCTIONS} are taken")]
+    TooLarge(usize),
+    /// An instruction is not written as this version of the `pcap` crate writes it.
+    #[error("libpcap's program cannot be read")]
+    Unreadable,
+}
+
+impl BpfError {
+    fn of_libpcap(error: pcap::Error) -> Self {
+        Self::Expression(match error {
+            pcap::Error::PcapError(text) => text,
+            other => other.to_string(),
+        })
+    }
+}
+
+/// Bytes of an expression. libpcap's optimiser takes more than linear time.
+pub const MAX_LENGTH: usize = 16 * 1024;
+
+/// Instructions of a program, the kernel's own limit (`BPF_MAXINSNS`).
+pub const MAX_INSTRUCTIONS: usize = 4096;
+
+/// Reads `code jt jf k`. The `pcap` crate shows an instruction's members as text only.
+fn read(text: &str) -> Option<BpfInstruction> {
+    let mut numbers = text.split(' ');
+    let instruction = BpfInstruction {
+        code: numbers.next()?.parse().ok()?,
+        jt: numbers.next()?.parse().ok()?,
+        jf: numbers.next()?.parse().ok()?,
+        k: numbers.next()?.parse().ok()?,
+    };
+    numbers.next().is_none().then_some(instruction)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compiles_to_what_tcpdump_d_prints() {
+        let program = compile("ip").unwrap();
+        let expected = [
+            (0x28, 0, 0, 12),
+            (0x15, 0, 1, 0x800),
+            (0x06, 0, 0, 65535),
+            (0x06, 0, 0, 0),
+        ]
+        .map(|(code, jt, jf, k)| BpfInstruction { code, jt, jf, k });
+        assert_eq!(*program, expected);
+    }
+
+    #[test]
+    fn nothing_admits_all() {
+        assert!(compile("").unwrap().is_empty());
+        assert!(compile(" \n").unwrap().is_empty());
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        let error = compile("port port port").unwrap_err();
+        assert!(error.to_string().contains("syntax error"), "{error}");
+        assert!(matches!(compile("ip\0"), Err(BpfError::Expression(_))));
+        assert_eq!(
+            compile(&"x".repeat(MAX_LENGTH + 1)),
+            Err(BpfError::TooLong(MAX_LENGTH + 1))
+        );
+    }
+
+    #[test]
+    fn survives_the_deepest_and_the_longest_expressions() {
+        let deep = "(".repeat(MAX_LENGTH / 2 - 1) + "ip" + &")".repeat(MAX_LENGTH / 2 - 1);
+        let _ = compile(&deep);
+        let not = "not ".repeat(MAX_LENGTH / 4 - 1) + "ip";
+        let _ = compile(&not);
+        let hosts: Vec<_> = (0..800)
+            .map(|n| format!("host 10.0.{}.{}", n / 256, n % 256))
+            .collect();
+        let _ = compile(&hosts.join(" or "));
+    }
+}
