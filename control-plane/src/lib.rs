@@ -5,6 +5,7 @@ pub mod bpf;
 pub mod clock;
 pub mod flow_store;
 pub mod graph;
+pub mod gremlin;
 pub mod ingest;
 pub mod server;
 pub mod stream;

@@ -1,0 +1,205 @@
+//! Steps on the graph, on nodes, on edges and on paths (Skydive API §3.6).
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use sonde_proto::graph::{Edge, Node};
+
+use super::error::Fault;
+use super::field::Element;
+use super::predicate::Condition;
+use super::state::{Machine, Stage, State, Window, refused};
+use super::step::Step;
+use super::{flow_steps, value_steps};
+
+pub(super) fn on_graph<'a>(
+    machine: &mut Machine<'a, '_>,
+    stage: &Stage<'a>,
+) -> Result<State<'a>, Fault> {
+    match stage.step {
+        Step::Graph => Ok(State::Graph),
+        Step::Nodes(None) => {
+            let nodes = machine.view.nodes();
+            Ok(State::Nodes(select(machine, stage, nodes, |_| true)))
+        }
+        Step::Nodes(Some(id)) => {
+            let node = machine.view.node(id);
+            let node = node.ok_or_else(|| Fault::NoNode(id.clone()))?;
+            let node = [node].into_iter();
+            Ok(State::Nodes(select(machine, stage, node, |_| true)))
+        }
+        Step::Edges(None) => {
+            let edges = machine.view.edges();
+            Ok(State::Edges(select(machine, stage, edges, |_| true)))
+        }
+        Step::Edges(Some(id)) => {
+            let edge = machine.view.edge(id);
+            let edge = edge.ok_or_else(|| Fault::NoEdge(id.clone()))?;
+            let edge = [edge].into_iter();
+            Ok(State::Edges(select(machine, stage, edge, |_| true)))
+        }
+        Step::Flows(_) => flow_steps::flows(machine, None, stage),
+        // Neither the graph nor the flows have a past yet.
+        Step::At(_) if stage.flows_next => Err(Fault::NoStorage),
+        Step::At(_) => Err(Fault::NoHistory),
+        step => Err(refused(step, "GraphTraversal")),
+    }
+}
+
+pub(super) fn on_nodes<'a>(
+    machine: &mut Machine<'a, '_>,
+    nodes: Vec<&'a Arc<Node>>,
+    stage: &Stage<'a>,
+) -> Result<State<'a>, Fault> {
+    if let Some(kept) = filter(machine, stage, &nodes) {
+        return Ok(State::Nodes(kept));
+    }
+    match stage.step {
+        Step::Graph => Ok(State::Graph),
+        Step::Neighbours(way, conditions) => {
+            let view = &machine.view;
+            let found = nodes
+                .iter()
+                .flat_map(|node| view.edges_at(node, *way))
+                .map(|(_, other)| other);
+            let test = |node: &Node| all(conditions, node);
+            Ok(State::Nodes(select(machine, stage, found, test)))
+        }
+        Step::EdgesAt(way, conditions) => {
+            let view = &machine.view;
+            let found = nodes
+                .iter()
+                .flat_map(|node| view.edges_at(node, *way))
+                .map(|(edge, _)| edge);
+            let test = |edge: &Edge| all(conditions, edge);
+            Ok(State::Edges(select(machine, stage, found, test)))
+        }
+        Step::Sort(order, key) => {
+            let key = key.as_deref().unwrap_or("CreatedAt");
+            Ok(State::Nodes(value_steps::sorted(nodes, *order, key)))
+        }
+        Step::Count => Ok(State::Number(nodes.len().into())),
+        Step::Values(key) => Ok(State::Values(value_steps::values(machine, &nodes, key))),
+        Step::ValueMap(keys) => Ok(State::Values(value_steps::maps(machine, &nodes, keys))),
+        Step::Keys => Ok(State::Values(value_steps::keys(machine, &nodes))),
+        Step::Sum(Some(key)) => Ok(State::Number(value_steps::sum(machine, &nodes, key))),
+        Step::Sum(None) => Err(Fault::Rule {
+            rule: "Sum requires 1 parameter",
+            given: "[]".into(),
+        }),
+        Step::Flows(_) => flow_steps::flows(machine, Some(&nodes), stage),
+        step => Err(refused(step, "GraphTraversalV")),
+    }
+}
+
+pub(super) fn on_edges<'a>(
+    machine: &mut Machine<'a, '_>,
+    edges: Vec<&'a Arc<Edge>>,
+    stage: &Stage<'a>,
+) -> Result<State<'a>, Fault> {
+    if let Some(kept) = filter(machine, stage, &edges) {
+        return Ok(State::Edges(kept));
+    }
+    match stage.step {
+        Step::Graph => Ok(State::Graph),
+        Step::Ends(way, conditions) => {
+            let view = &machine.view;
+            let found = edges.iter().flat_map(|edge| view.ends(edge, *way));
+            let test = |node: &Node| all(conditions, node);
+            Ok(State::Nodes(select(machine, stage, found, test)))
+        }
+        Step::Count => Ok(State::Number(edges.len().into())),
+        step => Err(refused(step, "GraphTraversalE")),
+    }
+}
+
+pub(super) fn on_paths<'a>(
+    machine: &mut Machine<'a, '_>,
+    paths: Vec<Vec<&'a Arc<Node>>>,
+    stage: &Stage<'a>,
+) -> Result<State<'a>, Fault> {
+    let nodes: Vec<&'a Arc<Node>> = paths.into_iter().flatten().collect();
+    match stage.step {
+        Step::Dedup(_) => Ok(State::Nodes(dedup(machine, stage, &nodes, &[]))),
+        Step::Flows(_) => flow_steps::flows(machine, Some(&nodes), stage),
+        step => Err(refused(step, "GraphTraversalShortestPath")),
+    }
+}
+
+/// The steps that keep some of the elements; `None` for any other step.
+fn filter<'a, T: Element>(
+    machine: &Machine<'a, '_>,
+    stage: &Stage<'a>,
+    elements: &[&'a Arc<T>],
+) -> Option<Vec<&'a Arc<T>>> {
+    let items = elements.iter().copied();
+    Some(match stage.step {
+        Step::Has(conditions) => select(machine, stage, items, |e: &T| all(conditions, e)),
+        Step::HasEither(conditions) => select(machine, stage, items, |e: &T| either(conditions, e)),
+        Step::HasKey(key) => select(machine, stage, items, |e: &T| e.field(key).is_some()),
+        Step::HasNot(key) => select(machine, stage, items, |e: &T| e.field(key).is_none()),
+        Step::Dedup(keys) => dedup(machine, stage, elements, keys),
+        step => {
+            let window = Window::of(step)?;
+            machine.budget.collect(window.apply(items))
+        }
+    })
+}
+
+/// Looks at the elements, and keeps those that pass the test, the absorbed `Has` and the window.
+fn select<'a, T: Element>(
+    machine: &Machine<'a, '_>,
+    stage: &Stage<'a>,
+    elements: impl Iterator<Item = &'a Arc<T>>,
+    test: impl Fn(&T) -> bool,
+) -> Vec<&'a Arc<T>> {
+    let has = stage.has();
+    let kept = machine
+        .budget
+        .meter(elements)
+        .filter(|element| test(element) && all(has, element.as_ref()));
+    machine.budget.collect(stage.window().apply(kept))
+}
+
+/// The first of each kind. An absorbed window counts what goes in, as in Skydive.
+fn dedup<'a, T: Element>(
+    machine: &Machine<'a, '_>,
+    stage: &Stage<'a>,
+    elements: &[&'a Arc<T>],
+    keys: &[String],
+) -> Vec<&'a Arc<T>> {
+    let mut seen = HashSet::new();
+    let looked_at = machine.budget.meter(elements.iter().copied());
+    let kept = stage.window().apply(looked_at).filter(|element| {
+        let Some(kind) = kind(element.as_ref(), keys) else {
+            return true;
+        };
+        seen.insert(kind)
+    });
+    machine.budget.collect(kept)
+}
+
+/// What makes two elements the same: their IDs, or the fields of those keys. An element that has
+/// none of the keys is like no other.
+fn kind<T: Element>(element: &T, keys: &[String]) -> Option<Vec<Option<String>>> {
+    if keys.is_empty() {
+        return Some(vec![Some(element.id().to_owned())]);
+    }
+    let field = |key: &String| Some(element.field(key)?.to_value().to_string());
+    let kind: Vec<Option<String>> = keys.iter().map(field).collect();
+    kind.iter().any(Option::is_some).then_some(kind)
+}
+
+/// Whether the element meets every condition.
+pub(super) fn all<T: Element>(conditions: &[Condition], element: &T) -> bool {
+    conditions
+        .iter()
+        .all(|c| c.predicate.admits(element.field(&c.key).as_ref()))
+}
+
+/// Whether the element meets any condition.
+pub(super) fn either<T: Element>(conditions: &[Condition], element: &T) -> bool {
+    conditions
+        .iter()
+        .any(|c| c.predicate.admits(element.field(&c.key).as_ref()))
+}

@@ -1,0 +1,114 @@
+//! What a query may cost.
+
+use std::cell::Cell;
+use std::fmt;
+
+/// Bounds of one query. An answer is whole or an error: no bound cuts it short in silence.
+#[derive(Clone, Copy)]
+pub struct Limits<'a> {
+    /// Steps in the text.
+    pub steps: usize,
+    /// Nodes, edges and flows looked at.
+    pub visited: usize,
+    /// Elements in the result of any step.
+    pub results: usize,
+    /// Whether the time is up; asked now and then. The clock is the caller's.
+    pub expired: &'a dyn Fn() -> bool,
+}
+
+impl Default for Limits<'_> {
+    fn default() -> Self {
+        Self {
+            steps: 64,
+            visited: 20_000_000,
+            results: 2_000_000,
+            expired: &|| false,
+        }
+    }
+}
+
+impl fmt::Debug for Limits<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Limits")
+            .field("steps", &self.steps)
+            .field("visited", &self.visited)
+            .field("results", &self.results)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which bound a query hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Exhausted {
+    #[error("The query has more than {0} steps")]
+    Steps(usize),
+    #[error("The query looks at more than {0} elements")]
+    Visited(usize),
+    #[error("The query has more than {0} results, use Limit")]
+    Results(usize),
+    #[error("The query takes too long")]
+    Time,
+}
+
+/// What is left of the limits while a query runs. Iterators that hit a bound just end; the fold
+/// asks for the [`Budget::verdict`] after each step.
+#[derive(Debug)]
+pub(super) struct Budget<'l> {
+    limits: &'l Limits<'l>,
+    visited: Cell<usize>,
+    exhausted: Cell<Option<Exhausted>>,
+}
+
+impl<'l> Budget<'l> {
+    pub(super) fn new(limits: &'l Limits<'l>) -> Self {
+        Self {
+            limits,
+            visited: Cell::new(0),
+            exhausted: Cell::new(None),
+        }
+    }
+
+    /// Counts what the iterator hands out as looked at, and ends it when that is too much.
+    pub(super) fn meter<I: Iterator>(&self, items: I) -> impl Iterator<Item = I::Item> {
+        items.take_while(|_| self.visit())
+    }
+
+    /// Collects results, and ends when there are too many.
+    pub(super) fn collect<T>(&self, items: impl Iterator<Item = T>) -> Vec<T> {
+        let room = self.limits.results.saturating_add(1);
+        let kept: Vec<T> = items.take(room).collect();
+        if kept.len() == room {
+            self.exhaust(Exhausted::Results(self.limits.results));
+        }
+        kept
+    }
+
+    /// Counts one element as looked at; false when that is too much.
+    pub(super) fn visit(&self) -> bool {
+        let visited = self.visited.get() + 1;
+        self.visited.set(visited);
+        if visited > self.limits.visited {
+            self.exhaust(Exhausted::Visited(self.limits.visited));
+        } else if visited % CLOCK_EVERY == 0 && (self.limits.expired)() {
+            self.exhaust(Exhausted::Time);
+        }
+        self.exhausted.get().is_none()
+    }
+
+    /// Whether a bound was hit so far.
+    pub(super) fn verdict(&self) -> Result<(), Exhausted> {
+        if (self.limits.expired)() {
+            self.exhaust(Exhausted::Time);
+        }
+        self.exhausted.get().map_or(Ok(()), Err)
+    }
+
+    fn exhaust(&self, bound: Exhausted) {
+        if self.exhausted.get().is_none() {
+            self.exhausted.set(Some(bound));
+        }
+    }
+}
+
+/// Elements between two looks at the clock.
+const CLOCK_EVERY: usize = 1024;

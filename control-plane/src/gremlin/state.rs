@@ -1,0 +1,237 @@
+//! What a query holds between two steps, and which function each step is.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::{Number, Value};
+use sonde_proto::flow::Flow;
+use sonde_proto::graph::{Edge, Node};
+
+use super::answer::Answer;
+use super::error::Fault;
+use super::limits::Budget;
+use super::predicate::Condition;
+use super::step::Step;
+use super::view::View;
+use super::{Placed, flow_steps, graph_steps, value_steps};
+use crate::flow_store::FlowStore;
+use crate::graph::Graph;
+
+/// What the steps so far found.
+#[derive(Debug)]
+pub(super) enum State<'a> {
+    Graph,
+    Nodes(Vec<&'a Arc<Node>>),
+    Edges(Vec<&'a Arc<Edge>>),
+    Paths(Vec<Vec<&'a Arc<Node>>>),
+    Flows(Vec<&'a Arc<Flow>>),
+    Values(Vec<Value>),
+    Number(Number),
+}
+
+/// What the steps work on.
+#[derive(Debug)]
+pub(super) struct Machine<'a, 'l> {
+    pub(super) view: View<'a>,
+    pub(super) flows: &'a FlowStore,
+    pub(super) budget: Budget<'l>,
+    /// Node sets that `As` remembered.
+    pub(super) named: HashMap<&'a str, Vec<&'a Arc<Node>>>,
+}
+
+/// A step with the steps behind it that Skydive runs as one with it (API §3.6, reduction rules).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stage<'q> {
+    pub(super) step: &'q Step,
+    pub(super) absorbed: &'q [Placed],
+    pub(super) column: usize,
+    /// Whether the next stage asks for flows.
+    pub(super) flows_next: bool,
+}
+
+/// Which elements a `Limit` or `Range` lets through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Window {
+    pub(super) skip: usize,
+    pub(super) take: usize,
+}
+
+impl<'q> Stage<'q> {
+    /// The first stage, and the steps behind it.
+    pub(super) fn split(steps: &'q [Placed]) -> Option<(Self, &'q [Placed])> {
+        let (first, rest) = steps.split_first()?;
+        let absorbs = |budget: &mut Appetite| {
+            rest.iter()
+                .take_while(|placed| budget.takes(&placed.step))
+                .count()
+        };
+        let (absorbed, after) = rest.split_at(absorbs(&mut Appetite::of(&first.step)));
+        let stage = Self {
+            step: &first.step,
+            absorbed,
+            column: first.column,
+            flows_next: matches!(after.first(), Some(next) if matches!(next.step, Step::Flows(_))),
+        };
+        Some((stage, after))
+    }
+
+    /// Conditions of the absorbed `Has`.
+    pub(super) fn has(&self) -> &'q [Condition] {
+        self.absorbed
+            .iter()
+            .find_map(|placed| match &placed.step {
+                Step::Has(conditions) => Some(conditions.as_slice()),
+                _ => None,
+            })
+            .unwrap_or_default()
+    }
+
+    /// The absorbed `Limit` or `Range`; everything passes when there is none.
+    pub(super) fn window(&self) -> Window {
+        self.absorbed
+            .iter()
+            .find_map(|placed| Window::of(&placed.step))
+            .unwrap_or(Window::ALL)
+    }
+}
+
+/// What a step still absorbs.
+struct Appetite {
+    has: bool,
+    window: bool,
+    /// `Flows` takes any number of `Has`, `HasEither`, `Dedup` and `Sort`.
+    flows: bool,
+}
+
+impl Appetite {
+    fn of(step: &Step) -> Self {
+        let source = match step {
+            Step::Nodes(None) | Step::Edges(None) => true,
+            Step::Neighbours(_, conditions)
+            | Step::EdgesAt(_, conditions)
+            | Step::Ends(_, conditions) => conditions.is_empty(),
+            _ => false,
+        };
+        let filter = matches!(
+            step,
+            Step::Nodes(_)
+                | Step::Edges(_)
+                | Step::Neighbours(..)
+                | Step::EdgesAt(..)
+                | Step::Ends(..)
+                | Step::Has(_)
+                | Step::HasKey(_)
+                | Step::HasNot(_)
+                | Step::HasEither(_)
+                | Step::Dedup(_)
+        );
+        let flows = matches!(step, Step::Flows(_));
+        Self {
+            has: source,
+            window: filter || flows,
+            flows,
+        }
+    }
+
+    fn takes(&mut self, step: &Step) -> bool {
+        match step {
+            Step::Limit(_) | Step::Range(..) => std::mem::take(&mut self.window),
+            Step::Has(_) if !self.flows => std::mem::take(&mut self.has),
+            Step::Has(_) | Step::HasEither(_) | Step::Dedup(_) | Step::Sort(..) => self.flows,
+            _ => false,
+        }
+    }
+}
+
+impl Window {
+    pub(super) const ALL: Self = Self {
+        skip: 0,
+        take: usize::MAX,
+    };
+
+    pub(super) fn of(step: &Step) -> Option<Self> {
+        match step {
+            Step::Limit(n) => Some(Self { skip: 0, take: *n }),
+            Step::Range(from, to) => Some(Self {
+                skip: *from,
+                take: to.saturating_sub(*from),
+            }),
+            _ => None,
+        }
+    }
+
+    /// What passes, and no element more is asked for.
+    pub(super) fn apply<I: Iterator>(self, items: I) -> impl Iterator<Item = I::Item> {
+        items.skip(self.skip).take(self.take)
+    }
+}
+
+impl<'a, 'l> Machine<'a, 'l> {
+    pub(super) fn new(graph: &'a Graph, flows: &'a FlowStore, budget: Budget<'l>) -> Self {
+        Self {
+            view: View::whole(graph),
+            flows,
+            budget,
+            named: HashMap::new(),
+        }
+    }
+
+    /// One step of the fold.
+    pub(super) fn step(&mut self, state: State<'a>, stage: &Stage<'a>) -> Result<State<'a>, Fault> {
+        let state = match state {
+            State::Graph => graph_steps::on_graph(self, stage),
+            State::Nodes(nodes) => graph_steps::on_nodes(self, nodes, stage),
+            State::Edges(edges) => graph_steps::on_edges(self, edges, stage),
+            State::Paths(paths) => graph_steps::on_paths(self, paths, stage),
+            State::Flows(flows) => flow_steps::on_flows(self, flows, stage),
+            State::Values(values) => value_steps::on_values(self, values, stage),
+            State::Number(_) => Err(refused(stage.step, "GraphTraversalValue")),
+        };
+        self.budget.verdict()?;
+        state
+    }
+
+    /// Turns what was found last into the answer.
+    pub(super) fn answer(&self, state: State<'a>) -> Answer {
+        match state {
+            State::Graph => Answer::Graph {
+                nodes: self.view.nodes().cloned().collect(),
+                edges: self.view.edges().cloned().collect(),
+            },
+            State::Nodes(nodes) => Answer::Nodes(owned(nodes)),
+            State::Edges(edges) => Answer::Edges(owned(edges)),
+            State::Paths(paths) => Answer::Paths(paths.into_iter().map(owned).collect()),
+            State::Flows(flows) => Answer::Flows(owned(flows)),
+            State::Values(values) => Answer::Values(values),
+            State::Number(number) => Answer::Number(number),
+        }
+    }
+}
+
+fn owned<T>(items: Vec<&Arc<T>>) -> Vec<Arc<T>> {
+    items.into_iter().cloned().collect()
+}
+
+/// The error of a step where it makes no sense; `on` is Skydive's name of what it was tried on.
+pub(super) fn refused(step: &Step, on: &'static str) -> Fault {
+    match step {
+        Step::Has(_)
+        | Step::HasKey(_)
+        | Step::HasNot(_)
+        | Step::HasEither(_)
+        | Step::Neighbours(..)
+        | Step::Dedup(_)
+        | Step::Count
+        | Step::Limit(_)
+        | Step::Range(..)
+        | Step::Sort(..)
+        | Step::Values(_)
+        | Step::ValueMap(_)
+        | Step::Keys
+        | Step::Sum(_) => Fault::InvalidStep {
+            step: step.name(),
+            on,
+        },
+        _ => Fault::Execution,
+    }
+}
