@@ -3,6 +3,7 @@
 //! [`Dpdk::bring_up`] must be called once, on the main thread, which it pins: start the threads of
 //! the control plane before. Signals are the caller's business, capsule listens to none.
 
+mod check;
 mod clock;
 mod config;
 mod course;
@@ -17,8 +18,9 @@ use std::time::Duration;
 
 use capsule::Runtime;
 
+pub use self::check::ConfigError;
 use self::clock::HeldClock;
-pub use self::config::{ConfigError, DpdkConfig, PortConfig};
+pub use self::config::{DpdkConfig, PortConfig};
 use self::course::Course;
 pub use self::memory::Memory;
 use self::pipeline::Lcore;
@@ -85,7 +87,7 @@ pub enum DpdkError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// DPDK or capsule refused; EAL says more on the standard error.
-    #[error("DPDK: {stage} failed: {source}")]
+    #[error("DPDK: {stage} failed")]
     Runtime {
         /// What was attempted.
         stage: &'static str,
@@ -110,7 +112,7 @@ impl Dpdk {
     /// Initialises EAL and sets up all ports.
     pub fn bring_up(config: DpdkConfig) -> Result<Self, DpdkError> {
         config.check()?;
-        let memory = Memory::detect(config.mempool, config.nodes());
+        let memory = Memory::detect(config.mempool, config.nodes().len());
         let clock = HeldClock::default();
         let runtime = tokio_timer::clock::with_default(&clock.clock(), || {
             Runtime::build(config.runtime(memory))
@@ -159,6 +161,10 @@ impl Dpdk {
         }
         self.clock.hold(course.clone());
         let outcome = self.runtime.execute().map_err(failed("start of the ports"));
+        // A kernel interface behind a virtual device would stay promiscuous.
+        self.ports
+            .iter()
+            .for_each(|port| dpdk::end_promiscuous(port.number));
         {
             let _no_reader = dpdk::readers();
             drop(self.runtime);

@@ -117,7 +117,13 @@ fn modernise(arguments: Vec<CString>) -> Vec<CString> {
         let name = match argument.to_bytes() {
             b"--master-lcore" => c"--main-lcore",
             b"--pci-whitelist" => c"--allow",
-            b"--vdev" if arguments.peek().is_some_and(|device| is_pci(device)) => c"--allow",
+            b"--vdev"
+                if arguments
+                    .peek()
+                    .is_some_and(|device| is_pci(device.to_bytes())) =>
+            {
+                c"--allow"
+            }
             _ => &argument,
         };
         modern.push(name.to_owned());
@@ -125,10 +131,9 @@ fn modernise(arguments: Vec<CString>) -> Vec<CString> {
     modern
 }
 
-/// Whether a device is named by domain, bus, device and function.
-fn is_pci(device: &CStr) -> bool {
+/// Whether a device is named by PCI domain, bus, device and function; arguments may follow.
+pub fn is_pci(device: &[u8]) -> bool {
     let address = device
-        .to_bytes()
         .split(|&byte| byte == b',')
         .next()
         .unwrap_or_default();

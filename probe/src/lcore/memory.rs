@@ -16,7 +16,7 @@ pub enum Memory {
     Plain {
         /// Bytes in free huge pages of all sizes, too few.
         free: u64,
-        /// Bytes that the mempools need.
+        /// Bytes that plain pages need, more than huge ones would.
         needed: u64,
     },
 }
@@ -26,15 +26,19 @@ impl Memory {
     pub fn detect(mbufs: usize, nodes: usize) -> Self {
         Self::choose(
             free_huge(Path::new("/sys/kernel/mm/hugepages")),
-            needed(mbufs, nodes),
+            mbufs,
+            nodes,
         )
     }
 
-    fn choose(free: u64, needed: u64) -> Self {
-        if free >= needed {
+    fn choose(free: u64, mbufs: usize, nodes: usize) -> Self {
+        if free >= bytes(mbufs, nodes, MBUF) {
             Self::Huge { free }
         } else {
-            Self::Plain { free, needed }
+            Self::Plain {
+                free,
+                needed: bytes(mbufs, nodes, MBUF_PAGE),
+            }
         }
     }
 
@@ -67,9 +71,9 @@ impl fmt::Display for Memory {
 }
 
 /// Bytes for the mempools and DPDK's own tables.
-fn needed(mbufs: usize, nodes: usize) -> u64 {
+fn bytes(mbufs: usize, nodes: usize, mbuf: u64) -> u64 {
     let mempools = (mbufs as u64)
-        .saturating_mul(MBUF)
+        .saturating_mul(mbuf)
         .saturating_mul(nodes.max(1) as u64);
     mempools.saturating_add(TABLES)
 }
@@ -99,6 +103,9 @@ fn free_huge(directory: &Path) -> u64 {
 /// An mbuf of 2176 bytes with its header, the mempool's header and trailer, and its ring slot.
 const MBUF: u64 = 2560;
 
+/// The same on plain pages: DPDK lets no mbuf cross a page, so that each takes one.
+const MBUF_PAGE: u64 = 4096 + 64;
+
 /// Queues, rings and tables of DPDK.
 const TABLES: u64 = 64 << 20;
 
@@ -108,39 +115,40 @@ mod tests {
 
     #[test]
     fn plain_memory_is_sized_for_the_mempools() {
-        let memory = Memory::choose(0, needed(65_535, 1));
+        let memory = Memory::choose(0, 65_535, 1);
         assert_eq!(
             memory.eal_arguments(),
-            ["--no-huge", "--no-shconf", "-m", "224"]
+            ["--no-huge", "--no-shconf", "-m", "324"]
         );
         assert_eq!(
             memory.to_string(),
-            "plain pages (0 MB of huge pages free, 223 MB needed)",
+            "plain pages (0 MB of huge pages free, 323 MB needed)"
         );
     }
 
     #[test]
     fn huge_pages_are_taken_when_they_suffice() {
+        let enough = (64 << 20) + 1000 * 2560;
         assert_eq!(
-            Memory::choose(1 << 30, 1 << 30),
-            Memory::Huge { free: 1 << 30 }
+            Memory::choose(enough, 1000, 1),
+            Memory::Huge { free: enough }
         );
+        let free = enough - 1;
+        let needed = (64 << 20) + 1000 * 4160;
         assert_eq!(
-            Memory::choose((1 << 30) - 1, 1 << 30),
-            Memory::Plain {
-                free: (1 << 30) - 1,
-                needed: 1 << 30
-            },
+            Memory::choose(free, 1000, 1),
+            Memory::Plain { free, needed }
         );
-        assert_eq!(
-            Memory::Huge { free: 1 << 30 }.eal_arguments(),
-            ["--in-memory"]
-        );
+        assert!(matches!(
+            Memory::choose(enough, 1000, 2),
+            Memory::Plain { .. }
+        ));
+        assert_eq!(Memory::Huge { free }.eal_arguments(), ["--in-memory"]);
     }
 
     #[test]
     fn absurd_sizes_do_not_overflow() {
-        assert_eq!(needed(usize::MAX, usize::MAX), u64::MAX);
+        assert_eq!(bytes(usize::MAX, usize::MAX, MBUF), u64::MAX);
     }
 
     #[test]

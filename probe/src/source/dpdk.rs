@@ -293,6 +293,15 @@ pub(crate) fn port_facts(port: u16) -> Option<PortFacts> {
     })
 }
 
+/// Leaves promiscuous mode, if the port was brought into it.
+pub(crate) fn end_promiscuous(port: u16) {
+    // SAFETY: takes a number only; answers -1 when the port does not know the mode.
+    if unsafe { ffi::rte_eth_promiscuous_get(port) } == 1 {
+        // SAFETY: takes a number only. A port that cannot has nothing to leave.
+        unsafe { ffi::rte_eth_promiscuous_disable(port) };
+    }
+}
+
 fn device(port: u16) -> Option<ffi::rte_eth_dev_info> {
     let mut info = ffi::rte_eth_dev_info::default();
     // SAFETY: `info` outlives the call; an unknown port is answered with an error.
