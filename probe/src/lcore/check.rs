@@ -282,7 +282,7 @@ mod tests {
             both,
             Err(ConfigError::CpuTwice {
                 port: "a".into(),
-                cpu: 0
+                cpu: cpu()
             })
         );
         let far = config(vec![PortConfig {
