@@ -200,7 +200,7 @@ impl<S: Source> Worker<S> {
     }
 }
 
-/// Flows that are looked at in a turn: more than can begin in a burst.
+/// Flows that are looked at in a turn: more than begin in a burst of plain frames.
 const SLICE: usize = 128;
 
 /// Places that are looked at in a turn for flows of watches that left.

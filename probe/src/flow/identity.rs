@@ -94,7 +94,192 @@ fn hex(digest: u64, text: &mut [u8; 16]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::key::Keyed;
     use super::*;
+    use crate::parse::{Link, Network, Piece, Ports};
+    use sonde_proto::plan::KeyMode;
+    use sonde_proto::record::{Icmp, IcmpKind, LayersPath, Transport};
+
+    fn piece(source: &str, destination: &str) -> Piece {
+        Piece {
+            layers: LayersPath::new(),
+            depth: 0,
+            link: Some(Link {
+                source: [9; 6],
+                destination: [1; 6],
+                id: 0,
+            }),
+            network: Some(Network {
+                source: source.parse().unwrap(),
+                destination: destination.parse().unwrap(),
+                id: 0,
+            }),
+            ports: None,
+            key_ports: None,
+            vni: None,
+            icmp: None,
+            echo: None,
+            tcp_flags: 0,
+            length: 0,
+            wire_length: 0,
+            truncated: false,
+        }
+    }
+
+    fn ports(protocol: Transport, source: u16, destination: u16) -> Option<Ports> {
+        Some(Ports {
+            protocol,
+            source,
+            destination,
+        })
+    }
+
+    fn icmp(kind: IcmpKind, code: u8, id: u16) -> Option<Icmp> {
+        Some(Icmp { kind, code, id })
+    }
+
+    fn digests(piece: &Piece, mode: KeyMode) -> Digests {
+        Digests::of(&Keyed::of(piece, mode, 7).key)
+    }
+
+    /// XXH64 over bytes in hex; blanks do not count.
+    fn xxh(hex: &str) -> u64 {
+        let digits: Vec<u8> = hex.bytes().filter(|b| *b != b' ').collect();
+        let bytes: Vec<u8> = digits
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect();
+        xxh64(&bytes, 0)
+    }
+
+    #[test]
+    fn l3_feeds_ip_then_transport_then_icmp() {
+        let v4 = piece("10.0.0.2", "10.0.0.1");
+        let v6 = piece("2001:db8::1", "2001:db8::2");
+        let ip4 = "0a000001 0a000002 0000000000000001";
+        let ip6 = "20010db8000000000000000000000001 20010db8000000000000000000000002
+            0000000000000002";
+        let cases = [
+            (
+                Piece {
+                    key_ports: ports(Transport::Udp, 5, 1),
+                    ..v4
+                },
+                ip4,
+                "0001 0005 0000000000000005",
+            ),
+            (
+                Piece {
+                    key_ports: ports(Transport::Sctp, 1, 5),
+                    ..v6
+                },
+                ip6,
+                "0001 0005 0000000000000006",
+            ),
+            (
+                Piece {
+                    key_ports: ports(Transport::Tcp, 1, 5),
+                    ..v6
+                },
+                ip6,
+                "0001 0005 0000000000000004",
+            ),
+            (
+                Piece {
+                    key_ports: ports(Transport::Udp, 5, 4789),
+                    vni: Some(7),
+                    ..v4
+                },
+                ip4,
+                "00000007 12b5 0000000000000000",
+            ),
+            (
+                Piece {
+                    icmp: icmp(IcmpKind::Echo, 3, 9),
+                    ..v4
+                },
+                ip4,
+                "02030009 0000000000000000",
+            ),
+            // The code of an ICMPv6 echo is no part of the key.
+            (
+                Piece {
+                    icmp: icmp(IcmpKind::Echo, 3, 9),
+                    ..v6
+                },
+                ip6,
+                "02000009 0000000000000000",
+            ),
+            (
+                Piece {
+                    icmp: icmp(IcmpKind::Neighbor, 1, 0),
+                    ..v6
+                },
+                ip6,
+                "03010000 0000000000000000",
+            ),
+            (v4, ip4, ""),
+        ];
+        for (piece, ip, rest) in cases {
+            let digests = digests(&piece, KeyMode::L3);
+            assert_eq!(
+                digests.l3,
+                xxh(&format!("{ip}{rest}").replace('\n', "")),
+                "{piece:?}"
+            );
+            assert_eq!((digests.l2, digests.table), (digests.l3, digests.l3));
+        }
+    }
+
+    /// One decision orders all layers: that of the MAC addresses, if they are part of the key.
+    #[test]
+    fn l2_orders_all_layers_by_the_mac_addresses() {
+        let both = Piece {
+            key_ports: ports(Transport::Tcp, 1, 5),
+            ..piece("10.0.0.1", "10.0.0.2")
+        };
+        let l3 = "0a000002 0a000001 0000000000000001 0005 0001 0000000000000004";
+        let macs = "010101010101 090909090909 0000000000000003";
+        let found = digests(&both, KeyMode::L2);
+        assert_eq!(found.l3, xxh(l3));
+        assert_eq!(found.l2, xxh(&format!("{l3}{macs}")));
+
+        let no_ip = Piece {
+            network: None,
+            key_ports: None,
+            ..both
+        };
+        for mode in [KeyMode::L2, KeyMode::L3] {
+            let found = digests(&no_ip, mode);
+            assert_eq!((found.l3, found.l2), (xxh(""), xxh(macs)));
+        }
+    }
+
+    #[test]
+    fn equal_addresses_leave_the_order_to_the_ports() {
+        let same = Piece {
+            link: None,
+            ..piece("10.0.0.1", "10.0.0.1")
+        };
+        let ip = "0a000001 0a000001 0000000000000001";
+        let tcp = Piece {
+            key_ports: ports(Transport::Tcp, 5, 1),
+            ..same
+        };
+        let expected = xxh(&format!("{ip} 0001 0005 0000000000000004"));
+        assert_eq!(digests(&tcp, KeyMode::L2).l2, expected);
+        let bare = digests(&same, KeyMode::L2);
+        assert_eq!(bare.table, xxh(ip));
+    }
+
+    #[test]
+    fn the_outer_flow_is_fed_as_text() {
+        let mut key = Keyed::of(&piece("10.0.0.1", "10.0.0.2"), KeyMode::L3, 0).key;
+        key.parent = 0xab;
+        let found = Digests::of(&key);
+        assert_eq!(found.l2, found.l3);
+        assert_eq!(found.table, xxh("0a000001 0a000002 0000000000000001 6162"));
+    }
 
     #[test]
     fn hex_has_no_leading_zeros() {

@@ -84,7 +84,7 @@ impl Keyed {
             }
         }
         let (mut source_port, mut destination_port) = (0, 0);
-        if let Some(ports) = &piece.ports {
+        if let Some(ports) = &piece.key_ports {
             kind |= match (piece.vni, ports.protocol) {
                 (Some(_), _) => VNI,
                 (None, Transport::Tcp) => TCP,
@@ -101,6 +101,11 @@ impl Keyed {
             (icmp.kind as u32) << 24 | u32::from(code) << 16 | u32::from(icmp.id)
         });
 
+        let by_port = match &piece.ports {
+            Some(ports) => Direction::Ports(ports.source),
+            // Only an inner piece has ports: they order the key, but are not this flow's.
+            None => Direction::Ab,
+        };
         let by_mac = kind & MACS != 0 && source_mac != destination_mac;
         let by_ip = kind & IP != 0 && source_ip != destination_ip;
         let (swap, direction) = if by_mac {
@@ -113,12 +118,9 @@ impl Keyed {
         } else if let Some(vni) = piece.vni.filter(|_| kind & TRANSPORT == VNI) {
             // Skydive compares four bytes with two.
             let swap = vni.to_be_bytes().as_slice() > destination_port.to_be_bytes().as_slice();
-            (swap, Direction::Ports(source_port))
+            (swap, by_port)
         } else if kind & TRANSPORT != 0 {
-            (
-                source_port > destination_port,
-                Direction::Ports(source_port),
-            )
+            (source_port > destination_port, by_port)
         } else {
             (false, Direction::Ab)
         };

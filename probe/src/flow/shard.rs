@@ -135,6 +135,7 @@ impl Shard {
         let staged = self.staged.len();
         let mut watched = false;
         let mut skipped = None;
+        let mut truncated = false;
         let mut parsed: Option<Parsed> = None;
         for place in 0..self.watches.len() {
             let Some(Some(watching)) = self.watches.get(place) else {
@@ -149,12 +150,14 @@ impl Shard {
                 Some(parsed) if parsed.header_size == size => parsed,
                 _ => *parsed.insert(self.parse(frame, size)),
             };
+            truncated |= parsed.truncated;
             match parsed.pieces {
                 Ok((first, count)) => self.stage(frame, first, count, mode, place as u8),
                 Err(skip) => skipped = Some(skip),
             }
         }
         if self.staged.len() > staged {
+            self.books.truncated += u64::from(truncated);
             if let Some(item) = self.staged.last_mut() {
                 item.last = true;
             }
@@ -236,10 +239,10 @@ impl Shard {
             self.pieces.truncate(first);
         }
         let parsed = self.pieces.get(first..).unwrap_or_default();
-        self.books.truncated += u64::from(parsed.iter().any(|piece| piece.truncated));
         Parsed {
             header_size,
             pieces,
+            truncated: parsed.iter().any(|piece| piece.truncated),
         }
     }
 
@@ -344,6 +347,8 @@ struct Parsed {
     header_size: u32,
     /// Where its pieces begin, and how many there are.
     pieces: Result<(usize, usize), Skip>,
+    /// Its bytes ended before its headers did.
+    truncated: bool,
 }
 
 /// Pieces that are staged before they are settled: frames in a burst, and some tunnels.

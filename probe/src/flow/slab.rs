@@ -111,6 +111,7 @@ impl Slab {
         let mut flags = LIVE;
         flags |= if swap { SWAP } else { 0 };
         flags |= if piece.link.is_some() { ETHERNET } else { 0 };
+        flags |= if piece.ports.is_some() { PORTS } else { 0 };
         // Skydive looks at the first packet only, at RST last.
         flags |= match piece.tcp_flags {
             flags if flags & tcp_flags::RST != 0 => RST,
@@ -385,8 +386,10 @@ impl Hot {
             Selector::Ports { lo, hi, .. } => ordered(self.is(SWAP), lo, hi).1,
             Selector::Vni { port, .. } => port,
         };
+        // The ports in the key may be those of a piece inside.
+        let protocol = self.key.transport().filter(|_| self.is(PORTS))?;
         Some(TransportEnds {
-            protocol: self.key.transport()?,
+            protocol,
             a: self.port,
             b,
         })
@@ -461,3 +464,5 @@ const RST: u16 = 1 << 10;
 const ASKED: u16 = 1 << 11;
 /// A round trip was measured.
 const ANSWERED: u16 = 1 << 12;
+/// The first packet had ports of its own.
+const PORTS: u16 = 1 << 13;
