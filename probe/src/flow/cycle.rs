@@ -130,10 +130,10 @@ impl Shard {
     #[inline]
     pub(super) fn over(&self, index: u32, now: Timestamp) -> Option<EndReason> {
         let hot = self.slab.hot.get(index as usize)?;
-        let silence = now.since(hot.last);
-        if hot.finish() != FinishType::NotFinished && silence > self.timers.hold {
+        let silence = now.nanos().saturating_sub(hot.last.nanos());
+        if hot.finish() != FinishType::NotFinished && silence > self.hold {
             Some(EndReason::Finished)
-        } else if silence > self.timers.expire {
+        } else if silence > self.expire {
             Some(EndReason::Idle)
         } else {
             None

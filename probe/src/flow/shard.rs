@@ -1,5 +1,7 @@
 //! The part of the flow table that one lcore owns.
 
+use std::time::Duration;
+
 use ahash::RandomState;
 use sonde_proto::plan::{KeyMode, Watch};
 use sonde_proto::record::EndReason;
@@ -28,6 +30,9 @@ pub struct Shard {
     pub(super) table: Table,
     pub(super) wheel: Wheel,
     pub(super) timers: Timers,
+    /// Two of the timers in nanoseconds, as each packet compares them.
+    pub(super) expire: u64,
+    pub(super) hold: u64,
     /// The watches, each at the place its flows' keys name; a place is empty when no flow names it.
     pub(super) watches: Vec<Option<Watching>>,
     /// Where the search for a flow to evict goes on.
@@ -66,6 +71,7 @@ impl Shard {
     /// A shard with room for `max_flows`, reserved now.
     pub fn new(max_flows: usize, timers: Timers) -> Self {
         let max_flows = max_flows.clamp(1, i32::MAX as usize);
+        let nanos = |timer: Duration| timer.as_nanos().try_into().unwrap_or(u64::MAX);
         Self {
             slab: Slab::new(max_flows),
             table: Table::new(max_flows),
@@ -74,6 +80,8 @@ impl Shard {
                 update: timers.update.max(LEAST_UPDATE),
                 ..timers
             },
+            expire: nanos(timers.expire),
+            hold: nanos(timers.hold),
             watches: Vec::new(),
             hand: 0,
             leaving: None,
@@ -355,4 +363,4 @@ struct Parsed {
 const STAGED: usize = 4 * BURST;
 
 /// Ticks are counted in 32 bits: that lasts for 136 years of seconds.
-const LEAST_UPDATE: std::time::Duration = std::time::Duration::from_secs(1);
+const LEAST_UPDATE: Duration = Duration::from_secs(1);

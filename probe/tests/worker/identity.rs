@@ -3,7 +3,7 @@
 use sonde_proto::plan::{KeyMode, Watch};
 use sonde_proto::record::{EndReason, FlowRecord};
 
-use crate::lab::{A, B, End, Lab, SYN, at, tcp, udp, vxlan, watch};
+use crate::lab::{A, B, End, Lab, SYN, at, gre, tcp, udp, vxlan, watch};
 
 fn records(watch: Watch, frames: &[Vec<u8>]) -> Vec<FlowRecord> {
     let mut lab = Lab::new(vec![watch]);
@@ -126,6 +126,28 @@ fn a_tunnelled_flow_names_its_outer_flow() {
     // The inner flows and the bare one are one conversation.
     let conversation = |flow: &&FlowRecord| flow.tracking_id == flows_of(&flows, 1000).tracking_id;
     assert_eq!(flows.iter().filter(conversation).count(), 3);
+}
+
+/// As Skydive has it: the outer flow of a GRE tunnel is one for each connection inside.
+#[test]
+fn an_outer_gre_flow_is_keyed_by_the_ports_inside() {
+    let there = |port| gre(A, B, &tcp((A, port), (B, 80), SYN)[14..]);
+    let back = gre(B, A, &tcp((B, 80), (A, 1), SYN)[14..]);
+    let flows = records(watch(1), &[there(1), there(2), there(1), back]);
+    let (outer, inner): (Vec<FlowRecord>, Vec<FlowRecord>) =
+        flows.iter().partition(|flow| flow.parent.is_none());
+    assert_eq!((outer.len(), inner.len()), (2, 2));
+    for outer in &outer {
+        assert_eq!(outer.transport, None);
+        assert_eq!(outer.layers.to_string(), "Ethernet/IPv4/GRE");
+        let child = |flow: &&FlowRecord| flow.parent == Some(outer.uuid);
+        let child = inner.iter().find(child).expect("its inner flow");
+        let packets = |flow: &FlowRecord| (flow.metric.ab_packets, flow.metric.ba_packets);
+        assert_eq!(packets(outer), packets(child));
+        // Less the Ethernet, IP and GRE headers; without Ethernet the IP length counts.
+        let headers = outer.metric.ab_packets * (14 + 20 + 4);
+        assert_eq!(child.metric.ab_bytes + headers, outer.metric.ab_bytes);
+    }
 }
 
 fn flows_of(flows: &[FlowRecord], port: u16) -> &FlowRecord {

@@ -280,6 +280,17 @@ pub(crate) fn vxlan(vni: u32, port: u16, inner: &[u8]) -> Vec<u8> {
     udp((A, port), (B, 4789), &payload)
 }
 
+/// `inner`, an IP packet, in GRE.
+pub(crate) fn gre(from: End, to: End, inner: &[u8]) -> Vec<u8> {
+    let payload = [&[0, 0, 8, 0], inner].concat();
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2(from.mac, to.mac)
+        .ipv4(from.ip, to.ip, 64)
+        .write(&mut frame, etherparse::ip_number::GRE, &payload)
+        .expect("a Vec takes all");
+    frame
+}
+
 /// Timers of whole seconds.
 pub(crate) fn timers(update: u64, expire: u64, hold: u64) -> FlowConfig {
     FlowConfig {
