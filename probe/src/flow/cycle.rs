@@ -1,10 +1,13 @@
 //! The life of a flow after its packets: ticks, silence, eviction, sweeps, the end.
 
+use std::hint::black_box;
+
 use sonde_proto::record::{Cause, EndReason, FinishType, FlowRecord, WatchId};
 use sonde_proto::time::Timestamp;
 
 use super::Export;
 use super::shard::Shard;
+use crate::memory::prefetch;
 
 impl Shard {
     /// Looks at flows whose timers are due, `slice` of them at most, while records are taken:
@@ -179,6 +182,17 @@ impl Shard {
             }
         }
         oldest.map(|(_, index)| index)
+    }
+
+    /// Brings near what evicting the `n`-th victim from here will touch.
+    pub(super) fn approach_victim(&self, n: u32) {
+        let index = self.hand.wrapping_add(n) % self.slab.used().max(1);
+        prefetch(&self.slab.hot, index as usize);
+        prefetch(&self.slab.cold, index as usize);
+        if let Some(tag) = self.slab.tags.get(index as usize) {
+            // A table has no prefetch: its lines come with the entry, which is not wanted yet.
+            black_box(self.table.find(*tag, |found| found == index));
+        }
     }
 
     /// Takes the update ticks of a flow that are due at `now`.

@@ -1,7 +1,7 @@
 //! Skydive's identities of a flow: a pure function of its key, its start and its node.
 
 use sonde_proto::time::Timestamp;
-use xxhash_rust::xxh64::{Xxh64, xxh64};
+use xxhash_rust::xxh64::xxh64;
 
 use super::key::{Key, Selector};
 
@@ -20,47 +20,46 @@ impl Digests {
     /// Feeds a key to XXH64, layer by layer; each pair of ends in the key's order, followed by
     /// the number of its kind.
     pub(crate) fn of(key: &Key) -> Self {
-        let mut hasher = Xxh64::new(0);
+        let mut fed = Fed::default();
         if let Some((version, lo, hi)) = key.addresses() {
             // An IPv4 address is in the low 32 bits.
             let from = if version == 4 { 12 } else { 0 };
-            hasher.update(&lo.to_be_bytes()[from..]);
-            hasher.update(&hi.to_be_bytes()[from..]);
-            hasher.update(&if version == 4 { IPV4 } else { IPV6 }.to_be_bytes());
+            fed.feed(&lo.to_be_bytes()[from..]);
+            fed.feed(&hi.to_be_bytes()[from..]);
+            fed.feed(&if version == 4 { IPV4 } else { IPV6 }.to_be_bytes());
         }
         match key.selector() {
             Selector::None => {}
             Selector::Ports { kind, lo, hi } => {
-                hasher.update(&lo.to_be_bytes());
-                hasher.update(&hi.to_be_bytes());
-                hasher.update(&kind.to_be_bytes());
+                fed.feed(&lo.to_be_bytes());
+                fed.feed(&hi.to_be_bytes());
+                fed.feed(&kind.to_be_bytes());
             }
             Selector::Vni { vni, port } => {
-                hasher.update(&vni.to_be_bytes());
-                hasher.update(&port.to_be_bytes());
-                hasher.update(&NO_KIND.to_be_bytes());
+                fed.feed(&vni.to_be_bytes());
+                fed.feed(&port.to_be_bytes());
+                fed.feed(&NO_KIND.to_be_bytes());
             }
         }
         if let Some(icmp) = key.icmp() {
-            hasher.update(&icmp.to_be_bytes());
-            hasher.update(&NO_KIND.to_be_bytes());
+            fed.feed(&icmp.to_be_bytes());
+            fed.feed(&NO_KIND.to_be_bytes());
         }
-        let l3 = hasher.digest();
+        let l3 = fed.digest();
+        let mut l2 = l3;
         if let Some((lo, hi)) = key.macs() {
-            hasher.update(&lo);
-            hasher.update(&hi);
-            hasher.update(&MAC.to_be_bytes());
+            fed.feed(&lo);
+            fed.feed(&hi);
+            fed.feed(&MAC.to_be_bytes());
+            l2 = fed.digest();
         }
-        let l2 = hasher.digest();
+        let mut table = l2;
         if key.parent != 0 {
             let mut text = [0; 16];
-            hasher.update(hex(key.parent, &mut text));
+            fed.feed(hex(key.parent, &mut text));
+            table = fed.digest();
         }
-        Self {
-            l3,
-            l2,
-            table: hasher.digest(),
-        }
+        Self { l3, l2, table }
     }
 
     /// Skydive's `UUID` of a flow that began at `start`, seen at the node `tid`.
@@ -72,6 +71,36 @@ impl Digests {
         xxh64(&input[..8 + length], self.table)
     }
 }
+
+/// What a digest is taken of.
+struct Fed {
+    bytes: [u8; LONGEST],
+    length: usize,
+}
+
+impl Default for Fed {
+    fn default() -> Self {
+        Self {
+            bytes: [0; LONGEST],
+            length: 0,
+        }
+    }
+}
+
+impl Fed {
+    fn feed(&mut self, bytes: &[u8]) {
+        let end = self.length + bytes.len();
+        self.bytes[self.length..end].copy_from_slice(bytes);
+        self.length = end;
+    }
+
+    fn digest(&self) -> u64 {
+        xxh64(&self.bytes[..self.length], 0)
+    }
+}
+
+/// IPv6 addresses, a VNI with its port, ICMP, MAC addresses, the number of each kind, and a UUID.
+const LONGEST: usize = (32 + 8) + (6 + 8) + (4 + 8) + (12 + 8) + 16;
 
 /// Characters of a TID.
 pub(crate) const TID_LENGTH: usize = 36;

@@ -182,10 +182,15 @@ impl Shard {
     pub fn settle(&mut self, out: &mut impl Export) {
         let mut staged = std::mem::take(&mut self.staged);
         let mut pieces = std::mem::take(&mut self.pieces);
+        let full = !self.slab.has_room();
+        let mut new = 0;
         for item in &mut staged {
             item.candidate = self.table.find(item.tag, |_| true);
             if let Some(index) = item.candidate {
                 prefetch(&self.slab.hot, index as usize);
+            } else if full {
+                self.approach_victim(new);
+                new += 1;
             }
         }
         // The outer flow of the next piece; none once one had no room.
