@@ -146,6 +146,32 @@ fn run_ends_when_all_sources_have_closed() {
 }
 
 #[test]
+fn signals_are_left_to_the_caller() {
+    alone("signals_are_left_to_the_caller", || {
+        let dpdk = Dpdk::bring_up(config(vec![port("null", "net_null0", &cpus()[..1])])).unwrap();
+        let caught = Arc::new(Mutex::new(None));
+        let open = {
+            let caught = caught.clone();
+            move |_: RxQueue, _: &Queue| Scripted {
+                turn: {
+                    let caught = caught.clone();
+                    move || {
+                        *caught.lock().unwrap() = Some(status("SigCgt:"));
+                        Err(Closed::Gone(19))
+                    }
+                },
+                finish: || true,
+            }
+        };
+        dpdk.run(Arc::default(), open).unwrap();
+        let caught = caught.lock().unwrap().take().unwrap();
+        let caught = u64::from_str_radix(&caught, 16).unwrap();
+        let (hangup, interrupt, terminate) = (1 << 0, 1 << 1, 1 << 14);
+        assert_eq!(caught & (hangup | interrupt | terminate), 0);
+    });
+}
+
+#[test]
 fn an_lcore_that_panics_stops_all() {
     alone("an_lcore_that_panics_stops_all", || {
         let cpus = cpus();
@@ -251,11 +277,7 @@ impl Turn for FirstFrame {
         let taken = self.source.burst(|frame| length = frame.length)?;
         if taken > 0 && !self.told {
             self.told = true;
-            let status = fs::read_to_string("/proc/thread-self/status").unwrap();
-            let allowed = status
-                .lines()
-                .find_map(|l| l.strip_prefix("Cpus_allowed_list:"));
-            let allowed = allowed.unwrap().trim().to_owned();
+            let allowed = status("Cpus_allowed_list:");
             self.seen
                 .lock()
                 .unwrap()
@@ -358,6 +380,13 @@ fn cpus() -> Vec<usize> {
         .is_ok()
     };
     (0..1024).filter(usable).take(2).collect()
+}
+
+/// What the kernel says of the calling thread.
+fn status(key: &str) -> String {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+    let value = status.lines().find_map(|line| line.strip_prefix(key));
+    value.unwrap().trim().to_owned()
 }
 
 fn udp(number: u8, payload: usize) -> Vec<u8> {
