@@ -287,7 +287,8 @@ impl Slab {
         let cold = &self.cold[index as usize];
         let digests = Digests::of(&hot.key);
         let ticked_at = cold.tick(cold.ticks, update);
-        let last_update = if matches!(cause, Cause::End(_)) && hot.is(CHANGED) {
+        let ticks = update != Duration::MAX;
+        let last_update = if matches!(cause, Cause::End(_)) && hot.is(CHANGED) && ticks {
             let added = hot.totals.less(&cold.ticked);
             Some(added.metric(ticked_at, hot.last, cold.rtt))
         } else if hot.is(TICKED) {
