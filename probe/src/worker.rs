@@ -129,6 +129,11 @@ impl<S: Source> Worker<S> {
         self.drained
     }
 
+    /// Where the frames come from.
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
     /// The counters of the queue, as of the last turn.
     pub fn books(&mut self) -> Books {
         Books {
