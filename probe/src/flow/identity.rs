@@ -5,61 +5,79 @@ use xxhash_rust::xxh64::xxh64;
 
 use super::key::{Key, Selector};
 
-/// Digests of a key, each over what the one before was fed and more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Digests {
-    /// IP, transport and ICMP: `L3TrackingID`.
-    pub(crate) l3: u64,
-    /// And the MAC addresses, when they are part of the key: `TrackingID`.
-    pub(crate) l2: u64,
-    /// And the outer flow: the seed of the `UUID`.
-    pub(crate) table: u64,
+/// What the digests of a key are taken of: each over what the one before was fed and more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity {
+    fed: [u8; LONGEST],
+    /// Where IP, transport and ICMP end.
+    l3: usize,
+    /// Where the MAC addresses end, if they are part of the key.
+    l2: usize,
+    /// Where the outer flow ends.
+    length: usize,
 }
 
-impl Digests {
-    /// Feeds a key to XXH64, layer by layer; each pair of ends in the key's order, followed by
-    /// the number of its kind.
+impl Identity {
+    /// Takes a key apart, layer by layer; each pair of ends in the key's order, followed by the
+    /// number of its kind.
     pub(crate) fn of(key: &Key) -> Self {
-        let mut fed = Fed::default();
+        let mut this = Self {
+            fed: [0; LONGEST],
+            l3: 0,
+            l2: 0,
+            length: 0,
+        };
         if let Some((version, lo, hi)) = key.addresses() {
             // An IPv4 address is in the low 32 bits.
             let from = if version == 4 { 12 } else { 0 };
-            fed.feed(&lo.to_be_bytes()[from..]);
-            fed.feed(&hi.to_be_bytes()[from..]);
-            fed.feed(&if version == 4 { IPV4 } else { IPV6 }.to_be_bytes());
+            this.feed(&lo.to_be_bytes()[from..]);
+            this.feed(&hi.to_be_bytes()[from..]);
+            this.feed(&if version == 4 { IPV4 } else { IPV6 }.to_be_bytes());
         }
         match key.selector() {
             Selector::None => {}
             Selector::Ports { kind, lo, hi } => {
-                fed.feed(&lo.to_be_bytes());
-                fed.feed(&hi.to_be_bytes());
-                fed.feed(&kind.to_be_bytes());
+                this.feed(&lo.to_be_bytes());
+                this.feed(&hi.to_be_bytes());
+                this.feed(&kind.to_be_bytes());
             }
             Selector::Vni { vni, port } => {
-                fed.feed(&vni.to_be_bytes());
-                fed.feed(&port.to_be_bytes());
-                fed.feed(&NO_KIND.to_be_bytes());
+                this.feed(&vni.to_be_bytes());
+                this.feed(&port.to_be_bytes());
+                this.feed(&NO_KIND.to_be_bytes());
             }
         }
         if let Some(icmp) = key.icmp() {
-            fed.feed(&icmp.to_be_bytes());
-            fed.feed(&NO_KIND.to_be_bytes());
+            this.feed(&icmp.to_be_bytes());
+            this.feed(&NO_KIND.to_be_bytes());
         }
-        let l3 = fed.digest();
-        let mut l2 = l3;
+        this.l3 = this.length;
         if let Some((lo, hi)) = key.macs() {
-            fed.feed(&lo);
-            fed.feed(&hi);
-            fed.feed(&MAC.to_be_bytes());
-            l2 = fed.digest();
+            this.feed(&lo);
+            this.feed(&hi);
+            this.feed(&MAC.to_be_bytes());
         }
-        let mut table = l2;
+        this.l2 = this.length;
         if key.parent != 0 {
             let mut text = [0; 16];
-            fed.feed(hex(key.parent, &mut text));
-            table = fed.digest();
+            this.feed(hex(key.parent, &mut text));
         }
-        Self { l3, l2, table }
+        this
+    }
+
+    /// Skydive's `L3TrackingID`.
+    pub(crate) fn l3_tracking_id(&self) -> u64 {
+        xxh64(&self.fed[..self.l3], 0)
+    }
+
+    /// Skydive's `TrackingID`.
+    pub(crate) fn tracking_id(&self) -> u64 {
+        xxh64(&self.fed[..self.l2], 0)
+    }
+
+    /// The key of Skydive's flow table.
+    fn table_key(&self) -> u64 {
+        xxh64(&self.fed[..self.length], 0)
     }
 
     /// Skydive's `UUID` of a flow that began at `start`, seen at the node `tid`.
@@ -68,34 +86,13 @@ impl Digests {
         input[..8].copy_from_slice(&start.millis().to_be_bytes());
         let length = tid.len().min(TID_LENGTH);
         input[8..8 + length].copy_from_slice(&tid[..length]);
-        xxh64(&input[..8 + length], self.table)
+        xxh64(&input[..8 + length], self.table_key())
     }
-}
 
-/// What a digest is taken of.
-struct Fed {
-    bytes: [u8; LONGEST],
-    length: usize,
-}
-
-impl Default for Fed {
-    fn default() -> Self {
-        Self {
-            bytes: [0; LONGEST],
-            length: 0,
-        }
-    }
-}
-
-impl Fed {
     fn feed(&mut self, bytes: &[u8]) {
         let end = self.length + bytes.len();
-        self.bytes[self.length..end].copy_from_slice(bytes);
+        self.fed[self.length..end].copy_from_slice(bytes);
         self.length = end;
-    }
-
-    fn digest(&self) -> u64 {
-        xxh64(&self.bytes[..self.length], 0)
     }
 }
 
@@ -167,8 +164,18 @@ mod tests {
         Some(Icmp { kind, code, id })
     }
 
-    fn digests(piece: &Piece, mode: KeyMode) -> Digests {
-        Digests::of(&Keyed::of(piece, mode, 7).key)
+    /// L3, L2 and table digests.
+    fn digests(piece: &Piece, mode: KeyMode) -> [u64; 3] {
+        of(&Keyed::of(piece, mode, 7).key)
+    }
+
+    fn of(key: &Key) -> [u64; 3] {
+        let identity = Identity::of(key);
+        [
+            identity.l3_tracking_id(),
+            identity.tracking_id(),
+            identity.table_key(),
+        ]
     }
 
     /// XXH64 over bytes in hex; blanks do not count.
@@ -250,13 +257,8 @@ mod tests {
             (v4, ip4, ""),
         ];
         for (piece, ip, rest) in cases {
-            let digests = digests(&piece, KeyMode::L3);
-            assert_eq!(
-                digests.l3,
-                xxh(&format!("{ip}{rest}").replace('\n', "")),
-                "{piece:?}"
-            );
-            assert_eq!((digests.l2, digests.table), (digests.l3, digests.l3));
+            let fed = format!("{ip}{rest}").replace('\n', "");
+            assert_eq!(digests(&piece, KeyMode::L3), [xxh(&fed); 3], "{piece:?}");
         }
     }
 
@@ -269,9 +271,8 @@ mod tests {
         };
         let l3 = "0a000002 0a000001 0000000000000001 0005 0001 0000000000000004";
         let macs = "010101010101 090909090909 0000000000000003";
-        let found = digests(&both, KeyMode::L2);
-        assert_eq!(found.l3, xxh(l3));
-        assert_eq!(found.l2, xxh(&format!("{l3}{macs}")));
+        let l2 = xxh(&format!("{l3}{macs}"));
+        assert_eq!(digests(&both, KeyMode::L2), [xxh(l3), l2, l2]);
 
         let no_ip = Piece {
             network: None,
@@ -279,8 +280,7 @@ mod tests {
             ..both
         };
         for mode in [KeyMode::L2, KeyMode::L3] {
-            let found = digests(&no_ip, mode);
-            assert_eq!((found.l3, found.l2), (xxh(""), xxh(macs)));
+            assert_eq!(digests(&no_ip, mode), [xxh(""), xxh(macs), xxh(macs)]);
         }
     }
 
@@ -296,18 +296,16 @@ mod tests {
             ..same
         };
         let expected = xxh(&format!("{ip} 0001 0005 0000000000000004"));
-        assert_eq!(digests(&tcp, KeyMode::L2).l2, expected);
-        let bare = digests(&same, KeyMode::L2);
-        assert_eq!(bare.table, xxh(ip));
+        assert_eq!(digests(&tcp, KeyMode::L2), [expected; 3]);
+        assert_eq!(digests(&same, KeyMode::L2), [xxh(ip); 3]);
     }
 
     #[test]
     fn the_outer_flow_is_fed_as_text() {
         let mut key = Keyed::of(&piece("10.0.0.1", "10.0.0.2"), KeyMode::L3, 0).key;
         key.parent = 0xab;
-        let found = Digests::of(&key);
-        assert_eq!(found.l2, found.l3);
-        assert_eq!(found.table, xxh("0a000001 0a000002 0000000000000001 6162"));
+        let ip = "0a000001 0a000002 0000000000000001";
+        assert_eq!(of(&key), [xxh(ip), xxh(ip), xxh(&format!("{ip} 6162"))]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use sonde_proto::record::EndReason;
 use sonde_proto::report::{Books, Skip, WatchReport, WatchState};
 use sonde_proto::time::Timestamp;
 
-use super::identity::Digests;
+use super::identity::Identity;
 use super::key::{Key, Keyed};
 use super::slab::Slab;
 use super::table::Table;
@@ -343,7 +343,7 @@ impl Shard {
         }
         let watching = self.watches.get_mut(usize::from(key.watch))?.as_mut()?;
         watching.flows += 1;
-        let uuid = Digests::of(&key).uuid(item.at, watching.tid());
+        let uuid = Identity::of(&key).uuid(item.at, watching.tid());
         let index = self
             .slab
             .begin(item.tag, key, item.keyed.swap, piece, item.at, uuid);

@@ -8,7 +8,7 @@ use sonde_proto::record::{
 };
 use sonde_proto::time::Timestamp;
 
-use super::identity::Digests;
+use super::identity::Identity;
 use super::key::{Direction, Key, Selector, ordered};
 use crate::parse::{Echo, Piece, tcp_flags};
 
@@ -285,7 +285,7 @@ impl Slab {
         hot.flags &= !UNREPORTED;
         let hot = &self.hot[index as usize];
         let cold = &self.cold[index as usize];
-        let digests = Digests::of(&hot.key);
+        let identity = Identity::of(&hot.key);
         let ticked_at = cold.tick(cold.ticks, update);
         let ticks = update != Duration::MAX;
         let last_update = if matches!(cause, Cause::End(_)) && hot.is(CHANGED) && ticks {
@@ -301,8 +301,8 @@ impl Slab {
             watch,
             uuid: hot.uuid,
             parent: (hot.key.parent != 0).then_some(hot.key.parent),
-            tracking_id: digests.l2,
-            l3_tracking_id: digests.l3,
+            tracking_id: identity.tracking_id(),
+            l3_tracking_id: identity.l3_tracking_id(),
             layers: cold.layers,
             link: hot.link_ends(cold),
             network: hot.network_ends(cold),
