@@ -4,6 +4,7 @@
 //! time is an argument. Records leave through an [`Export`], when it has room.
 
 mod cycle;
+mod entry;
 mod identity;
 mod key;
 mod shard;

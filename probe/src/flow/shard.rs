@@ -304,11 +304,8 @@ impl Shard {
             },
             None => self.begin(item, key, piece, out)?,
         };
-        let Keyed {
-            swap, direction, ..
-        } = item.keyed;
         self.slab
-            .count(index, swap, direction, piece, item.length, item.at);
+            .count(index, &item.keyed, piece, item.length, item.at);
         self.slab.hot.get(index as usize).map(|hot| hot.uuid)
     }
 

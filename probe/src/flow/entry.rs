@@ -1,0 +1,336 @@
+//! What is kept of a flow: hot lines that each packet touches, a cold record that few do.
+
+use std::time::Duration;
+
+use sonde_proto::record::{
+    Cause, FinishType, FlowRecord, Icmp, IcmpKind, LayersPath, LinkEnds, Metric, NetworkEnds,
+    TransportEnds, WatchId,
+};
+use sonde_proto::time::Timestamp;
+
+use super::identity::Identity;
+use super::key::{Direction, Key, Selector, ordered};
+use crate::parse::{Piece, tcp_flags};
+
+/// What each packet touches: the key's line and the counters' line.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Hot {
+    pub(crate) key: Key,
+    totals: Totals,
+    pub(crate) last: Timestamp,
+    pub(crate) uuid: u64,
+    /// When the SYN or echo request came that waits for its answer.
+    pub(super) asked: Timestamp,
+    /// The next flow of the list that this one is on.
+    pub(super) next: u32,
+    pub(super) flags: u16,
+    /// Source port of the first packet.
+    port: u16,
+}
+
+/// What is touched when a flow begins, at its ticks and when it is reported.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cold {
+    pub(crate) start: Timestamp,
+    /// Totals at the last update tick.
+    ticked: Totals,
+    /// What was added between the last two update ticks.
+    added: Totals,
+    pub(super) rtt: u64,
+    link_id: i64,
+    /// Update ticks since the start.
+    ticks: u32,
+    /// A VNI or GRE key.
+    network_id: u32,
+    icmp: Option<IcmpKind>,
+    icmp_code: u8,
+    layers: LayersPath,
+}
+
+const _: () = assert!(size_of::<Hot>() == 128 && size_of::<Cold>() <= 120);
+
+/// Packets and bytes both ways.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    ab_packets: u64,
+    ab_bytes: u64,
+    ba_packets: u64,
+    ba_bytes: u64,
+}
+
+impl Hot {
+    /// A flow that begins with `piece`, which is yet to be counted.
+    pub(crate) fn new(key: Key, swap: bool, piece: &Piece, at: Timestamp, uuid: u64) -> Self {
+        let mut flags = LIVE;
+        flags |= if swap { SWAP } else { 0 };
+        flags |= if piece.link.is_some() { ETHERNET } else { 0 };
+        flags |= if piece.ports.is_some() { PORTS } else { 0 };
+        // Skydive looks at the first packet only, at RST last.
+        flags |= match piece.tcp_flags {
+            tcp if tcp & tcp_flags::RST != 0 => RST,
+            tcp if tcp & tcp_flags::FIN != 0 => FIN,
+            _ => 0,
+        };
+        Self {
+            key,
+            totals: Totals::default(),
+            last: at,
+            uuid,
+            asked: Timestamp::default(),
+            next: 0,
+            flags,
+            port: piece.ports.map_or(0, |ports| ports.source),
+        }
+    }
+
+    /// Counts a packet.
+    #[inline]
+    pub(crate) fn count(&mut self, swap: bool, direction: Direction, length: u32, at: Timestamp) {
+        let ab = match direction {
+            Direction::Ends => swap == self.is(SWAP),
+            Direction::Ports(source) => self.port > source,
+            Direction::Ab => true,
+            Direction::Ba => false,
+        };
+        // A flow of one packet is no flow in use: floods and scans evict their own.
+        let again = self.totals.ab_packets | self.totals.ba_packets != 0;
+        self.flags |= if again { REFERENCED } else { 0 };
+        self.flags |= CHANGED | UNREPORTED;
+        let Totals {
+            ab_packets,
+            ab_bytes,
+            ba_packets,
+            ba_bytes,
+        } = &mut self.totals;
+        let (packets, bytes) = if ab {
+            (ab_packets, ab_bytes)
+        } else {
+            (ba_packets, ba_bytes)
+        };
+        *packets += 1;
+        *bytes += u64::from(length);
+        self.last = self.last.max(at);
+    }
+
+    /// An update tick: the totals become those of the tick.
+    pub(crate) fn tick(&mut self, cold: &mut Cold) {
+        cold.added = self.totals.less(&cold.ticked);
+        cold.ticked = self.totals;
+        cold.ticks = cold.ticks.saturating_add(1);
+        self.flags = self.flags & !CHANGED | TICKED;
+    }
+
+    /// Passes over ticks at which nothing changed, up to the `ticks`-th.
+    pub(crate) fn pass_ticks(&mut self, cold: &mut Cold, ticks: u64) {
+        if ticks > u64::from(cold.ticks) {
+            cold.ticks = ticks.try_into().unwrap_or(u32::MAX);
+            cold.added = Totals::default();
+            self.flags |= TICKED;
+        }
+    }
+
+    /// The flow as it stands.
+    pub(crate) fn record(
+        &self,
+        cold: &Cold,
+        watch: WatchId,
+        cause: Cause,
+        update: Duration,
+    ) -> FlowRecord {
+        let identity = Identity::of(&self.key);
+        let ticked_at = cold.tick(cold.ticks, update);
+        let ticks = update != Duration::MAX;
+        let last_update = if matches!(cause, Cause::End(_)) && self.is(CHANGED) && ticks {
+            let added = self.totals.less(&cold.ticked);
+            Some(added.metric(ticked_at, self.last, cold.rtt))
+        } else if self.is(TICKED) {
+            let before = cold.tick(cold.ticks.saturating_sub(1), update);
+            Some(cold.added.metric(before, ticked_at, cold.rtt))
+        } else {
+            None
+        };
+        FlowRecord {
+            watch,
+            uuid: self.uuid,
+            parent: (self.key.parent != 0).then_some(self.key.parent),
+            tracking_id: identity.tracking_id(),
+            l3_tracking_id: identity.l3_tracking_id(),
+            layers: cold.layers,
+            link: self.link_ends(cold),
+            network: self.network_ends(cold),
+            transport: self.transport_ends(),
+            icmp: cold.icmp.map(|kind| Icmp {
+                kind,
+                code: cold.icmp_code,
+                id: self.key.icmp().unwrap_or_default() as u16,
+            }),
+            metric: self.totals.metric(cold.start, self.last, cold.rtt),
+            last_update,
+            finish: self.finish(),
+            cause,
+        }
+    }
+
+    #[inline]
+    pub(super) fn is(&self, flag: u16) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Whether a flow lives here.
+    pub(crate) fn lives(&self) -> bool {
+        self.is(LIVE)
+    }
+
+    /// Whether packets came since the last update tick.
+    pub(crate) fn changed(&self) -> bool {
+        self.is(CHANGED)
+    }
+
+    /// Whether packets came since the flow was last reported.
+    pub(crate) fn unreported(&self) -> bool {
+        self.is(UNREPORTED)
+    }
+
+    /// Whether a TCP end has said goodbye.
+    pub(crate) fn closed(&self) -> bool {
+        self.is(CLOSED)
+    }
+
+    /// Whether the flow was in use since the last call.
+    pub(crate) fn take_referenced(&mut self) -> bool {
+        let referenced = self.is(REFERENCED);
+        self.flags &= !REFERENCED;
+        referenced
+    }
+
+    /// How the flow ended, from its first packet.
+    pub(crate) fn finish(&self) -> FinishType {
+        match self.flags & (FIN | RST) {
+            0 => FinishType::NotFinished,
+            FIN => FinishType::TcpFin,
+            _ => FinishType::TcpRst,
+        }
+    }
+
+    fn link_ends(&self, cold: &Cold) -> Option<LinkEnds> {
+        let (lo, hi) = self.key.first_macs();
+        let (a, b) = ordered(self.is(SWAP), lo, hi);
+        self.is(ETHERNET).then_some(LinkEnds {
+            a,
+            b,
+            id: cold.link_id,
+        })
+    }
+
+    fn network_ends(&self, cold: &Cold) -> Option<NetworkEnds> {
+        let (lo, hi) = self.key.ips()?;
+        let (a, b) = ordered(self.is(SWAP), lo, hi);
+        Some(NetworkEnds {
+            a,
+            b,
+            id: cold.network_id.into(),
+        })
+    }
+
+    fn transport_ends(&self) -> Option<TransportEnds> {
+        let b = match self.key.selector() {
+            Selector::None => return None,
+            Selector::Ports { lo, hi, .. } => ordered(self.is(SWAP), lo, hi).1,
+            Selector::Vni { port, .. } => port,
+        };
+        // The ports in the key may be those of a piece inside.
+        let protocol = self.key.transport().filter(|_| self.is(PORTS))?;
+        Some(TransportEnds {
+            protocol,
+            a: self.port,
+            b,
+        })
+    }
+}
+
+impl Cold {
+    /// What is kept of the first packet.
+    pub(crate) fn new(piece: &Piece, at: Timestamp) -> Self {
+        Self {
+            start: at,
+            ticked: Totals::default(),
+            added: Totals::default(),
+            rtt: 0,
+            link_id: piece.link.map_or(0, |link| link.id),
+            ticks: 0,
+            network_id: piece
+                .network
+                .map_or(0, |network| network.id.try_into().unwrap_or(u32::MAX)),
+            icmp: piece.icmp.map(|icmp| icmp.kind),
+            icmp_code: piece.icmp.map_or(0, |icmp| icmp.code),
+            layers: piece.layers,
+        }
+    }
+
+    /// When the `n`-th update tick is due.
+    pub(crate) fn tick(&self, n: u32, update: Duration) -> Timestamp {
+        self.start.after(update.saturating_mul(n))
+    }
+
+    /// When the next update tick is due.
+    pub(crate) fn next_tick(&self, update: Duration) -> Timestamp {
+        match self.ticks.checked_add(1) {
+            Some(ticks) => self.tick(ticks, update),
+            None => Timestamp::from_nanos(u64::MAX),
+        }
+    }
+}
+
+impl Totals {
+    fn less(&self, before: &Self) -> Self {
+        Self {
+            ab_packets: self.ab_packets - before.ab_packets,
+            ab_bytes: self.ab_bytes - before.ab_bytes,
+            ba_packets: self.ba_packets - before.ba_packets,
+            ba_bytes: self.ba_bytes - before.ba_bytes,
+        }
+    }
+
+    fn metric(&self, start: Timestamp, last: Timestamp, rtt: u64) -> Metric {
+        Metric {
+            ab_packets: self.ab_packets,
+            ab_bytes: self.ab_bytes,
+            ba_packets: self.ba_packets,
+            ba_bytes: self.ba_bytes,
+            start,
+            last,
+            rtt,
+        }
+    }
+}
+
+// `Hot::flags`.
+/// A flow lives here.
+const LIVE: u16 = 1;
+/// The first packet came from the `hi` end of the key.
+const SWAP: u16 = 1 << 1;
+/// The first packet had an Ethernet header.
+const ETHERNET: u16 = 1 << 2;
+/// Packets came since the last update tick.
+const CHANGED: u16 = 1 << 3;
+/// Packets came since the flow was last reported.
+pub(super) const UNREPORTED: u16 = 1 << 4;
+/// The place is on a list of the slab.
+pub(super) const LISTED: u16 = 1 << 5;
+/// Packets beside the first came since the hand of the clock passed.
+const REFERENCED: u16 = 1 << 6;
+/// FIN or RST was seen.
+pub(super) const CLOSED: u16 = 1 << 7;
+/// An update tick has passed.
+const TICKED: u16 = 1 << 8;
+/// The first packet carried FIN.
+const FIN: u16 = 1 << 9;
+/// The first packet carried RST.
+const RST: u16 = 1 << 10;
+/// `Hot::asked` waits for an answer.
+pub(super) const ASKED: u16 = 1 << 11;
+/// A round trip was measured.
+pub(super) const ANSWERED: u16 = 1 << 12;
+/// The first packet had ports of its own.
+const PORTS: u16 = 1 << 13;
