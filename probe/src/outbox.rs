@@ -75,6 +75,11 @@ impl Outbox {
         }
     }
 
+    /// Whether the ring was full when a report was last sent or asked for.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
     /// How often a report had to wait.
     pub(crate) fn ring_full(&self) -> u64 {
         self.ring_full

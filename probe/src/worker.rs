@@ -192,6 +192,10 @@ impl<S: Source> Worker<S> {
         if !self.news && !due {
             return;
         }
+        // What waits for a full ring goes as it is: asking the source may cost a system call.
+        if self.outbox.is_blocked() && !self.outbox.send() {
+            return;
+        }
         self.stamp(now);
         if self.outbox.send() {
             self.reported = now;

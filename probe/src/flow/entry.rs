@@ -143,7 +143,7 @@ impl Hot {
         let ticks = update != Duration::MAX;
         let last_update = if matches!(cause, Cause::End(_)) && self.is(CHANGED) && ticks {
             let added = self.totals.less(&cold.ticked);
-            Some(added.metric(ticked_at, self.last, cold.rtt))
+            Some(added.metric(ticked_at, self.last.max(ticked_at), cold.rtt))
         } else if self.is(TICKED) {
             let before = cold.tick(cold.ticks.saturating_sub(1), update);
             Some(cold.added.metric(before, ticked_at, cold.rtt))
