@@ -1,7 +1,7 @@
 //! Steps on flows (Skydive API §3.7).
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -15,6 +15,7 @@ use super::predicate::{Condition, Predicate};
 use super::state::{Machine, Stage, State, Window, refused};
 use super::step::{Order, Step};
 use super::value_steps::number;
+use super::{flow_nodes, metric_steps};
 
 /// `Flows`: all flows, or those captured on some nodes.
 pub(super) fn flows<'a>(
@@ -64,7 +65,56 @@ pub(super) fn on_flows<'a>(
         Step::Keys if flows.is_empty() => Ok(State::Values(Vec::new())),
         Step::Keys => Ok(State::Values(KEYS.map(Value::from).into())),
         Step::Sum(name) => sum(machine, &flows, name.as_deref()),
+        Step::Neighbours(way, conditions) => {
+            let found = flow_nodes::ends(machine, &flows, *way, conditions);
+            Ok(State::Nodes(found))
+        }
+        Step::FlowNodes(conditions) => {
+            Ok(State::Nodes(flow_nodes::nodes(machine, &flows, conditions)))
+        }
+        Step::CaptureNode(conditions) => {
+            let found = flow_nodes::capture_nodes(machine, &flows, conditions);
+            Ok(State::Nodes(found))
+        }
+        Step::Metrics(field) => {
+            let series = metric_steps::of_flows(machine, &flows, field.as_deref())?;
+            Ok(State::Metrics(series))
+        }
+        Step::RawPackets => {
+            let flows = machine.budget.meter(flows.into_iter());
+            let holding = flows.filter(|flow| !flow.last_raw_packets.is_empty());
+            Ok(State::RawPackets(holding.collect()))
+        }
+        Step::Group => Ok(State::Groups(groups(&flows))),
         step => Err(refused(step, "FlowTraversalStep")),
+    }
+}
+
+/// Flows by their `TrackingID`, in the order in which those come first.
+fn groups<'a>(flows: &[&'a Arc<Flow>]) -> Vec<(&'a str, Vec<&'a Arc<Flow>>)> {
+    let mut groups: Vec<(&str, Vec<_>)> = Vec::new();
+    let mut places = HashMap::new();
+    for flow in flows.iter().copied() {
+        let id = flow.tracking_id.as_str();
+        let place = *places.entry(id).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some((_, group)) => group.push(flow),
+            None => groups.push((id, vec![flow])),
+        }
+    }
+    groups
+}
+
+pub(super) fn on_groups<'a>(
+    mut groups: Vec<(&'a str, Vec<&'a Arc<Flow>>)>,
+    stage: &Stage<'a>,
+) -> Result<State<'a>, Fault> {
+    match stage.step {
+        Step::MoreThan => {
+            groups.retain(|(_, flows)| flows.len() > 1);
+            Ok(State::Groups(groups))
+        }
+        step => Err(refused(step, "GroupTraversalStep")),
     }
 }
 

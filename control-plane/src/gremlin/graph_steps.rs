@@ -7,10 +7,11 @@ use sonde_proto::graph::{Edge, Node};
 
 use super::error::Fault;
 use super::field::Element;
+use super::next_hop::next_hop;
 use super::predicate::Condition;
 use super::state::{Machine, Stage, State, Window, refused};
-use super::step::Step;
-use super::{flow_steps, value_steps};
+use super::step::{Step, Way};
+use super::{flow_steps, metric_steps, path_steps, value_steps};
 
 pub(super) fn on_graph<'a>(
     machine: &mut Machine<'a, '_>,
@@ -88,6 +89,36 @@ pub(super) fn on_nodes<'a>(
             given: "[]".into(),
         }),
         Step::Flows(_) => flow_steps::flows(machine, Some(&nodes), stage),
+        Step::As(name) => {
+            machine.named.insert(name, nodes.clone());
+            Ok(State::Nodes(nodes))
+        }
+        Step::Select(names) => Ok(State::Nodes(named(machine, names)?)),
+        Step::ShortestPathTo(target, along) => Ok(State::Paths(path_steps::shortest_paths(
+            machine, &nodes, target, along,
+        ))),
+        Step::Reach(way, conditions, depth) => {
+            let depth = match (way, depth) {
+                // Without a bound, but for `Neighbors`.
+                (Way::Out | Way::In, Some(0)) => None,
+                (_, depth) => Some(depth.unwrap_or(1)),
+            };
+            let found = path_steps::reach(machine, &nodes, *way, conditions, depth);
+            Ok(State::Nodes(found))
+        }
+        Step::SubGraph(conditions) => {
+            path_steps::between(machine, nodes, conditions);
+            Ok(State::Graph)
+        }
+        Step::Metrics(field) => {
+            let series = metric_steps::of_nodes(machine, &nodes, field.as_deref())?;
+            Ok(State::Metrics(series))
+        }
+        Step::NextHop(to) => {
+            let nodes = machine.budget.meter(nodes.into_iter());
+            let hop = |node: &'a Arc<Node>| Some((node.id.as_str(), next_hop(node, *to)?));
+            Ok(State::NextHops(nodes.filter_map(hop).collect()))
+        }
         step => Err(refused(step, "GraphTraversalV")),
     }
 }
@@ -109,6 +140,10 @@ pub(super) fn on_edges<'a>(
             Ok(State::Nodes(select(machine, stage, found, test)))
         }
         Step::Count => Ok(State::Number(edges.len().into())),
+        Step::SubGraph(conditions) => {
+            path_steps::around(machine, edges, conditions);
+            Ok(State::Graph)
+        }
         step => Err(refused(step, "GraphTraversalE")),
     }
 }
@@ -122,8 +157,22 @@ pub(super) fn on_paths<'a>(
     match stage.step {
         Step::Dedup(_) => Ok(State::Nodes(dedup(machine, stage, &nodes, &[]))),
         Step::Flows(_) => flow_steps::flows(machine, Some(&nodes), stage),
+        Step::SubGraph(conditions) => {
+            path_steps::between(machine, nodes, conditions);
+            Ok(State::Graph)
+        }
         step => Err(refused(step, "GraphTraversalShortestPath")),
     }
+}
+
+/// `Select`: the node sets that `As` remembered, one after the other.
+fn named<'a>(machine: &Machine<'a, '_>, names: &[String]) -> Result<Vec<&'a Arc<Node>>, Fault> {
+    let mut sets = Vec::with_capacity(names.len());
+    for name in names {
+        let set = machine.named.get(name.as_str());
+        sets.push(set.ok_or_else(|| Fault::NotRegistered(name.clone()))?);
+    }
+    Ok(machine.budget.collect(sets.into_iter().flatten().copied()))
 }
 
 /// The steps that keep some of the elements; `None` for any other step.

@@ -89,7 +89,7 @@ impl<'l> Budget<'l> {
         self.visited.set(visited);
         if visited > self.limits.visited {
             self.exhaust(Exhausted::Visited(self.limits.visited));
-        } else if visited % CLOCK_EVERY == 0 && (self.limits.expired)() {
+        } else if visited.is_multiple_of(CLOCK_EVERY) && (self.limits.expired)() {
             self.exhaust(Exhausted::Time);
         }
         self.exhausted.get().is_none()

@@ -106,7 +106,7 @@ pub(super) fn predicate(word: &str, inner: Vec<Parameter>) -> Result<Parameter, 
 
 /// Pairs of key and value; there may be none.
 pub(super) fn conditions(parameters: Vec<Parameter>) -> Result<Vec<Condition>, Fault> {
-    if parameters.len() % 2 != 0 {
+    if !parameters.len().is_multiple_of(2) {
         return Err("params should be a list of key,value".into());
     }
     let mut conditions = Vec::with_capacity(parameters.len() / 2);

@@ -1,19 +1,21 @@
 //! What a query holds between two steps, and which function each step is.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde_json::{Number, Value};
-use sonde_proto::flow::Flow;
+use sonde_proto::flow::{Flow, RawPacket};
 use sonde_proto::graph::{Edge, Node};
 
 use super::answer::Answer;
 use super::error::Fault;
 use super::limits::Budget;
+use super::metric::Metric;
+use super::metric_steps::Series;
 use super::predicate::Condition;
 use super::step::Step;
 use super::view::View;
-use super::{Placed, flow_steps, graph_steps, value_steps};
+use super::{Placed, flow_steps, graph_steps, metric_steps, value_steps};
 use crate::flow_store::FlowStore;
 use crate::graph::Graph;
 
@@ -27,6 +29,12 @@ pub(super) enum State<'a> {
     Flows(Vec<&'a Arc<Flow>>),
     Values(Vec<Value>),
     Number(Number),
+    Value(Value),
+    Metrics(Series),
+    RawPackets(Vec<&'a Arc<Flow>>),
+    Groups(Vec<(&'a str, Vec<&'a Arc<Flow>>)>),
+    /// Objects by node ID; nothing can follow.
+    NextHops(BTreeMap<&'a str, Value>),
 }
 
 /// What the steps work on.
@@ -185,7 +193,11 @@ impl<'a, 'l> Machine<'a, 'l> {
             State::Paths(paths) => graph_steps::on_paths(self, paths, stage),
             State::Flows(flows) => flow_steps::on_flows(self, flows, stage),
             State::Values(values) => value_steps::on_values(self, values, stage),
-            State::Number(_) => Err(refused(stage.step, "GraphTraversalValue")),
+            State::Number(_) | State::Value(_) => Err(refused(stage.step, "GraphTraversalValue")),
+            State::Metrics(series) => metric_steps::on_metrics(self, series, stage),
+            State::Groups(groups) => flow_steps::on_groups(groups, stage),
+            State::RawPackets(_) => Err(refused(stage.step, "RawPacketsTraversalStep")),
+            State::NextHops(_) => Err(refused(stage.step, "NextHopTraversalStep")),
         };
         self.budget.verdict()?;
         state
@@ -204,6 +216,28 @@ impl<'a, 'l> Machine<'a, 'l> {
             State::Flows(flows) => Answer::Flows(owned(flows)),
             State::Values(values) => Answer::Values(values),
             State::Number(number) => Answer::Number(number),
+            State::Value(value) => Answer::Value(value),
+            State::Metrics(series) => {
+                let list = |metrics: Vec<Metric>| metrics.iter().map(Metric::to_value).collect();
+                Answer::Keyed(series.into_iter().map(|(id, m)| (id, list(m))).collect())
+            }
+            State::RawPackets(flows) => {
+                let mut packets: BTreeMap<&str, Vec<RawPacket>> = BTreeMap::new();
+                for flow in flows {
+                    let kept = packets.entry(&flow.uuid).or_default();
+                    kept.extend_from_slice(&flow.last_raw_packets);
+                }
+                let packets = packets.into_iter();
+                Answer::RawPackets(packets.map(|(id, list)| (id.to_owned(), list)).collect())
+            }
+            State::Groups(groups) => {
+                let group = |(id, flows): (&str, _)| (id.to_owned(), owned(flows));
+                Answer::Groups(groups.into_iter().map(group).collect())
+            }
+            State::NextHops(hops) => {
+                let hop = |(id, hop): (&str, _)| (id.to_owned(), hop);
+                Answer::Keyed(hops.into_iter().map(hop).collect())
+            }
         }
     }
 }

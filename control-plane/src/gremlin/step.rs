@@ -57,7 +57,6 @@ pub(super) enum Step {
     Group,
     MoreThan,
     RawPackets,
-    Sockets,
 }
 
 /// Which way along the edges: `Out` from parent to child, `In` the other way.
@@ -160,7 +159,6 @@ impl Step {
             "GROUP" => Self::Group,
             "MORETHAN" => Self::MoreThan,
             "RAWPACKETS" => none("RawPackets accepts no parameter", Self::RawPackets, &p)?,
-            "SOCKETS" => none("Sockets accepts no parameter", Self::Sockets, &p)?,
             _ => return Ok(None),
         }))
     }
@@ -202,7 +200,6 @@ impl Step {
             Self::Group => "Group",
             Self::MoreThan => "MoreThan",
             Self::RawPackets => "RawPackets",
-            Self::Sockets => "Sockets",
         }
     }
 }
@@ -221,8 +218,7 @@ impl fmt::Display for Step {
             | Self::Metrics(None)
             | Self::Group
             | Self::MoreThan
-            | Self::RawPackets
-            | Self::Sockets => write!(out, "{name}()"),
+            | Self::RawPackets => write!(out, "{name}()"),
             Self::Nodes(Some(text))
             | Self::Edges(Some(text))
             | Self::HasKey(text)

@@ -1,0 +1,166 @@
+//! `Metrics`, `Aggregates` and what can be asked of them (Skydive API §3.7, §3.11).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde_json::Value;
+use sonde_proto::flow::Flow;
+use sonde_proto::graph::Node;
+
+use super::error::Fault;
+use super::field::lookup;
+use super::metric::Metric;
+use super::state::{Machine, Stage, State, refused};
+use super::step::Step;
+use super::value_steps::number;
+
+/// Metrics by the ID of their node or the UUID of their flow.
+pub(super) type Series = Vec<(String, Vec<Metric>)>;
+
+pub(super) fn on_metrics<'a>(
+    machine: &Machine<'a, '_>,
+    series: Series,
+    stage: &Stage<'a>,
+) -> Result<State<'a>, Fault> {
+    match stage.step {
+        Step::Count => Ok(State::Number(series.len().into())),
+        Step::Keys => {
+            let first = series.iter().find_map(|(_, metrics)| metrics.first());
+            let names = first.into_iter().flat_map(|metric| metric.kind().members());
+            Ok(State::Values(names.map(Value::from).collect()))
+        }
+        Step::Sum(name) => sum(&series, name.as_deref()),
+        Step::Aggregates(seconds) => Ok(State::Metrics(aggregates(machine, &series, *seconds)?)),
+        step => Err(refused(step, "MetricsTraversalStep")),
+    }
+}
+
+/// `Metrics` of nodes: the last update of their counters.
+pub(super) fn of_nodes(
+    machine: &Machine<'_, '_>,
+    nodes: &[&Arc<Node>],
+    field: Option<&str>,
+) -> Result<Series, Fault> {
+    let path = match field.unwrap_or("LastUpdateMetric") {
+        "LastUpdateMetric" => "LastUpdateMetric",
+        "SFlow" | "SFlow.LastUpdateMetric" => "SFlow.LastUpdateMetric",
+        "Ovs" | "Ovs.LastUpdateMetric" => "Ovs.LastUpdateMetric",
+        other => return Err(unknown(other)),
+    };
+    let metrics = machine.budget.meter(nodes.iter()).filter_map(|node| {
+        let value = lookup(&node.metadata, path)?.to_value();
+        let metric = Metric::of_interface(value.as_object()?);
+        Some((node.id.as_str(), metric))
+    });
+    Ok(by_id(metrics))
+}
+
+/// `Metrics` of flows: the last update, or the totals of a flow that had none yet.
+pub(super) fn of_flows(
+    machine: &Machine<'_, '_>,
+    flows: &[&Arc<Flow>],
+    field: Option<&str>,
+) -> Result<Series, Fault> {
+    if let Some(other) = field {
+        return Err(unknown(other));
+    }
+    let metrics = machine.budget.meter(flows.iter()).filter_map(|flow| {
+        let metric = flow.last_update_metric.as_ref().or(flow.metric.as_ref())?;
+        Some((flow.uuid.as_str(), Metric::of_flow(metric)))
+    });
+    Ok(by_id(metrics))
+}
+
+fn unknown(field: &str) -> Fault {
+    Fault::Rule {
+        rule: "Metric field unknown",
+        given: format!("[{field}]"),
+    }
+}
+
+/// In the order in which the IDs come first.
+fn by_id<'i>(metrics: impl Iterator<Item = (&'i str, Metric)>) -> Series {
+    let mut series = Series::new();
+    let mut places = HashMap::new();
+    for (id, metric) in metrics {
+        let place = *places.entry(id).or_insert(series.len());
+        match series.get_mut(place) {
+            Some((_, metrics)) => metrics.push(metric),
+            None => series.push((id.to_owned(), vec![metric])),
+        }
+    }
+    series
+}
+
+/// The sum of one member, or of whole metrics from the first start to the last end.
+fn sum<'a>(series: &Series, name: Option<&str>) -> Result<State<'a>, Fault> {
+    let mut metrics = series.iter().flat_map(|(_, metrics)| metrics);
+    let Some(first) = metrics.next() else {
+        return Ok(State::Value(Value::Null));
+    };
+    if let Some(name) = name {
+        let member = |metric: &Metric| metric.get(name).map(i128::from);
+        let sum: Option<i128> = std::iter::once(first).chain(metrics).map(member).sum();
+        return Ok(State::Number(number(sum.ok_or(Fault::NoField)?)));
+    }
+    let mut whole = first.clone();
+    for metric in metrics {
+        whole.add(metric);
+        whole.start = whole.start.min(metric.start);
+        whole.last = whole.last.max(metric.last);
+    }
+    Ok(State::Value(whole.to_value()))
+}
+
+/// One series of metrics over slices of equal length; each metric is shared out to the slices it
+/// overlaps.
+fn aggregates(machine: &Machine<'_, '_>, series: &Series, seconds: i64) -> Result<Series, Fault> {
+    let metrics = || series.iter().flat_map(|(_, metrics)| metrics);
+    let (Some(start), Some(last)) = (
+        metrics().map(|metric| metric.start).min(),
+        metrics().map(|metric| metric.last).max(),
+    ) else {
+        return Ok(Series::new());
+    };
+    let length = seconds.saturating_mul(1000);
+    let count = (last.saturating_sub(start).max(1) as u64).div_ceil(length.max(1) as u64);
+    if count > SLICES {
+        return Err(Fault::Argument(
+            format!("Aggregates available slices exceeded: {count}/{SLICES}").into(),
+        ));
+    }
+    let mut slices: BTreeMap<i64, Metric> = BTreeMap::new();
+    let mut give = |slice: i64, part: &Metric| {
+        let from = start.saturating_add(slice.saturating_mul(length));
+        let to = from.saturating_add(length).min(last);
+        let empty = || Metric::empty(part.kind(), from, to);
+        slices.entry(slice).or_insert_with(empty).add(part);
+    };
+    for metric in metrics() {
+        let mut rest = metric.clone();
+        while machine.budget.visit() {
+            let slice = rest.start.saturating_sub(start) / length.max(1);
+            let end = start.saturating_add((slice + 1).saturating_mul(length));
+            if rest.last <= end {
+                give(slice, &rest);
+                break;
+            }
+            let (first, second) = rest.cut(end);
+            // What is too little to be shared out counts where it starts.
+            if first.is_zero() {
+                give(slice, &rest);
+                break;
+            }
+            give(slice, &first);
+            rest = second;
+        }
+    }
+    let slices: Vec<Metric> = slices
+        .into_values()
+        .filter(|metric| !metric.is_zero())
+        .collect();
+    Ok(vec![("Aggregated".to_owned(), slices)])
+}
+
+/// Slices at most.
+const SLICES: u64 = 10_000;
