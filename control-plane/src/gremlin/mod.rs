@@ -9,6 +9,7 @@ use crate::flow_store::FlowStore;
 use crate::graph::Graph;
 
 mod answer;
+mod build;
 mod error;
 mod field;
 mod flow_field;
@@ -25,6 +26,7 @@ mod parameter;
 mod parser;
 mod path_steps;
 mod predicate;
+mod selection;
 mod state;
 mod step;
 mod value_steps;

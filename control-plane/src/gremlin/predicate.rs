@@ -107,9 +107,13 @@ impl Pattern {
         if text.starts_with('^') || (text.ends_with('$') && !text.ends_with("\\$")) {
             return Err("Regex are anchored by default, ^ and $ don't have to be provided".into());
         }
-        let regex = regex::RegexBuilder::new(&format!("^(?:{text})$"))
-            .size_limit(REGEX_BYTES)
-            .build()
+        let compile = |text: &str| {
+            let mut builder = regex::RegexBuilder::new(text);
+            builder.size_limit(REGEX_BYTES).build()
+        };
+        // On its own first, so that it cannot close the group around it.
+        let regex = compile(&text)
+            .and_then(|_| compile(&format!("^(?:{text})$")))
             .map_err(|error| {
                 let error = error.to_string();
                 let reason = error.lines().last().unwrap_or_default();
@@ -274,6 +278,7 @@ mod tests {
         assert!(Pattern::new("^a".into()).is_err());
         assert!(Pattern::new("a$".into()).is_err());
         assert!(Pattern::new("(".into()).is_err());
+        assert!(Pattern::new("a)|(b".into()).is_err());
         assert!(Pattern::new("((a{100}){100}){100}".into()).is_err());
     }
 
