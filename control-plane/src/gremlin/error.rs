@@ -57,6 +57,9 @@ pub(super) enum Fault {
     NoHistory,
     #[error("No storage backend has been configured")]
     NoStorage,
+    /// A fault of an absorbed step, at its own column.
+    #[error("{0}")]
+    Absorbed(Box<Self>, usize),
     #[error(transparent)]
     Exhausted(#[from] super::limits::Exhausted),
 }
@@ -70,9 +73,9 @@ impl QueryError {
 
 impl Fault {
     pub(super) fn at(self, column: usize) -> QueryError {
-        QueryError {
-            fault: self,
-            column,
+        match self {
+            Self::Absorbed(fault, column) => fault.at(column),
+            fault => QueryError { fault, column },
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use sonde_proto::flow::Flow;
 
+use super::Placed;
 use super::error::Fault;
 use super::field::{Field, Scalar};
 use super::flow_field::{Getter, filter_getter, getter};
@@ -41,9 +42,10 @@ impl<'q> Selection<'q> {
             dedup: None,
             window: Window::ALL,
         };
-        let absorbed = stage.absorbed.iter().map(|placed| &placed.step);
-        for step in std::iter::once(stage.step).chain(absorbed) {
-            selection.add(step)?;
+        selection.add(stage.step)?;
+        for Placed { step, column } in stage.absorbed {
+            let added = selection.add(step);
+            added.map_err(|fault| Fault::Absorbed(Box::new(fault), *column))?;
         }
         Ok(selection)
     }

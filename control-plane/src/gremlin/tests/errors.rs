@@ -140,6 +140,14 @@ fn errors_say_what_and_where() {
             "At least two parameters must be provided at column 11",
         ),
         (
+            "G.Flows().Limit(1).Sort('Nonsense')",
+            "Field not found at column 20",
+        ),
+        (
+            "G.Flows().Dedup('UUID', 'Last')",
+            "Dedup accepts at most one parameter : [UUID Last] at column 11",
+        ),
+        (
             "G.Flows().Sum('Start')",
             "Sum accepts only sub fields of Metric and LastUpadteMetric at column 11",
         ),

@@ -105,6 +105,25 @@ fn only_flow_queries_read_flows() {
 }
 
 #[test]
+fn pages_put_together_are_the_whole() {
+    for sort in ["Sort()", "Sort(DESC, 'NodeTID')", "Sort('Network.A')"] {
+        let whole = uuids(&format!("G.Flows().{sort}"));
+        assert_eq!(whole.len(), 4);
+        for cut in 0..=4 {
+            let mut pages = uuids(&format!("G.Flows().{sort}.Limit({cut})"));
+            pages.extend(uuids(&format!("G.Flows().{sort}.Range({cut}, 4)")));
+            assert_eq!(pages, whole, "{sort} {cut}");
+        }
+    }
+    // Flows without the field come last, either way.
+    assert_eq!(uuids("G.Flows().Sort('Network.A')").last().unwrap(), "u4");
+    assert_eq!(
+        uuids("G.Flows().Sort(DESC, 'Network.A')").last().unwrap(),
+        "u4"
+    );
+}
+
+#[test]
 fn flows_lead_to_nodes() {
     assert_eq!(names("G.Flows('UUID', 'u1').CaptureNode()"), ["eth1"]);
     assert_eq!(names("G.Flows().Hops()"), ["eth0", "eth0", "eth0", "eth1"]);
