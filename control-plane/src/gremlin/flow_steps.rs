@@ -21,25 +21,21 @@ pub(super) fn flows<'a>(
     nodes: Option<&[&'a Arc<Node>]>,
     stage: &Stage<'a>,
 ) -> Result<State<'a>, Fault> {
-    let selection = Selection::of(stage)?;
-    let all = machine.flows.flows();
-    let kept = match nodes {
-        None => selection.run(machine, all),
-        Some(nodes) => {
-            let tids: HashSet<&str> = nodes
-                .iter()
-                .filter(|node| CAPTURABLE.contains(&node.text("Type")))
-                .map(|node| node.text("TID"))
-                .filter(|tid| !tid.is_empty())
-                .collect();
-            if tids.is_empty() {
-                return Ok(State::Flows(Vec::new()));
-            }
-            let captured = |flow: &&Arc<Flow>| tids.contains(flow.node_tid.as_str());
-            selection.run(machine, machine.budget.meter(all).filter(captured))
+    let mut selection = Selection::of(stage)?;
+    if let Some(nodes) = nodes {
+        let tids: HashSet<&str> = nodes
+            .iter()
+            .filter(|node| CAPTURABLE.contains(&node.text("Type")))
+            .map(|node| node.text("TID"))
+            .filter(|tid| !tid.is_empty())
+            .collect();
+        if tids.is_empty() {
+            return Ok(State::Flows(Vec::new()));
         }
-    };
-    Ok(State::Flows(kept))
+        selection.captured_at(tids);
+    }
+    let flows = machine.flows.flows();
+    Ok(State::Flows(selection.run(machine, flows)))
 }
 
 pub(super) fn on_flows<'a>(

@@ -24,6 +24,8 @@ pub(super) struct Selection<'q> {
 }
 
 enum Filter<'q> {
+    /// Captured on a node of one of those TIDs.
+    At(HashSet<&'q str>),
     All(Vec<Test<'q>>),
     Either(Vec<Test<'q>>),
 }
@@ -75,6 +77,11 @@ impl<'q> Selection<'q> {
         Ok(())
     }
 
+    /// Narrows it to flows captured on nodes of those TIDs.
+    pub(super) fn captured_at(&mut self, tids: HashSet<&'q str>) {
+        self.filters.insert(0, Filter::At(tids));
+    }
+
     /// The flows that are selected, in order.
     pub(super) fn run<'a>(
         &self,
@@ -94,6 +101,7 @@ impl<'q> Selection<'q> {
 
     fn admits(&self, flow: &Flow) -> bool {
         self.filters.iter().all(|filter| match filter {
+            Filter::At(tids) => tids.contains(flow.node_tid.as_str()),
             Filter::All(tests) => tests.iter().all(|test| test.admits(flow)),
             Filter::Either(tests) => tests.iter().any(|test| test.admits(flow)),
         })
