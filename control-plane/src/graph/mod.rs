@@ -227,3 +227,109 @@ impl Default for Graph {
 
 /// Events a subscriber may lag behind.
 const EVENTS: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BORN: Timestamp = Timestamp::from_millis(1000);
+    const LATER: Timestamp = Timestamp::from_millis(2000);
+
+    fn node(id: &str) -> Node {
+        Node {
+            id: id.into(),
+            ..Node::default()
+        }
+    }
+
+    fn edge(id: &str, parent: &str, child: &str) -> Edge {
+        Edge {
+            id: id.into(),
+            parent: parent.into(),
+            child: child.into(),
+            ..Edge::default()
+        }
+    }
+
+    fn triangle() -> Graph {
+        let mut graph = Graph::new();
+        for id in ["a", "b", "c"] {
+            graph.add_node(node(id), BORN).unwrap();
+        }
+        for (id, parent, child) in [("ab", "a", "b"), ("bc", "b", "c"), ("cc", "c", "c")] {
+            graph.add_edge(edge(id, parent, child), BORN).unwrap();
+        }
+        graph
+    }
+
+    fn at(graph: &Graph, node: &str) -> Vec<String> {
+        graph.edges_at(node).map(|edge| edge.id.clone()).collect()
+    }
+
+    #[test]
+    fn a_new_element_is_revision_one() {
+        let graph = triangle();
+        let (node, edge) = (graph.node("a").unwrap(), graph.edge("ab").unwrap());
+        let times = (Some(1000), Some(1000), None);
+        assert_eq!((node.created_at, node.updated_at, node.deleted_at), times);
+        assert_eq!((edge.created_at, edge.updated_at, edge.deleted_at), times);
+        assert_eq!((node.revision, edge.revision), (1, 1));
+    }
+
+    #[test]
+    fn only_a_real_change_is_a_revision_and_an_event() {
+        let mut graph = triangle();
+        let mut events = graph.subscribe();
+        let mut set = |value: i64| {
+            graph
+                .update_node("a", LATER, |metadata| {
+                    metadata.insert("MTU".into(), value.into());
+                })
+                .unwrap()
+        };
+        assert_eq!(set(1500).revision, 2);
+        let again = set(1500);
+        assert_eq!((again.revision, again.updated_at), (2, Some(2000)));
+        assert!(matches!(events.try_recv(), Ok(Event::NodeUpdated(_))));
+        assert!(events.try_recv().is_err());
+        assert!(graph.update_node("x", LATER, |_| {}).is_none());
+    }
+
+    #[test]
+    fn edges_go_with_their_nodes() {
+        let mut graph = triangle();
+        let mut events = graph.subscribe();
+        let gone = graph.delete_node("b", LATER).unwrap();
+        assert_eq!(gone.deleted_at, Some(2000));
+        assert!(at(&graph, "a").is_empty());
+        assert_eq!(at(&graph, "c"), ["cc"]);
+        for _ in 0..2 {
+            assert!(matches!(events.try_recv(), Ok(Event::EdgeDeleted(_))));
+        }
+        assert!(matches!(events.try_recv(), Ok(Event::NodeDeleted(_))));
+        assert!(graph.delete_node("b", LATER).is_none());
+    }
+
+    #[test]
+    fn a_loop_is_at_its_node_once() {
+        let mut graph = triangle();
+        assert_eq!(at(&graph, "c"), ["bc", "cc"]);
+        graph.delete_edge("cc", LATER).unwrap();
+        assert_eq!(at(&graph, "c"), ["bc"]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let mut graph = triangle();
+        let refused = graph.add_node(node("a"), LATER).unwrap_err();
+        assert_eq!(refused, GraphError::NodeConflict);
+        for (edge, why) in [
+            (edge("ab", "a", "b"), GraphError::EdgeConflict),
+            (edge("xa", "x", "a"), GraphError::ParentNotFound),
+            (edge("ax", "a", "x"), GraphError::ChildNotFound),
+        ] {
+            assert_eq!(graph.add_edge(edge, LATER).unwrap_err(), why);
+        }
+        assert_eq!(graph.edges().count(), 3);
+    }
+}
