@@ -9,3 +9,4 @@ pub mod gremlin;
 pub mod ingest;
 pub mod server;
 pub mod stream;
+pub mod ws;

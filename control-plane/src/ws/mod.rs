@@ -1,0 +1,46 @@
+//! Skydive's WebSocket endpoints.
+
+mod clients;
+mod envelope;
+mod handshake;
+mod session;
+
+pub mod flow;
+
+use std::sync::Arc;
+
+use sonde_proto::time::Timestamp;
+
+use crate::stream::{FlowStream, QueueLimits};
+
+pub use clients::{Client, Clients};
+pub use session::KeepAlive;
+
+/// What the WebSocket handlers work on.
+#[derive(Clone)]
+pub struct WsState {
+    /// The daemon's host id, as `X-Host-ID` says it.
+    pub host: String,
+    /// Where flows come from.
+    pub stream: FlowStream,
+    /// Who is subscribed to flows.
+    pub clients: Clients,
+    /// How far a flow subscriber may lag behind.
+    pub limits: QueueLimits,
+    /// When a silent or stuck client is given up.
+    pub keep_alive: KeepAlive,
+    /// The time of day.
+    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+impl std::fmt::Debug for WsState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WsState")
+            .field("host", &self.host)
+            .field("clients", &self.clients)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

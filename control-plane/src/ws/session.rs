@@ -1,0 +1,180 @@
+//! A connection from the upgrade to the last frame (Skydive API §7.3).
+//!
+//! Reading and writing are two futures of one task, so that neither waits for the other; the
+//! first that ends decides how the connection is closed.
+
+use std::borrow::Cow;
+use std::error::Error as _;
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
+use bytes::Bytes;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
+use tokio_tungstenite::tungstenite::Error as WsError;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+
+use crate::stream::Subscriber;
+
+/// When a silent or stuck client is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// Between two pings; the first goes out at once. Skydive: 2 s.
+    pub ping: Duration,
+    /// Longest silence between two pongs. Nothing but a pong ends it. Skydive: 7 s.
+    pub pong: Duration,
+    /// Longest time one message may take to leave.
+    pub progress: Duration,
+}
+
+impl Default for KeepAlive {
+    fn default() -> Self {
+        Self {
+            ping: Duration::from_secs(2),
+            pong: Duration::from_secs(7),
+            progress: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The client closed it, or it broke.
+    Left,
+    /// No pong came.
+    Silent,
+    /// A message did not leave.
+    Stuck,
+    /// The client sent a message that was too large.
+    TooLarge,
+    /// The client broke RFC 6455.
+    Broken,
+    /// Nothing more will be sent: the daemon stops.
+    Finished,
+}
+
+/// Sends what `encode` makes of each message of the stream, until one side has had enough.
+pub(super) async fn run(
+    socket: WebSocket,
+    subscriber: &mut Subscriber,
+    keep_alive: KeepAlive,
+    encode: impl Fn(&crate::stream::Message) -> Message,
+) -> Ended {
+    let (mut sink, mut stream) = socket.split();
+    let ended = tokio::select! {
+        ended = listen(&mut stream, keep_alive.pong) => ended,
+        ended = send(&mut sink, subscriber, keep_alive, encode) => ended,
+    };
+    if let Some((code, reason)) = ended.close() {
+        say_goodbye(sink, stream, code, reason.into()).await;
+    }
+    ended
+}
+
+/// Closes a connection whose handshake was refused.
+pub(super) async fn refuse(socket: WebSocket, reason: Cow<'static, str>) {
+    let (sink, stream) = socket.split();
+    say_goodbye(sink, stream, close_code::NORMAL, reason).await;
+}
+
+/// The frame of a text that is UTF-8; a client of ours never gets another.
+pub(super) fn text(json: Bytes) -> Message {
+    match Utf8Bytes::try_from(json) {
+        Ok(text) => Message::Text(text),
+        Err(_) => unreachable!("serde_json writes UTF-8"),
+    }
+}
+
+impl Ended {
+    /// The close frame to send, if there is somebody to send it to.
+    const fn close(self) -> Option<(u16, &'static str)> {
+        match self {
+            Self::Left => None,
+            Self::Silent => Some((close_code::POLICY, "no pong")),
+            Self::Stuck => Some((close_code::POLICY, "too slow")),
+            Self::TooLarge => Some((close_code::SIZE, "message too large")),
+            Self::Broken => Some((close_code::PROTOCOL, "protocol error")),
+            Self::Finished => Some((close_code::AWAY, "shutting down")),
+        }
+    }
+}
+
+/// Reads for pongs; all else a client sends is ignored.
+async fn listen(stream: &mut SplitStream<WebSocket>, pong: Duration) -> Ended {
+    let mut deadline = Instant::now() + pong;
+    loop {
+        match timeout_at(deadline, stream.next()).await {
+            Err(_) => return Ended::Silent,
+            Ok(None | Some(Ok(Message::Close(_)))) => return Ended::Left,
+            Ok(Some(Ok(Message::Pong(_)))) => deadline = Instant::now() + pong,
+            Ok(Some(Ok(_))) => {}
+            Ok(Some(Err(error))) => return broken(&error),
+        }
+    }
+}
+
+async fn send(
+    sink: &mut SplitSink<WebSocket, Message>,
+    subscriber: &mut Subscriber,
+    keep_alive: KeepAlive,
+    encode: impl Fn(&crate::stream::Message) -> Message,
+) -> Ended {
+    let mut pings = interval(keep_alive.ping);
+    pings.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let frame = tokio::select! {
+            biased;
+            _ = pings.tick() => Message::Ping(Bytes::new()),
+            message = subscriber.next() => match message {
+                Some(message) => encode(&message),
+                None => return Ended::Finished,
+            },
+        };
+        match timeout(keep_alive.progress, sink.send(frame)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return broken(&error),
+            Err(_) => return Ended::Stuck,
+        }
+    }
+}
+
+fn broken(error: &axum::Error) -> Ended {
+    match error.source().and_then(|source| source.downcast_ref()) {
+        Some(WsError::Capacity(_)) => Ended::TooLarge,
+        Some(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Ended::Left,
+        Some(WsError::Protocol(_) | WsError::Utf8(_)) => Ended::Broken,
+        _ => Ended::Left,
+    }
+}
+
+/// Sends a close frame and waits a moment for the client's, so that all before it arrives.
+async fn say_goodbye(
+    mut sink: SplitSink<WebSocket, Message>,
+    mut stream: SplitStream<WebSocket>,
+    code: u16,
+    reason: Cow<'static, str>,
+) {
+    let reason = Utf8Bytes::from(reason.into_owned());
+    let frame = Message::Close(Some(CloseFrame { code, reason }));
+    let goodbye = async {
+        sink.send(frame).await?;
+        while let Some(frame) = stream.next().await {
+            if frame.is_err() {
+                // What cannot be read stays in the socket; closing it now would reset the
+                // connection, and with it the close frame.
+                sleep(LINGER).await;
+                break;
+            }
+        }
+        Ok::<_, axum::Error>(())
+    };
+    // The client may be gone or stuck: then there is nobody to be polite to.
+    let _ = timeout(GOODBYE, goodbye).await;
+}
+
+/// The longest a goodbye takes.
+const GOODBYE: Duration = Duration::from_secs(3);
+/// How long a connection that cannot be read is kept for its close frame.
+const LINGER: Duration = Duration::from_secs(1);
