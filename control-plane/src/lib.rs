@@ -1,12 +1,19 @@
 //! The control plane of sonde: topology graph, flow store, captures, REST and WebSocket.
 
-pub mod discovery;
+pub mod api;
 pub mod bpf;
+pub mod capture;
 pub mod clock;
+pub mod control;
+pub mod discovery;
 pub mod flow_store;
 pub mod graph;
 pub mod gremlin;
 pub mod ingest;
 pub mod server;
+pub mod state;
 pub mod stream;
 pub mod ws;
+
+#[cfg(test)]
+mod world;

@@ -33,10 +33,7 @@ struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self {
-            head: Duration::from_secs(10),
-            grace: GRACE,
-        }
+        Self { head: Duration::from_secs(10), grace: GRACE }
     }
 }
 
@@ -79,10 +76,7 @@ fn connection(
         request.map(axum::body::Body::new)
     });
     let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
-    server
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(patience.head);
+    server.http1().timer(TokioTimer::new()).header_read_timeout(patience.head);
     let connection = server
         .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
         .into_owned();
@@ -98,10 +92,7 @@ fn connection(
 /// matter; when files or memory are short, others have to end first.
 async fn after(error: io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    if !matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset
-    ) {
+    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
         tracing::error!(%error, "accept");
         sleep(PAUSE).await;
     }
@@ -156,13 +147,7 @@ mod tests {
         let server = tokio::spawn(async move {
             serve_with(patience, listener, router, stopped.notified()).await;
         });
-        Served {
-            address,
-            go,
-            came,
-            stop,
-            server,
-        }
+        Served { address, go, came, stop, server }
     }
 
     async fn ask(served: &Served, head: &str) -> TcpStream {
@@ -180,31 +165,19 @@ mod tests {
     #[tokio::test]
     async fn a_handler_sees_the_peer() {
         let served = serve_for(Patience::default()).await;
-        let stream = ask(
-            &served,
-            "GET /peer HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-        )
-        .await;
+        let stream =
+            ask(&served, "GET /peer HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
         let peer = stream.local_addr().unwrap().to_string();
         let answer = rest(stream).await;
-        assert!(
-            answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with(&peer),
-            "{answer}"
-        );
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with(&peer), "{answer}");
     }
 
     #[tokio::test]
     async fn a_slow_client_is_cut_off() {
         let head = Duration::from_millis(100);
-        let served = serve_for(Patience {
-            head,
-            ..Patience::default()
-        })
-        .await;
+        let served = serve_for(Patience { head, ..Patience::default() }).await;
         let stream = ask(&served, "GET /peer HTTP/1.1\r\nHo").await;
-        let answer = timeout(Duration::from_secs(10), rest(stream))
-            .await
-            .unwrap();
+        let answer = timeout(Duration::from_secs(10), rest(stream)).await.unwrap();
         assert!(!answer.contains("200"), "{answer}");
     }
 
@@ -222,18 +195,11 @@ mod tests {
     #[tokio::test]
     async fn a_request_that_never_ends_is_not_waited_for() {
         let grace = Duration::from_millis(100);
-        let served = serve_for(Patience {
-            grace,
-            ..Patience::default()
-        })
-        .await;
+        let served = serve_for(Patience { grace, ..Patience::default() }).await;
         let _stream = ask(&served, "GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await;
         served.came.notified().await;
         served.stop.notify_one();
-        timeout(Duration::from_secs(10), served.server)
-            .await
-            .unwrap()
-            .unwrap();
+        timeout(Duration::from_secs(10), served.server).await.unwrap().unwrap();
     }
 
     #[tokio::test]

@@ -14,10 +14,7 @@ pub struct Capture {
     )]
     pub uuid: String,
     /// Which nodes are captured. Required.
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub gremlin_query: String,
     /// Which frames are metered, in libpcap's filter language; empty for all.
     #[serde(
@@ -27,16 +24,10 @@ pub struct Capture {
     )]
     pub bpf_filter: String,
     /// For people.
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// For people.
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub description: String,
     /// How frames are taken; empty for the default of each node's type.
     #[serde(
@@ -49,10 +40,7 @@ pub struct Capture {
     #[serde(deserialize_with = "null_is_default")]
     pub count: u64,
     /// Listening port of sFlow and NetFlow captures.
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "is_default"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "is_default")]
     pub port: i64,
     /// sFlow sampling; clients send 1 when they do not care.
     #[serde(deserialize_with = "null_is_default")]
@@ -61,16 +49,10 @@ pub struct Capture {
     #[serde(deserialize_with = "null_is_default")]
     pub polling_interval: u32,
     /// Frames of each flow that are kept.
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "is_default"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "is_default")]
     pub raw_packet_limit: i64,
     /// Bytes of a frame that are looked at; 0 for 256.
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "is_default"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "is_default")]
     pub header_size: i64,
     /// Whether TCP metrics are kept.
     #[serde(rename = "ExtraTCPMetric", deserialize_with = "null_is_default")]
@@ -82,28 +64,16 @@ pub struct Capture {
     #[serde(rename = "ReassembleTCP", deserialize_with = "null_is_default")]
     pub reassemble_tcp: bool,
     /// `L2` or `L3`; empty for the server's default, which it fills in.
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub layer_key_mode: String,
     /// Application layers that are decoded: VRRP 1, DNS 2, DHCPv4 4.
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "is_default"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "is_default")]
     pub extra_layers: i64,
     /// `host:port` that packets or flows are sent to; empty for none.
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub target: String,
     /// What is sent to `Target`: empty or `local`, `netflowv5`, `erspanv1`.
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub target_type: String,
 }
 
@@ -129,11 +99,7 @@ pub struct CaptureOnNode {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
     /// The capture's filter.
-    #[serde(
-        rename = "BPFFilter",
-        default,
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(rename = "BPFFilter", default, skip_serializing_if = "String::is_empty")]
     pub bpf_filter: String,
     /// How frames are taken on this node.
     #[serde(rename = "Type", default, skip_serializing_if = "String::is_empty")]

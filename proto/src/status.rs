@@ -62,6 +62,9 @@ pub struct Connection {
     pub is_connected: bool,
     /// RFC 3339.
     pub connect_time: String,
+    /// Messages it lost because it was slow; of subscribers only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u64>,
 }
 
 /// Other analyzers.

@@ -1,0 +1,101 @@
+//! What a request can fail with: a status, and one line of text as Skydive prints it (API §1).
+
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::capture::{CaptureError, StoreError};
+use crate::gremlin::QueryError;
+
+/// Why a request is refused. Its text is the body.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such path.
+    #[error("404 page not found")]
+    NoPage,
+    /// No resource of that ID.
+    #[error("{title} '{id}' not found")]
+    NoResource {
+        /// What resources of that kind are called.
+        title: &'static str,
+        /// The ID asked for.
+        id: String,
+    },
+    /// The path ends where the ID should stand.
+    #[error("no ID in the path, expected /api/capture/<UUID>")]
+    NoId,
+    /// The path is not UTF-8.
+    #[error(transparent)]
+    Path(#[from] PathRejection),
+    /// The body could not be read, or is larger than [`super::MAX_BODY`].
+    #[error("request body: {}", .0.body_text())]
+    Body(#[from] BytesRejection),
+    /// The body did not come in time.
+    #[error("request body: not complete after {} s", super::BODY_TIME.as_secs())]
+    SlowBody,
+    /// The body is YAML.
+    #[error("request body: YAML is not supported, expected JSON")]
+    Yaml,
+    /// The body is not the JSON that is expected.
+    #[error("request body: {0}")]
+    Json(#[from] serde_json::Error),
+    /// `X-Resource-TTL` is no duration.
+    #[error("invalid ttl: {0}")]
+    Ttl(String),
+    /// The body is not a JSON Patch.
+    #[error("incorrect JSON patch: {0}")]
+    Patch(serde_json::Error),
+    /// Resources of that kind cannot change.
+    #[error("updating resource with patched version: resource not updatable")]
+    NotUpdatable,
+    /// The query is wrong, or its answer too large.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// The answer has no form of the kind that `Accept` asks for.
+    #[error("Error while encoding response: {0}")]
+    NotAcceptable(&'static str),
+    /// The capture is refused.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// The state file failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A defect of ours; the log says more.
+    #[error("internal error")]
+    Defect,
+}
+
+impl Error {
+    /// The status it is answered with.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::NoPage | Self::NoResource { .. } => StatusCode::NOT_FOUND,
+            Self::Body(rejection) => rejection.status(),
+            Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
+            Self::Yaml => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
+            Self::Capture(CaptureError::Duplicate) => StatusCode::CONFLICT,
+            Self::Store(_) | Self::Capture(CaptureError::Store(_)) | Self::Defect => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+            Self::NoId
+            | Self::Path(_)
+            | Self::Json(_)
+            | Self::Ttl(_)
+            | Self::Patch(_)
+            | Self::NotUpdatable
+            | Self::Query(_)
+            | Self::Capture(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let headers = [
+            (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        ];
+        (self.status(), headers, format!("{self}\n")).into_response()
+    }
+}

@@ -1,0 +1,106 @@
+//! `GET /api` and `GET /api/status` (Skydive API §2.10).
+
+use std::sync::PoisonError;
+
+use axum::extract::State as Extract;
+use sonde_proto::plan::Point;
+use sonde_proto::status::{
+    Connection, Election, FlowStoreStatus, FlowStreamStatus, Probe, Queue, Service, Status,
+};
+
+use super::Error;
+use super::answer::{Json, blocking};
+use crate::clock::rfc3339;
+use crate::ingest::QueueStatus;
+use crate::state::State;
+use crate::ws::Client;
+
+pub(super) async fn service(Extract(state): Extract<State>) -> Result<Json, Error> {
+    Json::new(&Service {
+        host: state.host.clone(),
+        version: state.version.clone(),
+        service: "analyzer".into(),
+    })
+}
+
+pub(super) async fn status(Extract(state): Extract<State>) -> Result<Json, Error> {
+    blocking(move || Json::new(&of(&state))).await?
+}
+
+fn of(state: &State) -> Status {
+    let myself = Connection {
+        service_type: "agent".into(),
+        client_protocol: "json".into(),
+        is_connected: true,
+        connect_time: rfc3339(state.started),
+        ..Connection::default()
+    };
+    let running = |name: &str| {
+        let status = "running".into();
+        (name.to_owned(), Probe { status })
+    };
+    Status {
+        agents: [(state.host.clone(), myself)].into(),
+        subscribers: state.ws.clients.list().into_iter().map(subscriber).collect(),
+        alerts: Election { is_master: true },
+        captures: Election { is_master: true },
+        probes: [running("netlink"), running("dpdk")].into(),
+        queues: state.lcores.status().iter().map(queue).collect(),
+        totals: (&state.lcores.totals()).into(),
+        flow_store: flow_store(state),
+        flow_stream: flow_stream(state),
+        ..Status::default()
+    }
+}
+
+fn subscriber(client: Client) -> (String, Connection) {
+    let connection = Connection {
+        service_type: client.kind,
+        client_protocol: client.protocol.into(),
+        addr: client.addr.map(|addr| addr.ip().to_string()).unwrap_or_default(),
+        port: client.addr.map(|addr| addr.port()).unwrap_or_default(),
+        is_connected: true,
+        connect_time: rfc3339(client.since),
+        lost: Some(client.lost),
+    };
+    (client.host, connection)
+}
+
+fn queue(queue: &QueueStatus) -> Queue {
+    Queue {
+        point: point(&queue.lcore.point),
+        queue: queue.lcore.queue,
+        cpu: queue.lcore.cpu,
+        source: queue.lcore.source.into(),
+        open: queue.open,
+        plan: queue.plan,
+        at: queue.at.millis(),
+        frames: (&queue.books).into(),
+    }
+}
+
+fn point(point: &Point) -> String {
+    match point {
+        Point::Port(name) => name.clone(),
+        Point::Interface { index, netns: None } => format!("interface {index}"),
+        Point::Interface { index, netns: Some(netns) } => {
+            format!("interface {index} in {}", netns.display())
+        }
+        Point::File(path) => path.display().to_string(),
+    }
+}
+
+fn flow_store(state: &State) -> FlowStoreStatus {
+    let flows = state.flows.read().unwrap_or_else(PoisonError::into_inner);
+    FlowStoreStatus { flows: flows.len() as u64, refused: flows.refused() }
+}
+
+fn flow_stream(state: &State) -> FlowStreamStatus {
+    let stream = state.ws.stream.status();
+    FlowStreamStatus {
+        subscribers: stream.subscribers as u64,
+        flows: stream.flows,
+        bulks: stream.bulks,
+        lost: stream.lost,
+    }
+}

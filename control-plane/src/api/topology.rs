@@ -1,0 +1,121 @@
+//! `/api/topology`: queries (Skydive API §2.2).
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use axum::extract::State as Extract;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use sonde_proto::graph::{Edge, Node};
+use sonde_proto::query::TopologyQuery;
+
+use super::Error;
+use super::answer::{Json, blocking};
+use super::body::Body;
+use super::dot;
+use crate::gremlin::{self, Answer, Limits, Query};
+use crate::state::State;
+
+pub(super) async fn query(
+    Extract(state): Extract<State>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    let Some(text) = text(&body)? else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
+    let form = Form::of(&headers);
+    let query = gremlin::parse(&text)?;
+    let turn = state.queries.clone().acquire_owned().await.map_err(|_| Error::Defect)?;
+    if query.reads_flows() {
+        state.lcores.refresh(LIVE).await;
+    }
+    blocking(move || {
+        let _turn = turn;
+        form.render(run(&state, &query)?)
+    })
+    .await?
+}
+
+pub(super) async fn whole(Extract(state): Extract<State>) -> Result<Json, Error> {
+    blocking(move || Json::new(&Whole::of(&state))).await?
+}
+
+/// The query of a request; `None` when it asks for nothing.
+fn text(body: &Body) -> Result<Option<String>, Error> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    let asked: Option<TopologyQuery> = body.json()?;
+    Ok(asked.map(|asked| asked.gremlin_query).filter(|text| !text.is_empty()))
+}
+
+/// Answers from the stores as they are. They wait for it, so its time is short.
+fn run(state: &State, query: &Query) -> Result<Answer, Error> {
+    let begun = state.clock.now();
+    let expired = || state.clock.now().since(begun) > QUERY_TIME;
+    let limits = Limits { expired: &expired, ..Limits::default() };
+    let graph = state.graph.read().unwrap_or_else(PoisonError::into_inner);
+    let flows = state.flows.read().unwrap_or_else(PoisonError::into_inner);
+    Ok(query.run(&graph, &flows, &limits)?)
+}
+
+/// The form of an answer. Whatever `Accept` says, what is no other form is JSON, and is called so:
+/// Skydive calls it what `Accept` says.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Json,
+    Dot,
+    Pcap,
+}
+
+impl Form {
+    fn of(headers: &HeaderMap) -> Self {
+        match headers.get(header::ACCEPT).map(|accept| accept.as_bytes()) {
+            Some(b"text/vnd.graphviz") => Self::Dot,
+            Some(b"application/vnd.tcpdump.pcap") => Self::Pcap,
+            _ => Self::Json,
+        }
+    }
+
+    fn render(self, answer: Answer) -> Result<Response, Error> {
+        match (self, answer) {
+            (Self::Json, answer) => Ok(Json::new(&answer)?.into_response()),
+            (Self::Dot, Answer::Graph { nodes, edges }) => {
+                let kind = [(header::CONTENT_TYPE, "text/vnd.graphviz; charset=UTF-8")];
+                Ok((kind, dot::digraph(&nodes, &edges)).into_response())
+            }
+            (Self::Dot, _) => Err(Error::NotAcceptable("Only graph can be outputted as dot")),
+            (Self::Pcap, _) => {
+                Err(Error::NotAcceptable("Only RawPackets step result can be outputted as pcap"))
+            }
+        }
+    }
+}
+
+/// The whole graph, in the order of the IDs.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Whole {
+    nodes: Vec<Arc<Node>>,
+    edges: Vec<Arc<Edge>>,
+}
+
+impl Whole {
+    fn of(state: &State) -> Self {
+        let (mut nodes, mut edges): (Vec<_>, Vec<_>) = {
+            let graph = state.graph.read().unwrap_or_else(PoisonError::into_inner);
+            (graph.nodes().cloned().collect(), graph.edges().cloned().collect())
+        };
+        nodes.sort_unstable_by(|a: &Arc<Node>, b| a.id.cmp(&b.id));
+        edges.sort_unstable_by(|a: &Arc<Edge>, b| a.id.cmp(&b.id));
+        Self { nodes, edges }
+    }
+}
+
+/// How long a query that reads flows waits for the shards; then it reads what is there.
+const LIVE: Duration = Duration::from_millis(500);
+
+/// What a query may take.
+const QUERY_TIME: Duration = Duration::from_secs(5);

@@ -1,0 +1,345 @@
+//! Captures x graph -> what the data plane shall do.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::Value;
+use sonde_proto::graph::{Node, relation};
+use sonde_proto::plan::{Plan, PlannedPoint, Point, Watch};
+use sonde_proto::record::WatchId;
+use uuid::Uuid;
+
+use super::kind::Kind;
+use super::validate::Runnable;
+use crate::graph::Graph;
+use crate::ingest::{Desired, Watched};
+
+/// The captures that run, each on each of its nodes.
+#[derive(Debug, Default)]
+pub(super) struct Running {
+    pairs: BTreeMap<Pair, Run>,
+    /// The newest ID given; none is given twice.
+    newest: u32,
+}
+
+/// A capture on a node, by their IDs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Pair {
+    /// ID of the node.
+    pub(super) node: String,
+    /// `UUID` of the capture.
+    pub(super) capture: String,
+}
+
+/// How a capture runs on a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    /// What the data plane calls it.
+    pub(super) watch: WatchId,
+    /// How frames are taken.
+    pub(super) kind: Kind,
+    /// Where they are seen.
+    pub(super) point: Point,
+    tid: Uuid,
+}
+
+impl Running {
+    /// Starts `capture` on those of `nodes` that can be captured on `host`, and where it does not
+    /// run yet. A node that no longer matches is not stopped, as in Skydive (API §9.3).
+    pub(super) fn start(
+        &mut self,
+        capture: &str,
+        runnable: &Runnable,
+        nodes: &[Arc<Node>],
+        graph: &Graph,
+        host: &str,
+    ) {
+        for node in nodes {
+            let pair = Pair { node: node.id.clone(), capture: capture.to_owned() };
+            if self.pairs.contains_key(&pair) || node.host != host || !is_up(node) {
+                continue;
+            }
+            let Some(kind) = Kind::on(node.text("Type"), runnable.kind) else {
+                continue;
+            };
+            if let Some((tid, point)) = place(node, graph) {
+                let watch = self.name();
+                let run = Run { watch, kind, point, tid };
+                self.pairs.insert(pair, run);
+            }
+        }
+    }
+
+    /// Stops captures that are not `wanted` and those whose node went away. A node that is called
+    /// or found otherwise now gets a new watch: the old one's flows carry what it was before.
+    pub(super) fn keep(&mut self, wanted: impl Fn(&str) -> bool, graph: &Graph) {
+        self.pairs.retain(|pair, _| wanted(&pair.capture) && graph.node(&pair.node).is_some());
+        for (pair, run) in &mut self.pairs {
+            let now = graph.node(&pair.node).and_then(|node| place(node, graph));
+            if let Some((tid, point)) = now
+                && (tid != run.tid || point != run.point)
+            {
+                self.newest += 1;
+                run.watch = WatchId(self.newest);
+                (run.tid, run.point) = (tid, point);
+            }
+        }
+    }
+
+    /// All that runs, node by node.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&Pair, &Run)> {
+        self.pairs.iter()
+    }
+
+    /// What the data plane shall do. `runnable` finds a capture by its ID.
+    pub(super) fn desired<'a>(&self, runnable: impl Fn(&str) -> Option<&'a Runnable>) -> Desired {
+        let mut points: Vec<PlannedPoint> = Vec::new();
+        let mut watched = HashMap::new();
+        for (pair, run) in &self.pairs {
+            let Some(capture) = runnable(&pair.capture) else {
+                continue;
+            };
+            let watch = Watch {
+                id: run.watch,
+                node_tid: Some(run.tid),
+                filter: capture.filter.clone(),
+                key_mode: capture.key_mode,
+                header_size: capture.header_size,
+            };
+            match points.iter_mut().find(|planned| planned.point == run.point) {
+                Some(planned) => planned.watches.push(watch),
+                None => {
+                    points.push(PlannedPoint { point: run.point.clone(), watches: vec![watch] })
+                }
+            }
+            let meaning = Watched {
+                capture_id: pair.capture.clone(),
+                node_id: pair.node.clone(),
+                node_tid: run.tid.to_string(),
+            };
+            watched.insert(run.watch, Arc::new(meaning));
+        }
+        let plan = Plan { points, ..Plan::default() };
+        Desired { plan, watched }
+    }
+
+    fn name(&mut self) -> WatchId {
+        self.newest += 1;
+        WatchId(self.newest)
+    }
+}
+
+/// Whether frames can come: `UP` is among the node's `LinkFlags`.
+fn is_up(node: &Node) -> bool {
+    node.metadata
+        .get("LinkFlags")
+        .and_then(Value::as_array)
+        .is_some_and(|flags| flags.iter().any(|flag| flag == "UP"))
+}
+
+/// The node's TID and observation point, once both are known.
+fn place(node: &Node, graph: &Graph) -> Option<(Uuid, Point)> {
+    let tid = node.tid()?;
+    if node.text("Type") == "dpdkport" {
+        let name = node.text("Name");
+        return (!name.is_empty()).then(|| (tid, Point::Port(name.to_owned())));
+    }
+    let index = node.metadata.get("IfIndex").and_then(Value::as_u64)?;
+    let index = u32::try_from(index).ok().filter(|index| *index != 0)?;
+    let netns = netns(node, graph);
+    Some((tid, Point::Interface { index, netns }))
+}
+
+/// The network namespace that owns the node; `None` for the daemon's own.
+fn netns(node: &Node, graph: &Graph) -> Option<PathBuf> {
+    let owner = graph
+        .edges_at(&node.id)
+        .find(|edge| {
+            edge.child == node.id
+                && edge.metadata.get("RelationType").and_then(Value::as_str)
+                    == Some(relation::OWNERSHIP)
+        })
+        .and_then(|edge| graph.node(&edge.parent))
+        .filter(|owner| owner.text("Type") == "netns")?;
+    Some(owner.text("Path").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use sonde_proto::capture::Capture;
+    use sonde_proto::graph::{Edge, uuid_v5};
+    use sonde_proto::plan::KeyMode;
+    use sonde_proto::time::Timestamp;
+
+    use super::super::validate::validate;
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1);
+
+    fn node(id: &str, index: u32) -> Node {
+        let metadata = json!({
+            "Name": id, "Type": "device", "IfIndex": index, "LinkFlags": ["BROADCAST", "UP"],
+            "TID": uuid_v5(&[id]),
+        });
+        Node {
+            id: id.into(),
+            host: "here".into(),
+            metadata: metadata.as_object().unwrap().clone(),
+            ..Node::default()
+        }
+    }
+
+    fn with(mut node: Node, key: &str, value: Value) -> Node {
+        node.metadata.insert(key.into(), value);
+        node
+    }
+
+    fn graph(nodes: impl IntoIterator<Item = Node>) -> Graph {
+        let mut graph = Graph::new();
+        for node in nodes {
+            graph.add_node(node, NOW).unwrap();
+        }
+        graph
+    }
+
+    fn capture(kind: &str, filter: &str) -> Runnable {
+        let mut capture = Capture {
+            gremlin_query: "G.V()".into(),
+            kind: kind.into(),
+            bpf_filter: filter.into(),
+            ..Capture::default()
+        };
+        validate(&mut capture, KeyMode::L2).unwrap()
+    }
+
+    fn start(running: &mut Running, id: &str, runnable: &Runnable, graph: &Graph) {
+        let nodes: Vec<_> = graph.nodes().cloned().collect();
+        running.start(id, runnable, &nodes, graph, "here");
+    }
+
+    #[test]
+    fn runs_where_it_can_and_nowhere_else() {
+        let mut foreign = node("foreign", 9);
+        foreign.host = "there".into();
+        let graph = graph([
+            node("eth0", 2),
+            with(node("p0", 0), "Type", json!("dpdkport")),
+            with(node("down", 3), "LinkFlags", json!(["BROADCAST"])),
+            with(node("flagless", 4), "LinkFlags", Value::Null),
+            with(node("unknown", 5), "TID", json!("soon")),
+            with(node("host", 6), "Type", json!("host")),
+            with(node("odd", 7), "IfIndex", json!(-1)),
+            foreign,
+        ]);
+        let runnable = capture("", "udp");
+        let mut running = Running::default();
+        start(&mut running, "c", &runnable, &graph);
+        let kinds: Vec<_> =
+            running.pairs().map(|(pair, run)| (pair.node.as_str(), run.kind)).collect();
+        assert_eq!(kinds, [("eth0", Kind::AfPacket), ("p0", Kind::Dpdk)]);
+
+        let desired = running.desired(|_| Some(&runnable));
+        let watch = |id, name| Watch {
+            id: WatchId(id),
+            node_tid: Some(uuid_v5(&[name])),
+            filter: runnable.filter.clone(),
+            key_mode: KeyMode::L2,
+            header_size: 256,
+        };
+        let eth0 = Point::Interface { index: 2, netns: None };
+        let [first, second] =
+            [&eth0, &Point::Port("p0".into())].map(|point| desired.plan.watches(point));
+        let id = first[0].id.0;
+        assert_eq!(first, [watch(id, "eth0")]);
+        assert_eq!(second, [watch(3 - id, "p0")]);
+        let watched = &desired.watched[&WatchId(id)];
+        assert_eq!((watched.capture_id.as_str(), watched.node_id.as_str()), ("c", "eth0"));
+        assert_eq!(watched.node_tid, uuid_v5(&["eth0"]).to_string());
+    }
+
+    #[test]
+    fn type_chooses_among_nodes() {
+        let graph = graph([node("eth0", 2), with(node("p0", 0), "Type", json!("dpdkport"))]);
+        for (kind, node) in [("dpdk", "p0"), ("afpacket", "eth0"), ("pcap", "eth0")] {
+            let mut running = Running::default();
+            start(&mut running, "c", &capture(kind, ""), &graph);
+            let nodes: Vec<_> = running.pairs().map(|(pair, _)| pair.node.as_str()).collect();
+            assert_eq!(nodes, [node], "{kind}");
+        }
+    }
+
+    #[test]
+    fn captures_share_a_point() {
+        let graph = graph([node("eth0", 2)]);
+        let runnable = capture("", "");
+        let mut running = Running::default();
+        start(&mut running, "a", &runnable, &graph);
+        start(&mut running, "b", &runnable, &graph);
+        let plan = running.desired(|_| Some(&runnable)).plan;
+        assert_eq!(plan.points.len(), 1);
+        assert_eq!(plan.points[0].watches.len(), 2);
+    }
+
+    #[test]
+    fn a_watch_is_stable_and_its_id_never_comes_back() {
+        let mut graph = graph([node("eth0", 2)]);
+        let runnable = capture("", "");
+        let mut running = Running::default();
+        let ids = |running: &Running| -> Vec<u32> {
+            running.pairs().map(|(_, run)| run.watch.0).collect()
+        };
+        start(&mut running, "c", &runnable, &graph);
+        start(&mut running, "c", &runnable, &graph);
+        running.keep(|_| true, &graph);
+        assert_eq!(ids(&running), [1]);
+
+        // It no longer matches, then is down: it runs on.
+        running.start("c", &runnable, &[], &graph, "here");
+        graph.update_node("eth0", NOW, |metadata| {
+            metadata.insert("LinkFlags".into(), json!([]));
+        });
+        running.keep(|_| true, &graph);
+        assert_eq!(ids(&running), [1]);
+
+        // Renamed, so its TID is another: a new watch.
+        graph.update_node("eth0", NOW, |metadata| {
+            metadata.insert("TID".into(), json!(uuid_v5(&["other"])));
+        });
+        running.keep(|_| true, &graph);
+        assert_eq!(ids(&running), [2]);
+
+        // The capture goes and comes again; then the node goes.
+        running.keep(|_| false, &graph);
+        assert_eq!(ids(&running), [0; 0]);
+        graph.update_node("eth0", NOW, |metadata| {
+            metadata.insert("LinkFlags".into(), json!(["UP"]));
+        });
+        start(&mut running, "c", &runnable, &graph);
+        assert_eq!(ids(&running), [3]);
+        graph.delete_node("eth0", NOW);
+        running.keep(|_| true, &graph);
+        assert_eq!(ids(&running), [0; 0]);
+    }
+
+    #[test]
+    fn an_interface_is_opened_in_the_namespace_that_owns_it() {
+        let mut netns = with(node("vm1", 0), "Type", json!("netns"));
+        netns.metadata.insert("Path".into(), json!("/run/netns/vm1"));
+        let mut graph = graph([netns, node("eth0", 2)]);
+        let edge = Edge {
+            id: "e".into(),
+            parent: "vm1".into(),
+            child: "eth0".into(),
+            metadata: json!({"RelationType": "ownership"}).as_object().unwrap().clone(),
+            ..Edge::default()
+        };
+        graph.add_edge(edge, NOW).unwrap();
+        let mut running = Running::default();
+        start(&mut running, "c", &capture("", ""), &graph);
+        let (_, run) = running.pairs().next().unwrap();
+        let netns = Some("/run/netns/vm1".into());
+        assert_eq!(run.point, Point::Interface { index: 2, netns });
+    }
+}

@@ -1,0 +1,132 @@
+//! Writes on each node which captures run on it (Skydive API §9.5).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::sync::PoisonError;
+
+use serde_json::Value;
+use sonde_proto::capture::{Capture, CaptureOnNode, CaptureState};
+use sonde_proto::plan::Point;
+use sonde_proto::record::WatchId;
+use sonde_proto::report::{Lost, WatchState};
+use sonde_proto::time::Timestamp;
+
+use super::running::{Run, Running};
+use crate::graph::SharedGraph;
+use crate::ingest::{QueueStatus, WatchTotals};
+
+/// The nodes that carry a `Captures` member of ours.
+#[derive(Debug, Default)]
+pub(super) struct Shown(BTreeSet<String>);
+
+/// What the data plane says of the captures.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    watches: HashMap<WatchId, WatchTotals>,
+    lost: HashMap<Point, Lost>,
+}
+
+impl Shown {
+    /// Makes the nodes show what runs, and touches those only that show something else.
+    pub(super) fn update<'a>(
+        &mut self,
+        running: &Running,
+        capture: impl Fn(&str) -> Option<&'a Capture>,
+        counted: &Counted,
+        graph: &SharedGraph,
+        now: Timestamp,
+    ) {
+        let mut wanted: BTreeMap<&str, Vec<CaptureOnNode>> = BTreeMap::new();
+        for (pair, run) in running.pairs() {
+            if let Some(capture) = capture(&pair.capture)
+                && let Some(entry) = counted.entry(capture, run)
+            {
+                wanted.entry(&pair.node).or_default().push(entry);
+            }
+        }
+        let stale: Vec<_> = (self.0.iter())
+            .filter(|node| !wanted.contains_key(node.as_str()))
+            .map(|node| (node.clone(), None))
+            .collect();
+        self.0 = wanted.keys().copied().map(str::to_owned).collect();
+        let wanted = wanted.into_iter().map(|(node, entries)| {
+            let entries = serde_json::to_value(entries).expect("no map, no key that is not a text");
+            (node.to_owned(), Some(entries))
+        });
+        write(graph, stale.into_iter().chain(wanted), now);
+    }
+}
+
+impl Counted {
+    /// Sums up what the lcores report.
+    pub(super) fn new(watches: HashMap<WatchId, WatchTotals>, queues: &[QueueStatus]) -> Self {
+        let mut lost: HashMap<Point, Lost> = HashMap::new();
+        for queue in queues.iter().filter(|queue| queue.open) {
+            let sum = lost.entry(queue.lcore.point.clone()).or_default();
+            sum.missed += queue.books.lost.missed;
+            sum.no_mbuf += queue.books.lost.no_mbuf;
+            sum.errors += queue.books.lost.errors;
+        }
+        Self { watches, lost }
+    }
+
+    /// Whether the data plane says that frames are metered.
+    pub(super) fn is_active(&self, run: &Run) -> bool {
+        (self.watches.get(&run.watch)).is_some_and(|totals| totals.state == WatchState::Active)
+    }
+
+    /// What a node shows; nothing before the data plane has taken the capture up.
+    fn entry(&self, capture: &Capture, run: &Run) -> Option<CaptureOnNode> {
+        let totals = self.watches.get(&run.watch)?;
+        let lost = self.lost.get(&run.point).copied().unwrap_or_default();
+        let (state, error) = match totals.state {
+            WatchState::Active => (CaptureState::Active, String::new()),
+            WatchState::Failed(errno) => {
+                (CaptureState::Error, io::Error::from_raw_os_error(errno).to_string())
+            }
+        };
+        Some(CaptureOnNode {
+            id: capture.uuid.clone(),
+            state,
+            packets_received: totals.packets,
+            packets_dropped: totals.dropped,
+            packets_if_dropped: lost.missed + lost.no_mbuf + lost.errors,
+            name: capture.name.clone(),
+            description: capture.description.clone(),
+            bpf_filter: capture.bpf_filter.clone(),
+            kind: run.kind.to_string(),
+            error,
+        })
+    }
+}
+
+/// Sets or removes the member on those nodes where it is otherwise.
+fn write(
+    graph: &SharedGraph,
+    nodes: impl Iterator<Item = (String, Option<Value>)>,
+    now: Timestamp,
+) {
+    let changed: Vec<_> = {
+        let graph = graph.read().unwrap_or_else(PoisonError::into_inner);
+        nodes
+            .filter(|(id, value)| {
+                graph.node(id).is_some_and(|node| node.metadata.get(MEMBER) != value.as_ref())
+            })
+            .collect()
+    };
+    if changed.is_empty() {
+        return;
+    }
+    let mut graph = graph.write().unwrap_or_else(PoisonError::into_inner);
+    for (id, value) in changed {
+        graph.update_node(&id, now, |metadata| {
+            match value {
+                Some(value) => metadata.insert(MEMBER.to_owned(), value),
+                None => metadata.remove(MEMBER),
+            };
+        });
+    }
+}
+
+/// Where nodes carry it.
+const MEMBER: &str = "Captures";

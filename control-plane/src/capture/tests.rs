@@ -1,0 +1,209 @@
+use proptest::prelude::*;
+use serde_json::json;
+use sonde_proto::plan::Point;
+use sonde_proto::record::WatchId;
+use sonde_proto::report::WatchState;
+
+use super::*;
+use crate::world::{World, node, within};
+
+fn capture(query: &str) -> Capture {
+    Capture { gremlin_query: query.into(), ..Capture::default() }
+}
+
+fn create(world: &World, query: &str) -> Capture {
+    world.state.captures.create(capture(query), None).unwrap()
+}
+
+fn points(plan: &Plan) -> Vec<Point> {
+    plan.points.iter().map(|planned| planned.point.clone()).collect()
+}
+
+fn interface(index: u32) -> Point {
+    Point::Interface { index, netns: None }
+}
+
+const ETH0: &str = "G.V().Has('Name', 'eth0')";
+
+#[tokio::test]
+async fn a_capture_becomes_a_plan_and_its_end_empties_it() {
+    let mut world = World::new();
+    let id = create(&world, "G.V().Has('Name', Regex('eth.*'))").uuid;
+    let plan = world.plan(|plan| !plan.points.is_empty()).await;
+    assert_eq!(points(&plan), [interface(2), interface(3)]);
+    assert!(world.state.captures.delete(&id).unwrap());
+    assert!(!world.state.captures.delete(&id).unwrap());
+    world.plan(|plan| plan.points.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_node_that_comes_later_is_captured() {
+    let mut world = World::new();
+    tokio::spawn(world.state.captures.clone().run());
+    create(&world, "G.V().Has('Name', 'late')");
+    let now = world.state.clock.now();
+    sleep(Duration::from_millis(50)).await;
+    world.state.graph.write().unwrap().add_node(node("late", "veth", 9), now).unwrap();
+    let plan = world.plan(|plan| !plan.points.is_empty()).await;
+    assert_eq!(points(&plan), [interface(9)]);
+    world.state.graph.write().unwrap().delete_node("late", now);
+    world.plan(|plan| plan.points.is_empty()).await;
+}
+
+#[tokio::test]
+async fn nodes_show_what_runs_on_them() {
+    let mut world = World::new();
+    let mut wanted = capture("G.V().Has('Name', 'p0')");
+    wanted.name = "all of it".into();
+    let id = world.state.captures.create(wanted, None).unwrap().uuid;
+    world.plan(|plan| !plan.points.is_empty()).await;
+    world.state.captures.show();
+    assert_eq!(world.shown("p0", "Captures"), json!(null), "nobody has said that it runs");
+
+    world.report(WatchId(1), WatchState::Active, 10).await;
+    world.state.captures.show();
+    let entry = json!([{
+        "ID": id, "State": "active", "Name": "all of it", "Type": "dpdk",
+        "PacketsReceived": 10, "PacketsDropped": 3, "PacketsIfDropped": 7,
+    }]);
+    assert_eq!(world.shown("p0", "Captures"), entry);
+    assert_eq!(world.state.captures.get(&id).unwrap().count, 1);
+    let revision = world.state.graph.read().unwrap().node("p0").unwrap().revision;
+    world.state.captures.show();
+    let again = world.state.graph.read().unwrap().node("p0").unwrap().revision;
+    assert_eq!(revision, again, "nothing has changed");
+
+    world.report(WatchId(1), WatchState::Failed(1), 11).await;
+    world.state.captures.show();
+    let entry = &world.shown("p0", "Captures")[0];
+    assert_eq!(entry["State"], "error");
+    assert_eq!(entry["Error"], "Operation not permitted (os error 1)");
+    assert_eq!(world.state.captures.get(&id).unwrap().count, 0);
+
+    world.state.captures.delete(&id).unwrap();
+    assert_eq!(world.shown("p0", "Captures"), json!(null));
+}
+
+#[tokio::test]
+async fn a_duplicate_is_refused() {
+    let world = World::new();
+    let with = |kind: &str, filter: &str| {
+        let mut capture = capture(ETH0);
+        capture.kind = kind.into();
+        capture.bpf_filter = filter.into();
+        world.state.captures.create(capture, None)
+    };
+    for (kind, filter, accepted) in [
+        ("", "", true),
+        ("", "", false),
+        ("", "udp", true),
+        ("afpacket", "", true),
+        ("afpacket", "udp", true),
+        ("afpacket", "udp", false),
+        ("dpdk", "", true),
+        ("dpdk", "udp", false),
+    ] {
+        match with(kind, filter) {
+            Ok(_) => assert!(accepted, "{kind} {filter}"),
+            Err(CaptureError::Duplicate) => assert!(!accepted, "{kind} {filter}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    world.state.captures.start_up(ETH0, "udp", "").unwrap();
+    world.state.captures.start_up(ETH0, "tcp", "").unwrap();
+    assert_eq!(world.state.captures.list().len(), 6);
+    assert!(world.state.captures.start_up("nonsense", "", "").is_err());
+}
+
+#[tokio::test]
+async fn too_many_are_refused() {
+    let world = World::new();
+    for n in 0..MAX_CAPTURES {
+        create(&world, &format!("G.V().Has('Name', 'n{n}')"));
+    }
+    let error = world.state.captures.create(capture(ETH0), None).unwrap_err();
+    assert!(matches!(error, CaptureError::TooMany));
+}
+
+#[tokio::test]
+async fn captures_survive_the_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = World::open(Some(directory.path())).unwrap();
+    let kept = create(&world, ETH0);
+    let gone = create(&world, "G.V()");
+    world.state.captures.delete(&gone.uuid).unwrap();
+    let long = Duration::from_secs(3600);
+    let timed =
+        world.state.captures.create(capture("G.V().Has('Name', 'p0')"), Some(long)).unwrap();
+    world.plan(|plan| !plan.points.is_empty()).await;
+    drop(world);
+
+    // The state file is closed once the tasks of the first world are gone.
+    let mut world = World::open(Some(directory.path())).unwrap();
+    let plan = world.plan(|plan| !plan.points.is_empty()).await;
+    assert_eq!(points(&plan), [interface(2), Point::Port("p0".into())]);
+    assert_eq!(
+        world.state.captures.list(),
+        [(kept.uuid.clone(), kept.clone()), (timed.uuid.clone(), timed.clone())].into()
+    );
+    world.pass(long);
+    world.state.captures.expire().unwrap();
+    assert_eq!(world.state.captures.list(), [(kept.uuid.clone(), kept)].into());
+    drop(world);
+    let world = World::open(Some(directory.path())).unwrap();
+    assert_eq!(world.state.captures.list().len(), 1, "it is off the disk, too");
+}
+
+#[tokio::test]
+async fn a_capture_leaves_after_its_time() {
+    let world = World::new();
+    tokio::spawn(world.state.captures.clone().run());
+    let second = Duration::from_secs(1);
+    let id = world.state.captures.create(capture(ETH0), Some(second)).unwrap().uuid;
+    assert!(world.state.captures.get(&id).is_some());
+    world.pass(second);
+    within(|| world.state.captures.get(&id).is_none().then_some(())).await;
+}
+
+#[test]
+fn one_that_is_not_valid_any_more_is_kept() {
+    let mut stored = Stored { capture: capture("G.NoSuchStep()"), expires: None };
+    stored.capture.layer_key_mode = "L2".into();
+    let entry = Entry::restored(stored.clone(), KeyMode::L2);
+    assert!(entry.runnable.is_none());
+    assert_eq!(entry.stored(), stored);
+}
+
+proptest! {
+    #[test]
+    fn a_capture_is_read_as_it_was_written(
+        texts in proptest::collection::vec(".*", 9),
+        counts in any::<(u64, u32, u32)>(),
+        sizes in any::<(i64, i64, i64, i64)>(),
+        flags in any::<(bool, bool, bool)>(),
+    ) {
+        let capture = Capture {
+            uuid: texts[0].clone(),
+            gremlin_query: texts[1].clone(),
+            bpf_filter: texts[2].clone(),
+            name: texts[3].clone(),
+            description: texts[4].clone(),
+            kind: texts[5].clone(),
+            layer_key_mode: texts[6].clone(),
+            target: texts[7].clone(),
+            target_type: texts[8].clone(),
+            count: counts.0,
+            sampling_rate: counts.1,
+            polling_interval: counts.2,
+            port: sizes.0,
+            raw_packet_limit: sizes.1,
+            header_size: sizes.2,
+            extra_layers: sizes.3,
+            extra_tcp_metric: flags.0,
+            ip_defrag: flags.1,
+            reassemble_tcp: flags.2,
+        };
+        let text = serde_json::to_string(&capture).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Capture>(&text).unwrap(), capture);
+    }
+}

@@ -1,0 +1,298 @@
+//! The rules a capture must keep, with Skydive's texts (API §2.3).
+
+use std::sync::Arc;
+
+use sonde_proto::capture::Capture;
+use sonde_proto::plan::{BpfInstruction, KeyMode};
+
+use super::kind::Kind;
+use crate::bpf;
+use crate::gremlin;
+
+/// What of a capture it takes to run it: its texts parsed and compiled.
+#[derive(Debug)]
+pub(super) struct Runnable {
+    /// Which nodes.
+    pub(super) query: gremlin::Query,
+    /// Which frames.
+    pub(super) filter: Arc<[BpfInstruction]>,
+    /// How frames are taken; `None` for the node's default.
+    pub(super) kind: Option<Kind>,
+    /// How flows are keyed.
+    pub(super) key_mode: KeyMode,
+    /// Bytes of a frame that are looked at.
+    pub(super) header_size: u32,
+}
+
+/// A rule that is broken: the member, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{member}: {fault}")]
+pub struct Invalid {
+    member: &'static str,
+    fault: String,
+}
+
+impl Invalid {
+    fn new(member: &'static str, fault: impl Into<String>) -> Self {
+        Self { member, fault: fault.into() }
+    }
+}
+
+/// Fills `LayerKeyMode` where it is empty, and parses the capture; or says every rule it breaks.
+///
+/// A filter may name hosts, so this may block on DNS.
+pub(super) fn validate(
+    capture: &mut Capture,
+    default_mode: KeyMode,
+) -> Result<Runnable, Vec<Invalid>> {
+    if capture.layer_key_mode.is_empty() {
+        capture.layer_key_mode = key_mode_name(default_mode).to_owned();
+    }
+    let mut broken = Vec::new();
+    let query = keep(&mut broken, query(capture));
+    let filter = keep(&mut broken, filter(capture));
+    let kind = keep(&mut broken, kind(capture));
+    let header_size = keep(&mut broken, header_size(capture));
+    let key_mode = keep(&mut broken, key_mode(capture));
+    broken.extend(texts(capture));
+    broken.extend(ranges(capture));
+    broken.extend(target(capture));
+    if broken.is_empty() {
+        broken.extend(not_yet(capture));
+    }
+    match (query, filter, kind, header_size, key_mode) {
+        (Some(query), Some(filter), Some(kind), Some(header_size), Some(key_mode))
+            if broken.is_empty() =>
+        {
+            Ok(Runnable { query, filter, kind, key_mode, header_size })
+        }
+        _ => Err(broken),
+    }
+}
+
+fn keep<T>(broken: &mut Vec<Invalid>, result: Result<T, Invalid>) -> Option<T> {
+    result.map_err(|invalid| broken.push(invalid)).ok()
+}
+
+fn query(capture: &Capture) -> Result<gremlin::Query, Invalid> {
+    gremlin::parse(&capture.gremlin_query).map_err(|why| {
+        Invalid::new("GremlinQuery", format!("Not a valid Gremlin expression: {why}"))
+    })
+}
+
+fn filter(capture: &Capture) -> Result<Arc<[BpfInstruction]>, Invalid> {
+    bpf::compile(&capture.bpf_filter)
+        .map_err(|why| Invalid::new("BPFFilter", format!("Not a valid BPF expression: {why}")))
+}
+
+fn kind(capture: &Capture) -> Result<Option<Kind>, Invalid> {
+    if capture.kind.is_empty() {
+        return Ok(None);
+    }
+    Kind::named(&capture.kind).map(Some).ok_or_else(|| {
+        let names = Kind::ALL.map(Kind::name).join(" ");
+        let asked = &capture.kind;
+        Invalid::new(
+            "Type",
+            format!("Not a valid capture type: {asked}, available types: [{names}]"),
+        )
+    })
+}
+
+fn header_size(capture: &Capture) -> Result<u32, Invalid> {
+    match u32::try_from(capture.header_size) {
+        Ok(0) => Ok(DEFAULT_HEADER_SIZE),
+        Ok(size @ 14..=4096) => Ok(size),
+        _ => Err(Invalid::new("HeaderSize", "A valid header size is >= 14 && <= 4096")),
+    }
+}
+
+/// Bytes looked at when a capture does not say, as Skydive has it.
+const DEFAULT_HEADER_SIZE: u32 = 256;
+
+fn key_mode(capture: &Capture) -> Result<KeyMode, Invalid> {
+    [KeyMode::L2, KeyMode::L3]
+        .into_iter()
+        .find(|mode| key_mode_name(*mode) == capture.layer_key_mode)
+        .ok_or_else(|| Invalid::new("LayerKeyMode", "Not a valid layer key mode"))
+}
+
+const fn key_mode_name(mode: KeyMode) -> &'static str {
+    match mode {
+        KeyMode::L2 => "L2",
+        KeyMode::L3 => "L3",
+    }
+}
+
+fn texts(capture: &Capture) -> impl Iterator<Item = Invalid> {
+    [("Name", &capture.name), ("Description", &capture.description)]
+        .into_iter()
+        .filter(|(_, text)| text.len() > MAX_TEXT)
+        .map(|(member, _)| Invalid::new(member, format!("A valid text has <= {MAX_TEXT} bytes")))
+}
+
+/// Bytes of a name or description: every node captured shows them.
+const MAX_TEXT: usize = 4096;
+
+fn ranges(capture: &Capture) -> impl Iterator<Item = Invalid> {
+    [
+        (
+            "RawPacketLimit",
+            0..=10,
+            capture.raw_packet_limit,
+            "A valid raw packet limit size is > 0 && <= 10",
+        ),
+        ("Port", 0..=65535, capture.port, "A valid port is >= 0 && <= 65535"),
+        ("ExtraLayers", 0..=255, capture.extra_layers, "A valid mask of layers is >= 0 && <= 255"),
+    ]
+    .into_iter()
+    .filter(|(_, range, value, _)| !range.contains(value))
+    .map(|(member, _, _, rule)| Invalid::new(member, rule))
+}
+
+fn target(capture: &Capture) -> impl Iterator<Item = Invalid> {
+    let address = (!capture.target.is_empty() && !is_host_port(&capture.target))
+        .then(|| Invalid::new("Target", "Not a valid address"));
+    let kind = (!["", "local", "netflowv5", "erspanv1"].contains(&capture.target_type.as_str()))
+        .then(|| Invalid::new("TargetType", "Not a valid target type"));
+    address.into_iter().chain(kind)
+}
+
+fn is_host_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let bracketed = host.starts_with('[') && host.ends_with(']');
+        port.parse::<u16>().is_ok() && (bracketed || !host.contains(':'))
+    })
+}
+
+/// What Skydive accepts and the data plane cannot do: taken in silence it would give results other
+/// than those asked for.
+fn not_yet(capture: &Capture) -> impl Iterator<Item = Invalid> {
+    let local = ["", "local"].contains(&capture.target_type.as_str());
+    [
+        ("RawPacketLimit", capture.raw_packet_limit != 0),
+        ("ExtraTCPMetric", capture.extra_tcp_metric),
+        ("IPDefrag", capture.ip_defrag),
+        ("ReassembleTCP", capture.reassemble_tcp),
+        ("SamplingRate", capture.sampling_rate > 1),
+        ("ExtraLayers", capture.extra_layers != 0),
+        ("Target", !capture.target.is_empty()),
+        ("TargetType", !local),
+    ]
+    .into_iter()
+    .filter(|(_, asked)| *asked)
+    .map(|(member, _)| Invalid::new(member, "not supported yet"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts_of(change: impl FnOnce(&mut Capture)) -> String {
+        let mut capture = Capture { gremlin_query: "G.V()".into(), ..Capture::default() };
+        change(&mut capture);
+        let broken = validate(&mut capture, KeyMode::L2).map_or_else(|broken| broken, |_| vec![]);
+        let texts: Vec<_> = broken.iter().map(Invalid::to_string).collect();
+        texts.join(", ")
+    }
+
+    #[test]
+    fn fills_the_default_mode() {
+        let mut capture = Capture { gremlin_query: "G.V()".into(), ..Capture::default() };
+        let runnable = validate(&mut capture, KeyMode::L3).unwrap();
+        assert_eq!(capture.layer_key_mode, "L3");
+        assert_eq!(runnable.key_mode, KeyMode::L3);
+        assert_eq!(runnable.header_size, 256);
+    }
+
+    #[test]
+    fn takes_what_clients_always_send() {
+        assert_eq!(
+            texts_of(|capture| {
+                capture.sampling_rate = 1;
+                capture.polling_interval = 10;
+                capture.target_type = "local".into();
+                capture.header_size = 14;
+                capture.port = 6343;
+                capture.kind = "pcap".into();
+            }),
+            ""
+        );
+    }
+
+    #[test]
+    fn says_what_skydive_says() {
+        let error = texts_of(|capture| capture.gremlin_query = "G.V(".into());
+        assert!(error.starts_with("GremlinQuery: Not a valid Gremlin expression: "), "{error}");
+        let error = texts_of(|capture| capture.bpf_filter = "port".into());
+        assert!(error.starts_with("BPFFilter: Not a valid BPF expression: "), "{error}");
+        let kinds = "available types: [afpacket dpdk pcap]";
+        for kind in ["sflow", "nonsense"] {
+            assert_eq!(
+                texts_of(|capture| capture.kind = kind.into()),
+                format!("Type: Not a valid capture type: {kind}, {kinds}")
+            );
+        }
+        for size in [-1, 1, 13, 4097, i64::MAX] {
+            assert_eq!(
+                texts_of(|capture| capture.header_size = size),
+                "HeaderSize: A valid header size is >= 14 && <= 4096"
+            );
+        }
+        for limit in [-1, 11] {
+            assert_eq!(
+                texts_of(|capture| capture.raw_packet_limit = limit),
+                "RawPacketLimit: A valid raw packet limit size is > 0 && <= 10"
+            );
+        }
+        assert_eq!(
+            texts_of(|capture| capture.layer_key_mode = "L7".into()),
+            "LayerKeyMode: Not a valid layer key mode"
+        );
+        for target in ["host", "host:", "::1:80", "host:65536"] {
+            assert_eq!(
+                texts_of(|capture| capture.target = target.into()),
+                "Target: Not a valid address"
+            );
+        }
+        assert_eq!(
+            texts_of(|capture| capture.name = "x".repeat(4097)),
+            "Name: A valid text has <= 4096 bytes"
+        );
+    }
+
+    #[test]
+    fn joins_what_is_wrong_and_refuses_what_cannot_be_done() {
+        assert_eq!(
+            texts_of(|capture| {
+                capture.port = 70_000;
+                capture.target_type = "carrier pigeon".into();
+            }),
+            "Port: A valid port is >= 0 && <= 65535, TargetType: Not a valid target type"
+        );
+        assert_eq!(
+            texts_of(|capture| {
+                capture.raw_packet_limit = 10;
+                capture.extra_tcp_metric = true;
+                capture.ip_defrag = true;
+                capture.reassemble_tcp = true;
+                capture.sampling_rate = 2;
+                capture.extra_layers = 255;
+                capture.target = "[::1]:4739".into();
+                capture.target_type = "netflowv5".into();
+            }),
+            [
+                "RawPacketLimit",
+                "ExtraTCPMetric",
+                "IPDefrag",
+                "ReassembleTCP",
+                "SamplingRate",
+                "ExtraLayers",
+                "Target",
+                "TargetType"
+            ]
+            .map(|member| format!("{member}: not supported yet"))
+            .join(", ")
+        );
+    }
+}

@@ -1,0 +1,177 @@
+//! Puts the parts of the control plane together, starts them, and stops them with the data.
+
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use axum::Router;
+use sonde_proto::plan::KeyMode;
+use sonde_proto::ring::Rings;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+
+use crate::api;
+use crate::capture::{CaptureError, Captures, CapturesConfig, StoreError};
+use crate::clock::Clock;
+use crate::discovery::{self, HostConfig, MacTids, PortNode};
+use crate::flow_store::{FlowStore, SharedFlowStore};
+use crate::graph::{Graph, SharedGraph};
+use crate::ingest;
+use crate::state::{Parts, QUERIES, State};
+use crate::stream::{BulkConfig, FlowStream, QueueLimits};
+use crate::ws::{Clients, KeepAlive, WsState};
+
+/// All that the control plane is told. The clock is the one of `host`.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The host, and how it is looked at.
+    pub host: HostConfig,
+    /// Version of the program.
+    pub version: String,
+    /// Flows that the store keeps at most.
+    pub flows: usize,
+    /// How long an ended flow can be queried.
+    pub hold: Duration,
+    /// When flows go out to subscribers.
+    pub bulk: BulkConfig,
+    /// How far a subscriber may lag behind.
+    pub limits: QueueLimits,
+    /// When a subscriber is given up.
+    pub keep_alive: KeepAlive,
+    /// Where captures are kept; forgotten at the end without one.
+    pub directory: Option<PathBuf>,
+    /// `LayerKeyMode` of captures that name none.
+    pub key_mode: KeyMode,
+    /// A capture to begin with.
+    pub start_up: Option<StartUp>,
+}
+
+/// The capture that the configuration asks for (Skydive's `analyzer.startup`).
+#[derive(Clone, Debug, Default)]
+pub struct StartUp {
+    /// Which nodes.
+    pub gremlin: String,
+    /// Which frames; empty for all.
+    pub bpf: String,
+    /// How frames are taken; empty for the default of each node.
+    pub kind: String,
+}
+
+/// Why the control plane does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The captures kept cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The capture that the configuration asks for is none.
+    #[error("the capture to start with: {0}")]
+    StartUp(#[source] CaptureError),
+    /// A defect of ours.
+    #[error("starting the captures")]
+    Defect(#[from] JoinError),
+}
+
+/// The control plane while it runs.
+#[derive(Debug)]
+pub struct Control {
+    state: State,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Control {
+    /// Starts all parts: `rings` lead to the lcores, `ports` are the DPDK ports they poll. Links
+    /// are discovered in the network namespace of the calling thread.
+    pub async fn start(
+        config: Config,
+        rings: Rings,
+        ports: Vec<PortNode>,
+    ) -> Result<Self, StartError> {
+        let clock = Clock::new(config.host.clock);
+        let graph = SharedGraph::new(RwLock::new(Graph::new()));
+        let flows = SharedFlowStore::new(RwLock::new(FlowStore::new(config.flows, config.hold)));
+        let stream = FlowStream::new(config.bulk);
+        let tids = MacTids::follow(&graph);
+        let lcores = ingest::start(
+            rings,
+            flows.clone(),
+            stream.clone(),
+            Arc::new(move |mac| tids.tid(mac)),
+            config.host.clock,
+        );
+        let host = config.host.id.clone();
+        let captures = CapturesConfig {
+            host: host.clone(),
+            key_mode: config.key_mode,
+            clock: clock.clone(),
+            graph: graph.clone(),
+            flows: flows.clone(),
+            lcores: lcores.clone(),
+        };
+        let captures = open(captures, config.directory, config.start_up).await?;
+        let tasks = vec![
+            tokio::spawn(captures.clone().run()),
+            discovery::start(graph.clone(), config.host.clone(), ports),
+        ];
+        let ws = WsState {
+            host: host.clone(),
+            stream,
+            clients: Clients::default(),
+            limits: config.limits,
+            keep_alive: config.keep_alive,
+            clock: Arc::new(config.host.clock),
+        };
+        let state = State::new(Parts {
+            host,
+            version: config.version,
+            started: clock.now(),
+            clock,
+            graph,
+            flows,
+            lcores,
+            ws,
+            captures,
+            queries: Arc::new(Semaphore::new(QUERIES)),
+        });
+        Ok(Self { state, tasks })
+    }
+
+    /// What handlers work on.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// All paths, for [`crate::server::serve`].
+    pub fn router(&self) -> Router {
+        api::router(self.state.clone())
+    }
+
+    /// Stops with the data: waits until the lcores, which the caller has told to stop, closed their
+    /// rings and all flows are out with the subscribers, each for `limit` at most. `false` when
+    /// something was left.
+    pub async fn stop(self, limit: Duration) -> bool {
+        let drained = self.state.lcores.closed(limit).await;
+        self.state.ws.stream.close();
+        let left = self.state.ws.clients.left(limit).await;
+        for task in self.tasks {
+            task.abort();
+        }
+        drained && left
+    }
+}
+
+/// Opens the captures where it may wait for the disk and for DNS.
+async fn open(
+    config: CapturesConfig,
+    directory: Option<PathBuf>,
+    start_up: Option<StartUp>,
+) -> Result<Captures, StartError> {
+    spawn_blocking(move || {
+        let captures = Captures::open(config, directory.as_deref())?;
+        if let Some(wanted) = start_up {
+            (captures.start_up(&wanted.gremlin, &wanted.bpf, &wanted.kind))
+                .map_err(StartError::StartUp)?;
+        }
+        Ok(captures)
+    })
+    .await?
+}

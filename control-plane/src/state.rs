@@ -1,0 +1,68 @@
+//! What the handlers of REST and WebSocket work on.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use sonde_proto::time::Timestamp;
+use tokio::sync::Semaphore;
+
+use crate::capture::Captures;
+use crate::clock::Clock;
+use crate::flow_store::SharedFlowStore;
+use crate::graph::SharedGraph;
+use crate::ingest::Lcores;
+use crate::ws::WsState;
+
+/// All parts that handlers see. Clones are the same state.
+#[derive(Clone, Debug)]
+pub struct State(Arc<Parts>);
+
+/// The parts.
+#[derive(Debug)]
+pub struct Parts {
+    /// Host id.
+    pub host: String,
+    /// Version of the program.
+    pub version: String,
+    /// Tells the time.
+    pub clock: Clock,
+    /// When the daemon started.
+    pub started: Timestamp,
+    /// The topology.
+    pub graph: SharedGraph,
+    /// The flows.
+    pub flows: SharedFlowStore,
+    /// The data plane.
+    pub lcores: Lcores,
+    /// The WebSocket endpoints, and the flow stream.
+    pub ws: WsState,
+    /// The captures.
+    pub captures: Captures,
+    /// Turns of queries: so many run at once, see [`QUERIES`].
+    pub queries: Arc<Semaphore>,
+}
+
+/// Queries that run at once; each may hold a large answer.
+pub const QUERIES: usize = 8;
+
+impl State {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for State {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl FromRef<State> for WsState {
+    fn from_ref(state: &State) -> Self {
+        state.ws.clone()
+    }
+}

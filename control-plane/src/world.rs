@@ -1,0 +1,161 @@
+//! A control plane for tests: a graph of two interfaces and a DPDK port, a clock that is turned
+//! by hand, and an lcore that tests speak for.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sonde_proto::graph::{Node, uuid_v5};
+use sonde_proto::plan::{KeyMode, Plan, Point};
+use sonde_proto::record::WatchId;
+use sonde_proto::report::{LcoreInfo, WatchReport, WatchState};
+use sonde_proto::ring::{LcoreEnd, RingSize, rings};
+use sonde_proto::time::Timestamp;
+use tokio::sync::Semaphore;
+
+use crate::capture::{Captures, CapturesConfig, StoreError};
+use crate::clock::Clock;
+use crate::flow_store::FlowStore;
+use crate::graph::Graph;
+use crate::ingest;
+use crate::state::{Parts, QUERIES, State};
+use crate::stream::{BulkConfig, FlowStream, QueueLimits};
+use crate::ws::{Clients, KeepAlive, WsState};
+
+pub(crate) struct World {
+    pub(crate) state: State,
+    pub(crate) lcore: LcoreEnd,
+    plan: Arc<Plan>,
+    millis: Arc<AtomicU64>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::open(None).unwrap()
+    }
+
+    pub(crate) fn open(directory: Option<&Path>) -> Result<Self, StoreError> {
+        let millis = Arc::new(AtomicU64::new(1_600_000_000_000));
+        let clock = {
+            let millis = millis.clone();
+            Clock::new(move || Timestamp::from_millis(millis.load(Ordering::Relaxed)))
+        };
+        let graph = Arc::new(RwLock::new(Graph::new()));
+        for node in
+            [node("eth0", "device", 2), node("eth1", "device", 3), node("p0", "dpdkport", 0)]
+        {
+            graph.write().unwrap().add_node(node, clock.now()).unwrap();
+        }
+        let flows = Arc::new(RwLock::new(FlowStore::new(1000, Duration::from_secs(60))));
+        let stream = FlowStream::new(BulkConfig::default());
+        let (announcer, rings) = rings();
+        let lcore = announcer.open(
+            LcoreInfo { point: Point::Port("p0".into()), queue: 0, cpu: Some(1), source: "dpdk" },
+            RingSize::default(),
+        );
+        let lcores = ingest::start(rings, flows.clone(), stream.clone(), Arc::new(|_| None), {
+            let clock = clock.clone();
+            move || clock.now()
+        });
+        let config = CapturesConfig {
+            host: "here".into(),
+            key_mode: KeyMode::L2,
+            clock: clock.clone(),
+            graph: graph.clone(),
+            flows: flows.clone(),
+            lcores: lcores.clone(),
+        };
+        let state = State::new(Parts {
+            host: "here".into(),
+            version: "0.0.0".into(),
+            started: clock.now(),
+            clock,
+            graph,
+            flows,
+            captures: Captures::open(config, directory)?,
+            lcores,
+            ws: WsState {
+                host: "here".into(),
+                stream,
+                clients: Clients::default(),
+                limits: QueueLimits::default(),
+                keep_alive: KeepAlive::default(),
+                clock: Arc::new(Timestamp::default),
+            },
+            queries: Arc::new(Semaphore::new(QUERIES)),
+        });
+        Ok(Self { state, lcore, plan: Arc::default(), millis })
+    }
+
+    /// Turns the clock.
+    pub(crate) fn pass(&self, time: Duration) {
+        self.millis.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+
+    /// Waits until the lcore was handed a plan that `is_it`.
+    pub(crate) async fn plan(&mut self, is_it: impl Fn(&Plan) -> bool) -> Arc<Plan> {
+        within(|| {
+            if let Some(plan) = self.lcore.plan() {
+                self.plan = plan;
+            }
+            is_it(&self.plan).then(|| self.plan.clone())
+        })
+        .await
+    }
+
+    /// Reports a watch, and waits until the report was taken.
+    pub(crate) async fn report(&mut self, watch: WatchId, state: WatchState, packets: u64) {
+        let mut report = self.lcore.blank().unwrap();
+        report.watches.push(WatchReport {
+            watch,
+            state,
+            packets,
+            bytes: packets * 60,
+            dropped: 3,
+            flows: 1,
+        });
+        report.books.received = packets;
+        report.books.metered = packets;
+        report.books.lost.missed = 7;
+        self.lcore.push(report).unwrap();
+        let lcores = self.state.lcores.clone();
+        within(|| {
+            let totals = lcores.watches().get(&watch).copied()?;
+            (totals.packets == packets && totals.state == state).then_some(())
+        })
+        .await;
+    }
+
+    /// A metadata value of a node.
+    pub(crate) fn shown(&self, node: &str, key: &str) -> Value {
+        let graph = self.state.graph.read().unwrap();
+        let value = graph.node(node).and_then(|node| node.metadata.get(key));
+        value.cloned().unwrap_or_default()
+    }
+}
+
+/// A node that can be captured.
+pub(crate) fn node(name: &str, kind: &str, index: u32) -> Node {
+    let metadata = json!({
+        "Name": name, "Type": kind, "IfIndex": index, "LinkFlags": ["UP"], "TID": uuid_v5(&[name]),
+    });
+    Node {
+        id: name.into(),
+        host: "here".into(),
+        metadata: metadata.as_object().unwrap().clone(),
+        ..Node::default()
+    }
+}
+
+/// Asks until there is an answer, for ten seconds at most.
+pub(crate) async fn within<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..1000 {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not within ten seconds");
+}
