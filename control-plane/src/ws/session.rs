@@ -67,8 +67,10 @@ pub(super) async fn run(
         ended = listen(&mut stream, keep_alive.pong) => ended,
         ended = send(&mut sink, subscriber, keep_alive, encode) => ended,
     };
-    if let Some((code, reason)) = ended.close() {
-        say_goodbye(sink, stream, code, reason.into()).await;
+    match ended.close() {
+        Some((code, reason)) => say_goodbye(sink, stream, code, reason.into()).await,
+        // The answer to the client's close frame may still wait.
+        None => _ = timeout(GOODBYE, sink.flush()).await,
     }
     ended
 }
@@ -143,7 +145,9 @@ async fn send(
 fn broken(error: &axum::Error) -> Ended {
     match error.source().and_then(|source| source.downcast_ref()) {
         Some(WsError::Capacity(_)) => Ended::TooLarge,
-        Some(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Ended::Left,
+        Some(WsError::Protocol(
+            ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing,
+        )) => Ended::Left,
         Some(WsError::Protocol(_) | WsError::Utf8(_)) => Ended::Broken,
         _ => Ended::Left,
     }
@@ -160,14 +164,14 @@ async fn say_goodbye(
     let frame = Message::Close(Some(CloseFrame { code, reason }));
     let goodbye = async {
         sink.send(frame).await?;
-        while let Some(frame) = stream.next().await {
-            if frame.is_err() {
-                // What cannot be read stays in the socket; closing it now would reset the
-                // connection, and with it the close frame.
-                sleep(LINGER).await;
-                break;
+        while let Some(Ok(frame)) = stream.next().await {
+            if let Message::Close(_) = frame {
+                return Ok(());
             }
         }
+        // What cannot be read stays in the socket; closing it now would reset the connection, and
+        // with it the close frame.
+        sleep(LINGER).await;
         Ok::<_, axum::Error>(())
     };
     // The client may be gone or stuck: then there is nobody to be polite to.
