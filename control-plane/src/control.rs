@@ -175,3 +175,56 @@ async fn open(
     })
     .await?
 }
+
+#[cfg(test)]
+mod tests {
+    use sonde_proto::graph::Metadata;
+    use sonde_proto::plan::Point;
+    use sonde_proto::report::LcoreInfo;
+    use sonde_proto::ring::{RingSize, rings};
+    use sonde_proto::time::Timestamp;
+
+    use super::*;
+
+    fn config(gremlin: &str) -> Config {
+        Config {
+            host: HostConfig {
+                id: "here".into(),
+                metadata: Metadata::new(),
+                clock: Timestamp::default,
+                counters_every: Duration::from_secs(30),
+            },
+            version: "0.0.0".into(),
+            flows: 1000,
+            hold: Duration::from_secs(60),
+            bulk: BulkConfig::default(),
+            limits: QueueLimits::default(),
+            keep_alive: KeepAlive::default(),
+            directory: None,
+            key_mode: KeyMode::L2,
+            start_up: Some(StartUp { gremlin: gremlin.into(), ..StartUp::default() }),
+        }
+    }
+
+    #[tokio::test]
+    async fn starts_captures_and_stops_with_the_rings() {
+        let (announcer, rings) = rings();
+        let info =
+            LcoreInfo { point: Point::Port("p0".into()), queue: 0, cpu: None, source: "dpdk" };
+        let lcore = announcer.open(info, RingSize::default());
+        let control = Control::start(config("G.V()"), rings, vec![]).await.unwrap();
+        let captures = control.state().captures.list();
+        assert_eq!(captures.values().next().unwrap().gremlin_query, "G.V()");
+        drop(lcore);
+        assert!(control.stop(Duration::from_secs(10)).await);
+    }
+
+    #[tokio::test]
+    async fn says_what_is_wrong_with_the_first_capture() {
+        let error = Control::start(config("G.V("), rings().1, vec![]).await.unwrap_err();
+        assert!(
+            error.to_string().starts_with("the capture to start with: GremlinQuery: "),
+            "{error}"
+        );
+    }
+}

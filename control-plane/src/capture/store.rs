@@ -1,5 +1,6 @@
 //! Keeps captures in a file, so that what was acknowledged survives a crash.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use redb::{Database, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
@@ -29,7 +30,7 @@ impl Store {
         let path = directory.join("state.redb");
         std::fs::create_dir_all(directory)
             .map_err(|error| StoreError::new(&path, redb::Error::Io(error)))?;
-        let database = Database::create(&path).map_err(|error| StoreError::new(&path, error))?;
+        let database = guarded(&path, || sound(&path))?;
         let store = Self { database, path };
         // Makes the table, so that reading an empty file is no error.
         store.write(|_| Ok(()))?;
@@ -38,13 +39,12 @@ impl Store {
 
     /// All captures, in the order of their IDs.
     pub(super) fn load(&self) -> Result<Vec<Stored>, StoreError> {
-        self.read()
-            .map_err(|error| StoreError::new(&self.path, error))?
+        guarded(&self.path, || self.read())?
             .into_iter()
             .map(|(id, text)| {
-                serde_json::from_str(&text).map_err(|why| StoreError::Record {
+                serde_json::from_slice(&text).map_err(|why| StoreError::Record {
                     path: self.path.clone(),
-                    id,
+                    id: String::from_utf8_lossy(&id).into_owned(),
                     why,
                 })
             })
@@ -53,9 +53,9 @@ impl Store {
 
     /// Keeps a capture. It is on the disk when this returns.
     pub(super) fn put(&self, stored: &Stored) -> Result<(), StoreError> {
-        let text = serde_json::to_string(stored).expect("no map, no key that is not a text");
+        let text = serde_json::to_vec(stored).expect("no map, no key that is not a text");
         self.write(|table| {
-            table.insert(stored.capture.uuid.as_str(), text.as_str())?;
+            table.insert(stored.capture.uuid.as_bytes(), text.as_slice())?;
             Ok(())
         })
     }
@@ -64,7 +64,7 @@ impl Store {
     pub(super) fn remove<'a>(&self, ids: impl Iterator<Item = &'a str>) -> Result<(), StoreError> {
         self.write(|table| {
             for id in ids {
-                table.remove(id)?;
+                table.remove(id.as_bytes())?;
             }
             Ok(())
         })
@@ -73,7 +73,7 @@ impl Store {
     fn write(
         &self,
         change: impl FnOnce(
-            &mut redb::Table<'_, &'static str, &'static str>,
+            &mut redb::Table<'_, &'static [u8], &'static [u8]>,
         ) -> Result<(), StorageError>,
     ) -> Result<(), StoreError> {
         let commit = || -> Result<(), redb::Error> {
@@ -84,7 +84,7 @@ impl Store {
         commit().map_err(|error| StoreError::new(&self.path, error))
     }
 
-    fn read(&self) -> Result<Vec<(String, String)>, redb::Error> {
+    fn read(&self) -> Result<Vec<Record>, redb::Error> {
         let transaction = self.database.begin_read()?;
         let table = transaction.open_table(CAPTURES)?;
         let mut records = Vec::new();
@@ -93,6 +93,26 @@ impl Store {
             records.push((id.value().to_owned(), text.value().to_owned()));
         }
         Ok(records)
+    }
+}
+
+/// Opens the file and reads all of it once.
+fn sound(path: &Path) -> Result<Database, redb::Error> {
+    let mut database = Database::create(path)?;
+    if !database.check_integrity()? {
+        tracing::warn!(path = %path.display(), "the state file was damaged and is repaired");
+    }
+    Ok(database)
+}
+
+/// Reads the file. redb panics on some of the damage a disk can do; to us it is all the same.
+fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(result) => result.map_err(|error| StoreError::new(path, error)),
+        Err(_) => Err(StoreError::Damaged {
+            path: path.to_owned(),
+            why: "redb cannot read it".to_owned(),
+        }),
     }
 }
 
@@ -156,8 +176,11 @@ impl StoreError {
     }
 }
 
-/// Captures by UUID, as JSON of [`Stored`].
-const CAPTURES: TableDefinition<'_, &str, &str> = TableDefinition::new("captures");
+/// An ID and a text, as they are on the disk.
+type Record = (Vec<u8>, Vec<u8>);
+
+/// Captures by UUID, as JSON of [`Stored`]. Bytes, as redb panics on a text that is not UTF-8.
+const CAPTURES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("captures");
 
 #[cfg(test)]
 mod tests {
@@ -208,10 +231,32 @@ mod tests {
     }
 
     #[test]
+    fn a_file_damaged_anywhere_is_an_error_or_is_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.redb");
+        let store = Store::open(directory.path()).unwrap();
+        (0..20).for_each(|n| store.put(&stored(&format!("id-{n}"))).unwrap());
+        drop(store);
+        let whole = std::fs::read(&path).unwrap();
+        let step = whole.len() / 61;
+        for at in (0..whole.len()).step_by(step) {
+            let mut torn = whole.clone();
+            torn[at..].iter_mut().take(64).for_each(|byte| *byte ^= 0xa5);
+            for damaged in [&torn, &whole[..at]] {
+                std::fs::write(&path, damaged).unwrap();
+                match Store::open(directory.path()).and_then(|store| store.load()) {
+                    Ok(records) => assert!(records.iter().all(|r| r.expires == Some(7))),
+                    Err(error) => assert!(error.to_string().contains("state.redb"), "{error}"),
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_record_that_is_none_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        store.write(|table| table.insert("odd", "{}").map(drop)).unwrap();
+        store.write(|table| table.insert("odd".as_bytes(), "{}".as_bytes()).map(drop)).unwrap();
         let error = store.load().unwrap_err().to_string();
         assert!(error.contains("capture odd cannot be read"), "{error}");
     }

@@ -37,6 +37,23 @@ async fn a_capture_becomes_a_plan_and_its_end_empties_it() {
 }
 
 #[tokio::test]
+async fn every_node_of_a_path_is_captured() {
+    let mut world = World::new();
+    let edge = sonde_proto::graph::Edge {
+        id: "e".into(),
+        parent: "eth0".into(),
+        child: "eth1".into(),
+        metadata: json!({"RelationType": "layer2"}).as_object().unwrap().clone(),
+        ..Default::default()
+    };
+    let now = world.state.clock.now();
+    world.state.graph.write().unwrap().add_edge(edge, now).unwrap();
+    create(&world, "G.V().Has('Name', 'eth0').ShortestPathTo(Metadata('Name', 'eth1'))");
+    let plan = world.plan(|plan| !plan.points.is_empty()).await;
+    assert_eq!(points(&plan), [interface(2), interface(3)]);
+}
+
+#[tokio::test]
 async fn a_node_that_comes_later_is_captured() {
     let mut world = World::new();
     tokio::spawn(world.state.captures.clone().run());
