@@ -109,11 +109,14 @@ mod tests {
     use std::sync::Arc;
 
     use axum::routing::get;
+    use sonde_proto::status::Status;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::sync::Notify;
     use tokio::task::JoinHandle;
 
     use super::*;
+    use crate::api;
+    use crate::world::World;
 
     struct Served {
         address: SocketAddr,
@@ -170,6 +173,33 @@ mod tests {
         let peer = stream.local_addr().unwrap().to_string();
         let answer = rest(stream).await;
         assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with(&peer), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_websocket_opens_and_shows_in_the_status() {
+        let world = World::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener, api::router(world.state.clone()), std::future::pending()));
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let head = "GET /ws/subscriber/flow HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n\
+            Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Host-ID: collector\r\n\
+            X-Client-Type: test\r\n\r\n";
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        socket.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 101");
+
+        let mut asked = TcpStream::connect(address).await.unwrap();
+        let head = "GET /api/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        asked.write_all(head.as_bytes()).await.unwrap();
+        let answer = rest(asked).await;
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status: Status = serde_json::from_str(body).unwrap();
+        let client = &status.subscribers["collector"];
+        assert_eq!((client.service_type.as_str(), client.lost), ("test", Some(0)));
+        assert_eq!(client.port, socket.local_addr().unwrap().port());
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::{BODY_TIME, MAX_BODY};
 use crate::capture::{CaptureError, StoreError};
 use crate::gremlin::QueryError;
 
@@ -27,11 +28,11 @@ pub enum Error {
     /// The path is not UTF-8.
     #[error(transparent)]
     Path(#[from] PathRejection),
-    /// The body could not be read, or is larger than [`super::MAX_BODY`].
-    #[error("request body: {}", .0.body_text())]
+    /// The body could not be read, or is larger than [`MAX_BODY`].
+    #[error("request body: {}", unread(.0))]
     Body(#[from] BytesRejection),
     /// The body did not come in time.
-    #[error("request body: not complete after {} s", super::BODY_TIME.as_secs())]
+    #[error("request body: not complete after {} s", BODY_TIME.as_secs())]
     SlowBody,
     /// The body is YAML.
     #[error("request body: YAML is not supported, expected JSON")]
@@ -87,6 +88,13 @@ impl Error {
             | Self::Query(_)
             | Self::Capture(_) => StatusCode::BAD_REQUEST,
         }
+    }
+}
+
+fn unread(rejection: &BytesRejection) -> String {
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => format!("larger than {MAX_BODY} bytes"),
+        _ => rejection.body_text(),
     }
 }
 
