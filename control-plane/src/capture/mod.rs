@@ -202,9 +202,10 @@ impl Captures {
         let mut events = self.graph(Graph::subscribe);
         let mut second = interval(REFRESH);
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // What changed before the subscription.
+        self.aside(Self::reconcile).await;
         loop {
-            let captures = self.clone();
-            let turn = tokio::select! {
+            tokio::select! {
                 event = events.recv() => {
                     if matches!(event, Err(RecvError::Closed)) {
                         return;
@@ -212,19 +213,26 @@ impl Captures {
                     // Changes come in crowds; the captures look once at each crowd.
                     sleep(DEBOUNCE).await;
                     events = events.resubscribe();
-                    spawn_blocking(move || captures.reconcile())
+                    self.aside(Self::reconcile).await;
                 }
-                _ = second.tick() => spawn_blocking(move || {
-                    if let Err(error) = captures.expire() {
-                        tracing::error!(%error, "captures that are over stay");
-                    }
-                    captures.show();
-                }),
-            };
-            if let Err(error) = turn.await {
-                tracing::error!(%error, "captures");
+                _ = second.tick() => self.aside(Self::tick).await,
             }
         }
+    }
+
+    /// Runs what may block where it stops nobody.
+    async fn aside(&self, work: fn(&Self)) {
+        let captures = self.clone();
+        if let Err(error) = spawn_blocking(move || work(&captures)).await {
+            tracing::error!(%error, "captures");
+        }
+    }
+
+    fn tick(&self) {
+        if let Err(error) = self.expire() {
+            tracing::error!(%error, "captures whose time is over stay");
+        }
+        self.show();
     }
 
     /// Tells the lcores what the captures ask for now.

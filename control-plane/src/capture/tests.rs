@@ -56,14 +56,18 @@ async fn every_node_of_a_path_is_captured() {
 #[tokio::test]
 async fn a_node_that_comes_later_is_captured() {
     let mut world = World::new();
-    tokio::spawn(world.state.captures.clone().run());
-    create(&world, "G.V().Has('Name', 'late')");
+    create(&world, "G.V().Has('Name', Within('early', 'late'))");
     let now = world.state.clock.now();
-    sleep(Duration::from_millis(50)).await;
-    world.state.graph.write().unwrap().add_node(node("late", "veth", 9), now).unwrap();
+    world.state.graph.write().unwrap().add_node(node("early", "veth", 8), now).unwrap();
+    tokio::spawn(world.state.captures.clone().run());
     let plan = world.plan(|plan| !plan.points.is_empty()).await;
-    assert_eq!(points(&plan), [interface(9)]);
-    world.state.graph.write().unwrap().delete_node("late", now);
+    assert_eq!(points(&plan), [interface(8)], "what came before the captures ran");
+    world.state.graph.write().unwrap().add_node(node("late", "veth", 9), now).unwrap();
+    let plan = world.plan(|plan| plan.points.len() == 2).await;
+    assert_eq!(points(&plan), [interface(8), interface(9)]);
+    for id in ["early", "late"] {
+        world.state.graph.write().unwrap().delete_node(id, now);
+    }
     world.plan(|plan| plan.points.is_empty()).await;
 }
 
