@@ -50,7 +50,7 @@ pub struct Captures(Arc<Inner>);
 pub struct CapturesConfig {
     /// The host whose nodes are captured.
     pub host: String,
-    /// Where flows are keyed by default.
+    /// `LayerKeyMode` of captures that name none.
     pub key_mode: KeyMode,
     /// Tells the time.
     pub clock: Clock,
