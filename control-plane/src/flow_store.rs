@@ -42,13 +42,7 @@ pub struct FlowKey {
 impl FlowStore {
     /// A store of `capacity` flows at most, in which an ended flow can be seen for `hold` more.
     pub fn new(capacity: usize, hold: Duration) -> Self {
-        Self {
-            flows: HashMap::new(),
-            ended: VecDeque::new(),
-            capacity,
-            hold,
-            refused: 0,
-        }
+        Self { flows: HashMap::new(), ended: VecDeque::new(), capacity, hold, refused: 0 }
     }
 
     /// Keeps the newest state of a flow. When the store is full the flow that ended first makes

@@ -28,10 +28,7 @@ fn main() {
 
     // Without libclang bindgen does not return an error: it panics.
     let bindings = std::panic::catch_unwind(|| {
-        let includes = dpdk
-            .include_paths
-            .iter()
-            .map(|path| format!("-I{}", path.display()));
+        let includes = dpdk.include_paths.iter().map(|path| format!("-I{}", path.display()));
         bindgen::Builder::default()
             .header("src/shim.h")
             .clang_args(includes)
@@ -52,9 +49,7 @@ fn main() {
         give_up("libclang was not found, or cannot read DPDK's headers");
     };
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    bindings
-        .write_to_file(out.join("bindings.rs"))
-        .expect("OUT_DIR is writable");
+    bindings.write_to_file(out.join("bindings.rs")).expect("OUT_DIR is writable");
 }
 
 /// Flags of libdpdk.pc that the crate pkg-config leaves out. `-march` decides which inline code

@@ -138,12 +138,7 @@ impl Filter {
                 },
                 Op::Negate => a = a.wrapping_neg(),
                 Op::Jump(forward) => pc += forward as usize,
-                Op::Branch {
-                    test,
-                    operand,
-                    then,
-                    otherwise,
-                } => {
+                Op::Branch { test, operand, then, otherwise } => {
                     let holds = test.holds(a, operand.of(x));
                     pc += usize::from(if holds { then } else { otherwise });
                 }
@@ -178,19 +173,12 @@ mod tests {
     fn program(text: &str) -> Vec<BpfInstruction> {
         text.split(',')
             .map(|line| {
-                let fields: Vec<u32> = line
-                    .split_whitespace()
-                    .map(|field| field.parse().unwrap())
-                    .collect();
+                let fields: Vec<u32> =
+                    line.split_whitespace().map(|field| field.parse().unwrap()).collect();
                 let [code, jt, jf, k] = fields[..] else {
                     panic!("expected four fields, {line}");
                 };
-                BpfInstruction {
-                    code: code as u16,
-                    jt: jt as u8,
-                    jf: jf as u8,
-                    k,
-                }
+                BpfInstruction { code: code as u16, jt: jt as u8, jf: jf as u8, k }
             })
             .collect()
     }
@@ -256,10 +244,7 @@ mod tests {
     fn the_empty_program_admits_all_and_others_ethernet_only() {
         let all = Filter::new(&[]).unwrap();
         let one = filter("6 0 0 1").unwrap();
-        let raw = Frame {
-            link: LinkType::Raw,
-            ..frame(&[0; 20])
-        };
+        let raw = Frame { link: LinkType::Raw, ..frame(&[0; 20]) };
         assert!(all.admits(&raw) && all.admits(&frame(&[])));
         assert!(!one.admits(&raw) && one.admits(&frame(&[])));
     }
@@ -268,10 +253,7 @@ mod tests {
     fn the_length_is_of_the_wire() {
         // `greater 100`: ld len; jge #100.
         let filter = filter("128 0 0 0, 53 0 1 100, 6 0 0 1, 6 0 0 0").unwrap();
-        let cut = Frame {
-            length: 100,
-            ..frame(&[0; 20])
-        };
+        let cut = Frame { length: 100, ..frame(&[0; 20]) };
         assert!(filter.admits(&cut));
         assert!(!filter.admits(&frame(&[0; 20])));
     }
@@ -351,11 +333,7 @@ mod tests {
     #[test]
     fn programs_are_checked() {
         use FilterError::*;
-        let jump = |target, length| Jump {
-            at: 0,
-            target,
-            length,
-        };
+        let jump = |target, length| Jump { at: 0, target, length };
         let cases = [
             ("6 0 0 1, 0 0 0 1", NoReturn),
             ("21 1 0 0, 6 0 0 0", jump(2, 2)),
@@ -364,24 +342,12 @@ mod tests {
             ("52 0 0 0, 6 0 0 0", Division { at: 0 }),
             ("148 0 0 0, 6 0 0 0", Division { at: 0 }),
             ("96 0 0 16, 6 0 0 0", Scratch { at: 0, index: 16 }),
-            (
-                "3 0 0 4294967295, 6 0 0 0",
-                Scratch {
-                    at: 0,
-                    index: u32::MAX,
-                },
-            ),
+            ("3 0 0 4294967295, 6 0 0 0", Scratch { at: 0, index: u32::MAX }),
             ("6 0 0 0, 14 0 0 0", Unknown { at: 1, code: 14 }),
             ("255 0 0 0, 6 0 0 0", Unknown { at: 0, code: 255 }),
             ("262 0 0 0, 6 0 0 0", Unknown { at: 0, code: 262 }),
             // The VLAN tag in Linux's metadata.
-            (
-                "48 0 0 4294963248, 6 0 0 0",
-                Ancillary {
-                    at: 0,
-                    offset: 0xffff_f030,
-                },
-            ),
+            ("48 0 0 4294963248, 6 0 0 0", Ancillary { at: 0, offset: 0xffff_f030 }),
         ];
         for (text, error) in cases {
             assert_eq!(filter(text), Err(error), "{text}");

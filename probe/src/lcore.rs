@@ -118,18 +118,8 @@ impl Dpdk {
             Runtime::build(config.runtime(memory))
         })
         .map_err(failed("bring-up"))?;
-        let ports = config
-            .ports
-            .iter()
-            .map(PortInfo::read)
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            runtime,
-            clock,
-            config,
-            memory,
-            ports,
-        })
+        let ports = config.ports.iter().map(PortInfo::read).collect::<Result<_, _>>()?;
+        Ok(Self { runtime, clock, config, memory, ports })
     }
 
     /// The ports, in the order of the configuration.
@@ -162,9 +152,7 @@ impl Dpdk {
         self.clock.hold(course.clone());
         let outcome = self.runtime.execute().map_err(failed("start of the ports"));
         // A kernel interface behind a virtual device would stay promiscuous.
-        self.ports
-            .iter()
-            .for_each(|port| dpdk::end_promiscuous(port.number));
+        self.ports.iter().for_each(|port| dpdk::end_promiscuous(port.number));
         {
             let _no_reader = dpdk::readers();
             drop(self.runtime);
@@ -220,8 +208,5 @@ impl PortInfo {
 fn failed<E: Into<Box<dyn Error + Send + Sync>>>(
     stage: &'static str,
 ) -> impl FnOnce(E) -> DpdkError {
-    move |e| DpdkError::Runtime {
-        stage,
-        source: e.into(),
-    }
+    move |e| DpdkError::Runtime { stage, source: e.into() }
 }

@@ -23,13 +23,7 @@ pub(crate) struct Outbox {
 impl Outbox {
     /// The lcore's end of a ring, and nothing to send.
     pub(crate) fn new(ring: LcoreEnd) -> Self {
-        Self {
-            ring,
-            open: None,
-            head: Report::default(),
-            blocked: false,
-            ring_full: 0,
-        }
+        Self { ring, open: None, head: Report::default(), blocked: false, ring_full: 0 }
     }
 
     /// Which plan and which sweep the next report answers.

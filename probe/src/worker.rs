@@ -47,11 +47,7 @@ pub struct FlowConfig {
 
 impl Default for FlowConfig {
     fn default() -> Self {
-        Self {
-            max_flows: 500_000,
-            timers: Timers::default(),
-            report_every: Duration::from_secs(1),
-        }
+        Self { max_flows: 500_000, timers: Timers::default(), report_every: Duration::from_secs(1) }
     }
 }
 
@@ -153,12 +149,7 @@ impl<S: Source> Worker<S> {
     }
 
     fn burst(&mut self) -> Result<usize, Closed> {
-        let Self {
-            source,
-            shard,
-            outbox,
-            ..
-        } = self;
+        let Self { source, shard, outbox, .. } = self;
         let taken = source.burst(|frame| shard.meter(&frame, outbox));
         shard.settle(outbox);
         match taken {

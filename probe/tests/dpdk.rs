@@ -24,14 +24,8 @@ fn frames_of_a_pcap_arrive_whole() {
         let dpdk = Dpdk::bring_up(config(vec![port("trace", &device, &cpus()[..1])])).unwrap();
 
         let info = &dpdk.ports()[0];
-        assert_eq!(
-            (info.name.as_str(), info.device.as_str()),
-            ("trace", device.as_str())
-        );
-        assert_eq!(
-            (info.facts.driver.as_str(), info.facts.queues),
-            ("net_pcap", 1)
-        );
+        assert_eq!((info.name.as_str(), info.device.as_str()), ("trace", device.as_str()));
+        assert_eq!((info.facts.driver.as_str(), info.facts.queues), ("net_pcap", 1));
         assert_eq!((info.facts.rss, info.facts.link_up), (false, false));
         assert_eq!(info.pci, None);
         let number = info.number;
@@ -102,24 +96,14 @@ fn every_queue_is_polled_by_its_cpu() {
 
         let mut seen = seen.lock().unwrap().clone();
         seen.sort_by_key(|(queue, ..)| (queue.port.clone(), queue.queue));
-        let names: Vec<_> = seen
-            .iter()
-            .map(|(q, length, _)| (&*q.port, q.queue, *length))
-            .collect();
+        let names: Vec<_> =
+            seen.iter().map(|(q, length, _)| (&*q.port, q.queue, *length)).collect();
         let mut wanted = vec![("null", 0, 64), ("null", 1, 64), ("other", 0, 1200)];
         wanted.retain(|(_, queue, _)| usize::from(*queue) < both.len());
         assert_eq!(names, wanted);
         for (queue, _, allowed) in &*seen {
-            assert_eq!(
-                *allowed,
-                queue.cpu.to_string(),
-                "{queue:?} runs on its cpu alone"
-            );
-            assert_eq!(
-                queue.idle,
-                Idle::Spin,
-                "one port that spins keeps the cpu awake"
-            );
+            assert_eq!(*allowed, queue.cpu.to_string(), "{queue:?} runs on its cpu alone");
+            assert_eq!(queue.idle, Idle::Spin, "one port that spins keeps the cpu awake");
         }
     });
 }
@@ -175,10 +159,7 @@ fn signals_are_left_to_the_caller() {
 fn an_lcore_that_panics_stops_all() {
     alone("an_lcore_that_panics_stops_all", || {
         let cpus = cpus();
-        let ports = vec![
-            port("a", "net_null0", &cpus[..1]),
-            port("b", "net_null1", &cpus),
-        ];
+        let ports = vec![port("a", "net_null0", &cpus[..1]), port("b", "net_null1", &cpus)];
         let dpdk = Dpdk::bring_up(config(ports)).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let open = |_: RxQueue, queue: &Queue| {
@@ -200,10 +181,7 @@ fn flows_that_cannot_leave_do_not_hold_the_process() {
         let cpus = cpus();
         let dpdk = Dpdk::bring_up(config(vec![port("a", "net_null0", &cpus[..1])])).unwrap();
         let stop = Arc::new(AtomicBool::new(true));
-        let outcome = dpdk.run(stop, |_, _| Scripted {
-            turn: || Ok(0),
-            finish: || false,
-        });
+        let outcome = dpdk.run(stop, |_, _| Scripted { turn: || Ok(0), finish: || false });
         assert!(matches!(outcome, Err(DpdkError::Unfinished { queues: 1 })));
     });
 }
@@ -278,10 +256,7 @@ impl Turn for FirstFrame {
         if taken > 0 && !self.told {
             self.told = true;
             let allowed = status("Cpus_allowed_list:");
-            self.seen
-                .lock()
-                .unwrap()
-                .push((self.queue.clone(), length, allowed));
+            self.seen.lock().unwrap().push((self.queue.clone(), length, allowed));
         }
         Ok(taken)
     }
@@ -349,13 +324,7 @@ fn stop_when(done: impl Fn() -> bool + Send + 'static) -> Arc<AtomicBool> {
 
 fn config(ports: Vec<PortConfig>) -> DpdkConfig {
     let main_cpu = cpus()[0];
-    DpdkConfig {
-        ports,
-        main_cpu,
-        mempool: 8191,
-        cache: 128,
-        ..Default::default()
-    }
+    DpdkConfig { ports, main_cpu, mempool: 8191, cache: 128, ..Default::default() }
 }
 
 fn port(name: &str, device: &str, cpus: &[usize]) -> PortConfig {
@@ -371,13 +340,7 @@ fn port(name: &str, device: &str, cpus: &[usize]) -> PortConfig {
 fn cpus() -> Vec<usize> {
     let usable = |cpu: &usize| {
         let ports = vec![port("a", "net_null0", &[*cpu])];
-        DpdkConfig {
-            ports,
-            main_cpu: *cpu,
-            ..Default::default()
-        }
-        .check()
-        .is_ok()
+        DpdkConfig { ports, main_cpu: *cpu, ..Default::default() }.check().is_ok()
     };
     (0..1024).filter(usable).take(2).collect()
 }

@@ -31,10 +31,7 @@ impl Cidr {
                 _ => {}
             }
         }
-        Some((
-            message.header.index,
-            Self::new(address?, message.header.prefix_len),
-        ))
+        Some((message.header.index, Self::new(address?, message.header.prefix_len)))
     }
 
     pub(super) fn is_ipv4(&self) -> bool {

@@ -92,11 +92,7 @@ mod tests {
     }
 
     fn link(index: u32) -> Link {
-        Link {
-            index,
-            name: "eth0".into(),
-            ..Link::default()
-        }
+        Link { index, name: "eth0".into(), ..Link::default() }
     }
 
     #[test]
@@ -114,10 +110,7 @@ mod tests {
     fn a_link_of_that_name_elsewhere_is_another() {
         let sys = sysfs();
         assert_eq!(Device::look(sys.path(), &link(9)), Device::default());
-        let elsewhere = Link {
-            device: Some(("virtio".into(), "virtio2".into())),
-            ..link(9)
-        };
+        let elsewhere = Link { device: Some(("virtio".into(), "virtio2".into())), ..link(9) };
         let found = Device::look(sys.path(), &elsewhere);
         assert_eq!(found.driver.as_deref(), Some("virtio_net"));
         assert_eq!(found.speed, None);

@@ -25,10 +25,7 @@ pub(super) struct Owner {
 impl Author {
     /// The agent on `host`.
     pub(super) fn new(host: &str) -> Self {
-        Self {
-            host: host.to_owned(),
-            origin: format!("agent.{host}"),
-        }
+        Self { host: host.to_owned(), origin: format!("agent.{host}") }
     }
 
     /// A new node, with an ID of its own.
@@ -106,10 +103,7 @@ mod tests {
     use super::*;
 
     fn metadata(pairs: &[(&str, &str)]) -> Metadata {
-        pairs
-            .iter()
-            .map(|(key, value)| (key.to_string(), Value::from(*value)))
-            .collect()
+        pairs.iter().map(|(key, value)| (key.to_string(), Value::from(*value))).collect()
     }
 
     #[test]
@@ -117,19 +111,13 @@ mod tests {
         let mut held = metadata(&[("Name", "a"), ("MAC", "m"), ("Captures", "theirs")]);
         let fresh = metadata(&[("Name", "b"), ("State", "UP")]);
         renew(&mut held, &["Name", "MAC", "State"], &fresh);
-        assert_eq!(
-            held,
-            metadata(&[("Name", "b"), ("State", "UP"), ("Captures", "theirs")])
-        );
+        assert_eq!(held, metadata(&[("Name", "b"), ("State", "UP"), ("Captures", "theirs")]));
     }
 
     #[test]
     fn edge_id_is_skydives() {
         let edge = Author::new("h").edge("p", "c", "layer2", Some("veth"));
-        assert_eq!(
-            edge.id,
-            Uuid::new_v5(&Uuid::NAMESPACE_OID, b"pclayer2").to_string()
-        );
+        assert_eq!(edge.id, Uuid::new_v5(&Uuid::NAMESPACE_OID, b"pclayer2").to_string());
         assert_eq!(edge.origin, "agent.h");
         assert_eq!(edge.metadata["Type"], "veth");
     }
@@ -138,9 +126,6 @@ mod tests {
     fn zero_addresses_are_nobodys() {
         assert_eq!(mac_text(&[0; 6]), None);
         assert_eq!(mac_text(&[]), None);
-        assert_eq!(
-            mac_text(&[2, 0, 0, 0, 0, 0xab]).unwrap(),
-            "02:00:00:00:00:ab"
-        );
+        assert_eq!(mac_text(&[2, 0, 0, 0, 0, 0xab]).unwrap(), "02:00:00:00:00:ab");
     }
 }

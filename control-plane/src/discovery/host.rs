@@ -25,13 +25,8 @@ pub(super) fn metadata(host: &HostConfig) -> Metadata {
 /// Adds the host's node.
 pub(super) fn add(graph: &mut Graph, author: &Author, metadata: Metadata, now: Timestamp) -> Owner {
     let node = author.node(metadata);
-    let owner = Owner {
-        id: node.id.clone(),
-        tid: node.text("TID").to_owned(),
-    };
-    graph
-        .add_node(node, now)
-        .expect("a new UUID is in no graph");
+    let owner = Owner { id: node.id.clone(), tid: node.text("TID").to_owned() };
+    graph.add_node(node, now).expect("a new UUID is in no graph");
     owner
 }
 
@@ -47,26 +42,10 @@ const HUGEPAGES: &str = "Hugepages";
 /// What the files under `root` tell. A fact that cannot be read is left out.
 fn facts(root: &Path) -> Metadata {
     let mut facts = Metadata::new();
-    put(
-        &mut facts,
-        "Hostname",
-        line(root, "proc/sys/kernel/hostname"),
-    );
-    put(
-        &mut facts,
-        "KernelVersion",
-        line(root, "proc/sys/kernel/osrelease"),
-    );
-    put(
-        &mut facts,
-        "KernelCmdLine",
-        text(root, "proc/cmdline").map(|text| command_line(&text)),
-    );
-    put(
-        &mut facts,
-        "CPU",
-        text(root, "proc/cpuinfo").map(|text| processors(&text)),
-    );
+    put(&mut facts, "Hostname", line(root, "proc/sys/kernel/hostname"));
+    put(&mut facts, "KernelVersion", line(root, "proc/sys/kernel/osrelease"));
+    put(&mut facts, "KernelCmdLine", text(root, "proc/cmdline").map(|text| command_line(&text)));
+    put(&mut facts, "CPU", text(root, "proc/cpuinfo").map(|text| processors(&text)));
     let isolated = line(root, "sys/devices/system/cpu/isolated").unwrap_or_default();
     let isolated = Some(cpu_list(&isolated)).filter(|cpus| !cpus.is_empty());
     put(&mut facts, "IsolatedCPU", isolated);
@@ -77,11 +56,7 @@ fn facts(root: &Path) -> Metadata {
     let family = family.and_then(|ids| ids.split(' ').next().map(str::to_owned));
     put(&mut facts, "Platform", os_release(&release, "ID"));
     put(&mut facts, "PlatformFamily", family);
-    put(
-        &mut facts,
-        "PlatformVersion",
-        os_release(&release, "VERSION_ID"),
-    );
+    put(&mut facts, "PlatformVersion", os_release(&release, "VERSION_ID"));
     facts
 }
 
@@ -192,9 +167,7 @@ fn hugepages(root: &Path) -> Option<Value> {
 
 /// A value of os-release(5), without its quotes.
 fn os_release(text: &str, key: &str) -> Option<String> {
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
+    let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
     Some(value.trim_matches(['"', '\'']).to_owned())
 }
 
@@ -218,22 +191,10 @@ mod tests {
                  flags\t\t: fpu\n\nprocessor\t: 1\n\n",
             ),
             ("sys/devices/system/cpu/isolated", "2-3,7\n"),
-            (
-                "sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages",
-                "8\n",
-            ),
-            (
-                "sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages",
-                "5\n",
-            ),
-            (
-                "sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages",
-                "0\n",
-            ),
-            (
-                "etc/os-release",
-                "ID=ubuntu\nID_LIKE=\"debian x\"\nVERSION_ID=\"24.04\"\n",
-            ),
+            ("sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "8\n"),
+            ("sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "5\n"),
+            ("sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages", "0\n"),
+            ("etc/os-release", "ID=ubuntu\nID_LIKE=\"debian x\"\nVERSION_ID=\"24.04\"\n"),
         ];
         for (path, text) in files {
             let path = root.path().join(path);

@@ -332,20 +332,12 @@ mod tests {
             kind: Some("veth".into()),
             ..Link::default()
         };
-        let device = Device {
-            driver: Some("d".into()),
-            bus_info: Some("b".into()),
-            speed: Some(1),
-        };
-        let addresses = [
-            Cidr::new("10.0.0.1".parse().unwrap(), 24),
-            Cidr::new("::1".parse().unwrap(), 128),
-        ];
-        let mut keys: Vec<String> = link
-            .metadata(&device, &addresses, None)
-            .into_iter()
-            .map(|(key, _)| key)
-            .collect();
+        let device =
+            Device { driver: Some("d".into()), bus_info: Some("b".into()), speed: Some(1) };
+        let addresses =
+            [Cidr::new("10.0.0.1".parse().unwrap(), 24), Cidr::new("::1".parse().unwrap(), 128)];
+        let mut keys: Vec<String> =
+            link.metadata(&device, &addresses, None).into_iter().map(|(key, _)| key).collect();
         keys.push("TID".into());
         keys.sort();
         assert_eq!(keys, KEYS);

@@ -47,19 +47,14 @@ impl MacTids {
 
     /// All addresses as they are now.
     pub fn table(&self) -> Arc<MacTable> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn replace(&self, table: MacTable) {
         let table = Arc::new(table);
         // The old one is freed when no reader waits for it any more.
-        let _old = std::mem::replace(
-            &mut *self.0.write().unwrap_or_else(PoisonError::into_inner),
-            table,
-        );
+        let _old =
+            std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), table);
     }
 
     async fn keep(
@@ -115,11 +110,7 @@ struct Claim {
 impl Claims {
     fn of(graph: &Graph) -> Self {
         let nodes = graph.nodes();
-        Self(
-            nodes
-                .filter_map(|node| Some((node.id.clone(), Claim::of(node)?)))
-                .collect(),
-        )
+        Self(nodes.filter_map(|node| Some((node.id.clone(), Claim::of(node)?))).collect())
     }
 
     /// True if something changed.
@@ -153,11 +144,7 @@ impl Claim {
     fn of(node: &Node) -> Option<Self> {
         let mac = parse(node.text("MAC")).filter(|mac| *mac != [0; 6])?;
         let tid = node.text("TID");
-        (!tid.is_empty()).then(|| Self {
-            mac,
-            rank: rank(node.text("Type")),
-            tid: tid.into(),
-        })
+        (!tid.is_empty()).then(|| Self { mac, rank: rank(node.text("Type")), tid: tid.into() })
     }
 }
 
@@ -200,11 +187,7 @@ mod tests {
         for (key, value) in [("Type", kind), ("MAC", mac), ("TID", id)] {
             metadata.insert(key.into(), value.into());
         }
-        Node {
-            id: id.into(),
-            metadata,
-            ..Node::default()
-        }
+        Node { id: id.into(), metadata, ..Node::default() }
     }
 
     fn add(graph: &SharedGraph, node: Node) {
@@ -220,11 +203,7 @@ mod tests {
             }
         };
         let waited = tokio::time::timeout(Duration::from_secs(5), wait).await;
-        assert!(
-            waited.is_ok(),
-            "{mac} has {:?}, not {expected:?}",
-            tids.tid_of(mac)
-        );
+        assert!(waited.is_ok(), "{mac} has {:?}, not {expected:?}", tids.tid_of(mac));
     }
 
     #[tokio::test]
@@ -244,12 +223,9 @@ mod tests {
             graph.write().unwrap().delete_node(id, Timestamp::default());
         }
         owner(&tids, mac, Some("port")).await;
-        graph
-            .write()
-            .unwrap()
-            .update_node("port", Timestamp::default(), |metadata| {
-                metadata.insert("MAC".into(), "02:00:00:00:00:02".into());
-            });
+        graph.write().unwrap().update_node("port", Timestamp::default(), |metadata| {
+            metadata.insert("MAC".into(), "02:00:00:00:00:02".into());
+        });
         owner(&tids, mac, Some("bridge")).await;
         owner(&tids, "02:00:00:00:00:02", Some("port")).await;
     }

@@ -90,17 +90,10 @@ pub(super) fn write(
     }
     let start = looked.map_or(earlier.last, Timestamp::millis);
     if start != 0 {
-        let change = InterfaceMetric {
-            start,
-            last: now.millis(),
-            ..change
-        };
+        let change = InterfaceMetric { start, last: now.millis(), ..change };
         put(metadata, "LastUpdateMetric", change);
     }
-    let fresh = InterfaceMetric {
-        last: now.millis(),
-        ..fresh
-    };
+    let fresh = InterfaceMetric { last: now.millis(), ..fresh };
     put(metadata, "Metric", fresh);
 }
 
@@ -128,10 +121,7 @@ mod tests {
     }
 
     fn packets(rx_packets: i64) -> InterfaceMetric {
-        InterfaceMetric {
-            rx_packets,
-            ..InterfaceMetric::default()
-        }
+        InterfaceMetric { rx_packets, ..InterfaceMetric::default() }
     }
 
     #[test]
@@ -141,18 +131,12 @@ mod tests {
         assert!(node.is_empty(), "nothing was counted");
         write(&mut node, packets(5), None, at(2000));
         assert_eq!(node["Metric"], json!({"RxPackets": 5, "Last": 2000}));
-        assert!(
-            !node.contains_key("LastUpdateMetric"),
-            "no time to count from"
-        );
+        assert!(!node.contains_key("LastUpdateMetric"), "no time to count from");
         write(&mut node, packets(5), None, at(3000));
         assert_eq!(node["Metric"], json!({"RxPackets": 5, "Last": 2000}));
         write(&mut node, packets(9), Some(at(3000)), at(4000));
         assert_eq!(node["Metric"], json!({"RxPackets": 9, "Last": 4000}));
-        assert_eq!(
-            node["LastUpdateMetric"],
-            json!({"RxPackets": 4, "Start": 3000, "Last": 4000})
-        );
+        assert_eq!(node["LastUpdateMetric"], json!({"RxPackets": 4, "Start": 3000, "Last": 4000}));
     }
 
     #[test]
@@ -160,10 +144,7 @@ mod tests {
         let mut node = Metadata::new();
         write(&mut node, packets(100), None, at(1000));
         write(&mut node, packets(7), None, at(2000));
-        assert_eq!(
-            node["LastUpdateMetric"],
-            json!({"RxPackets": 7, "Start": 1000, "Last": 2000})
-        );
+        assert_eq!(node["LastUpdateMetric"], json!({"RxPackets": 7, "Start": 1000, "Last": 2000}));
     }
 
     #[test]

@@ -82,12 +82,8 @@ impl Namespace {
             .filter_map(link::read_pvid)
             .filter_map(|(index, pvid)| Some((index, pvid?)))
             .collect();
-        let links: BTreeMap<u32, Link> = dump
-            .links
-            .iter()
-            .filter_map(Link::read)
-            .map(|link| (link.index, link))
-            .collect();
+        let links: BTreeMap<u32, Link> =
+            dump.links.iter().filter_map(Link::read).map(|link| (link.index, link)).collect();
         let held: Vec<u32> = self.links.keys().copied().collect();
         for gone in held.iter().filter(|index| !links.contains_key(index)) {
             self.forget(*gone);
@@ -184,12 +180,7 @@ impl Namespace {
                 followed.device = device;
             }
             None => {
-                let followed = Followed {
-                    link,
-                    device,
-                    node: String::new(),
-                    edges: Vec::new(),
-                };
+                let followed = Followed { link, device, node: String::new(), edges: Vec::new() };
                 self.links.insert(index, followed);
             }
         }
@@ -269,9 +260,7 @@ impl Namespace {
     fn edges(&self, followed: &Followed) -> Vec<Edge> {
         let Followed { link, node, .. } = followed;
         let edge = |parent: &str, kind| self.author.edge(parent, node, relation::LAYER2, kind);
-        let ownership = self
-            .author
-            .edge(&self.owner.id, node, relation::OWNERSHIP, None);
+        let ownership = self.author.edge(&self.owner.id, node, relation::OWNERSHIP, None);
         let mut edges = vec![ownership];
         if let Some(master) = self.links.get(&link.master)
             && master.link.switches()
@@ -343,14 +332,8 @@ mod tests {
             graph.add_node(node, Timestamp::default()).unwrap();
             id
         };
-        let owner = Owner {
-            id: add("h"),
-            tid: "owner".into(),
-        };
-        let port = Lower {
-            link: "lower".into(),
-            node: add("tap"),
-        };
+        let owner = Owner { id: add("h"), tid: "owner".into() };
+        let port = Lower { link: "lower".into(), node: add("tap") };
         let graph = SharedGraph::new(graph.into());
         Namespace::new(graph, author, owner, vec![port], Timestamp::default)
     }
@@ -359,10 +342,8 @@ mod tests {
         let mut message = LinkMessage::default();
         message.header.index = index;
         let kind = LinkInfo::Kind(InfoKind::from(kind));
-        message.attributes = vec![
-            LinkAttribute::IfName(name.into()),
-            LinkAttribute::LinkInfo(vec![kind]),
-        ];
+        message.attributes =
+            vec![LinkAttribute::IfName(name.into()), LinkAttribute::LinkInfo(vec![kind])];
         message.attributes.extend_from_slice(more);
         message
     }
@@ -381,9 +362,7 @@ mod tests {
     fn layer2(namespace: &Namespace) -> Vec<String> {
         let graph = namespace.graph.read().unwrap();
         let name = |id: &str| graph.node(id).unwrap().text("Name").to_owned();
-        let edges = graph
-            .edges()
-            .filter(|edge| edge.metadata["RelationType"] == "layer2");
+        let edges = graph.edges().filter(|edge| edge.metadata["RelationType"] == "layer2");
         let mut edges: Vec<String> = edges
             .map(|edge| {
                 let kind = edge.metadata.get("Type").and_then(|kind| kind.as_str());
@@ -401,23 +380,13 @@ mod tests {
             new(link(1, "parent", "ifb", &[])),
             new(link(2, "parent.7", "vlan", &[LinkAttribute::Link(1)])),
             new(link(3, "br", "bridge", &[])),
-            new(link(
-                4,
-                "va",
-                "veth",
-                &[LinkAttribute::Link(5), LinkAttribute::Controller(3)],
-            )),
+            new(link(4, "va", "veth", &[LinkAttribute::Link(5), LinkAttribute::Controller(3)])),
             new(link(5, "vb", "veth", &[LinkAttribute::Link(4)])),
             new(link(6, "red", "vrf", &[])),
             new(link(7, "routed", "ifb", &[LinkAttribute::Controller(6)])),
             new(link(8, "lower", "ifb", &[])),
         ];
-        let expected = [
-            "br -> va ",
-            "lower -> tap ",
-            "parent -> parent.7 vlan",
-            "va -> vb veth",
-        ];
+        let expected = ["br -> va ", "lower -> tap ", "parent -> parent.7 vlan", "va -> vb veth"];
         let mut forward = namespace();
         forward.apply(&messages);
         assert_eq!(layer2(&forward), expected);
@@ -453,12 +422,7 @@ mod tests {
         namespace.apply(&[new(port.clone())]);
         assert_eq!(node(&namespace, "va").unwrap().metadata["Vlan"], 9);
         namespace.apply(&[RouteNetlinkMessage::DelLink(port.clone())]);
-        assert!(
-            !node(&namespace, "va")
-                .unwrap()
-                .metadata
-                .contains_key("Vlan")
-        );
+        assert!(!node(&namespace, "va").unwrap().metadata.contains_key("Vlan"));
         port.header.interface_family = AddressFamily::Unspec;
         namespace.apply(&[RouteNetlinkMessage::DelLink(port)]);
         assert_eq!(node(&namespace, "va"), None);

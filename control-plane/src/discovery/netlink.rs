@@ -61,19 +61,16 @@ impl Kernel {
 
     /// Everything discovery follows.
     pub(super) async fn dump(&self) -> Result<Dump, NetlinkError> {
-        let request = self.0.link().get().set_filter_mask(
-            AddressFamily::Bridge,
-            vec![LinkExtentMask::BrvlanCompressed],
-        );
-        let bridge = request
-            .execute()
-            .try_collect()
-            .await
-            .unwrap_or_else(|error| {
-                // A kernel without bridges refuses.
-                debug!(%error, "no VLANs of bridges");
-                Vec::new()
-            });
+        let request = self
+            .0
+            .link()
+            .get()
+            .set_filter_mask(AddressFamily::Bridge, vec![LinkExtentMask::BrvlanCompressed]);
+        let bridge = request.execute().try_collect().await.unwrap_or_else(|error| {
+            // A kernel without bridges refuses.
+            debug!(%error, "no VLANs of bridges");
+            Vec::new()
+        });
         let addresses = self.0.address().get().execute().try_collect().await;
         Ok(Dump {
             links: self.links().await?,
@@ -96,18 +93,11 @@ impl Changes {
         let inner = socket.socket_mut();
         // Room for a storm of changes. The kernel grants what it may; an overrun is survived.
         let _ = inner.set_rx_buf_sz(RECEIVE_BUFFER);
-        inner
-            .bind(&SocketAddr::new(0, 0))
-            .map_err(NetlinkError::Open)?;
+        inner.bind(&SocketAddr::new(0, 0)).map_err(NetlinkError::Open)?;
         for group in GROUPS {
-            inner
-                .add_membership(group as u32)
-                .map_err(NetlinkError::Open)?;
+            inner.add_membership(group as u32).map_err(NetlinkError::Open)?;
         }
-        Ok(Self {
-            socket,
-            datagram: Vec::with_capacity(DATAGRAM),
-        })
+        Ok(Self { socket, datagram: Vec::with_capacity(DATAGRAM) })
     }
 
     /// Waits for a change. Nothing is lost when the future is dropped.
@@ -148,11 +138,8 @@ fn messages(mut datagram: &[u8]) -> Change {
     Change::Told(told)
 }
 
-const GROUPS: [MulticastGroup; 3] = [
-    MulticastGroup::Link,
-    MulticastGroup::Ipv4Ifaddr,
-    MulticastGroup::Ipv6Ifaddr,
-];
+const GROUPS: [MulticastGroup; 3] =
+    [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
 
 /// Bytes of changes the kernel may hold for us.
 const RECEIVE_BUFFER: u32 = 4 << 20;
@@ -175,8 +162,7 @@ mod tests {
         let mut datagram = Vec::new();
         for name in names {
             let mut link = LinkMessage::default();
-            link.attributes
-                .push(LinkAttribute::IfName(name.to_string()));
+            link.attributes.push(LinkAttribute::IfName(name.to_string()));
             let mut message = NetlinkMessage::from(RouteNetlinkMessage::NewLink(link));
             message.finalize();
             let start = datagram.len();
@@ -200,10 +186,7 @@ mod tests {
             .collect();
         assert_eq!(
             names,
-            [
-                [LinkAttribute::IfName("eth0".into())],
-                [LinkAttribute::IfName("a".into())]
-            ]
+            [[LinkAttribute::IfName("eth0".into())], [LinkAttribute::IfName("a".into())]]
         );
     }
 

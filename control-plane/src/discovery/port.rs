@@ -82,18 +82,12 @@ pub(super) struct Lower {
 /// Skydive does every 30 s ([`super::COUNTERS_EVERY`]).
 pub fn update(graph: &SharedGraph, name: &str, stats: &PortStats, now: Timestamp) -> bool {
     let mut graph = lock(graph);
-    let port = graph
-        .nodes()
-        .find(|node| node.text("Type") == TYPE && node.text("Name") == name);
+    let port = graph.nodes().find(|node| node.text("Type") == TYPE && node.text("Name") == name);
     let Some(id) = port.map(|node| node.id.clone()) else {
         return false;
     };
     graph.update_node(&id, now, |metadata| {
-        renew(
-            metadata,
-            LINK_STATE,
-            &link_state(stats.link_up, stats.speed_mbit),
-        );
+        renew(metadata, LINK_STATE, &link_state(stats.link_up, stats.speed_mbit));
         metric::write(metadata, stats.into(), None, now);
     });
     true
@@ -128,16 +122,9 @@ pub(super) fn add(
         let node = author.node(metadata(port, host));
         let edge = author.edge(&host.id, &node.id, relation::OWNERSHIP, None);
         let link = kernel_link(&port.device).map(str::to_owned);
-        lower.extend(link.map(|link| Lower {
-            link,
-            node: node.id.clone(),
-        }));
-        graph
-            .add_node(node, now)
-            .expect("a new UUID is in no graph");
-        graph
-            .add_edge(edge, now)
-            .expect("host and port were just added");
+        lower.extend(link.map(|link| Lower { link, node: node.id.clone() }));
+        graph.add_node(node, now).expect("a new UUID is in no graph");
+        graph.add_edge(edge, now).expect("host and port were just added");
     }
     lower
 }
@@ -159,10 +146,7 @@ fn metadata(port: &PortNode, host: &Owner) -> Metadata {
     };
     set("Name", port.name.as_str().into());
     set("Type", TYPE.into());
-    set(
-        "TID",
-        uuid_v5(&[&host.tid, &port.name, TYPE]).to_string().into(),
-    );
+    set("TID", uuid_v5(&[&host.tid, &port.name, TYPE]).to_string().into());
     set("EncapType", "ether".into());
     set("IfIndex", port.id.into());
     // A started port is up, whether or not there is a carrier.
@@ -174,11 +158,7 @@ fn metadata(port: &PortNode, host: &Owner) -> Metadata {
     set("RSS", port.rss.into());
     set("Promiscuous", port.promiscuous.into());
     put(&mut metadata, "MTU", (port.mtu != 0).then_some(port.mtu));
-    put(
-        &mut metadata,
-        "MAC",
-        port.mac.and_then(|mac| mac_text(&mac)),
-    );
+    put(&mut metadata, "MAC", port.mac.and_then(|mac| mac_text(&mac)));
     put(&mut metadata, "PCIAddress", port.pci.clone());
     put(&mut metadata, "BusInfo", port.pci.clone());
     put(&mut metadata, "Socket", port.socket);
@@ -189,19 +169,11 @@ fn metadata(port: &PortNode, host: &Owner) -> Metadata {
 fn kernel_link(device: &str) -> Option<&str> {
     let mut parts = device.split(',').map(str::trim);
     let driver = parts.next()?;
-    let known = [
-        "net_af_packet",
-        "net_af_xdp",
-        "eth_af_packet",
-        "eth_af_xdp",
-        "net_pcap",
-    ];
+    let known = ["net_af_packet", "net_af_xdp", "eth_af_packet", "eth_af_xdp", "net_pcap"];
     if !known.iter().any(|name| driver.starts_with(name)) {
         return None;
     }
-    parts
-        .find_map(|part| part.strip_prefix("iface="))
-        .filter(|link| !link.is_empty())
+    parts.find_map(|part| part.strip_prefix("iface=")).filter(|link| !link.is_empty())
 }
 
 #[cfg(test)]
@@ -214,10 +186,7 @@ mod tests {
         let mut graph = Graph::new();
         let author = Author::new("h");
         let node = author.node(Metadata::new());
-        let host = Owner {
-            id: node.id.clone(),
-            tid: uuid_v5(&["h"]).to_string(),
-        };
+        let host = Owner { id: node.id.clone(), tid: uuid_v5(&["h"]).to_string() };
         graph.add_node(node, Timestamp::default()).unwrap();
         let lower = add(&mut graph, &author, &host, ports, Timestamp::default());
         (Arc::new(RwLock::new(graph)), host, lower)
@@ -307,14 +276,8 @@ mod tests {
 
     #[test]
     fn vdevs_name_their_kernel_link() {
-        assert_eq!(
-            kernel_link("net_af_packet0,iface=eth0,qpairs=1"),
-            Some("eth0")
-        );
-        assert_eq!(
-            kernel_link("net_af_xdp1,start_queue=0,iface=ens1f0"),
-            Some("ens1f0")
-        );
+        assert_eq!(kernel_link("net_af_packet0,iface=eth0,qpairs=1"), Some("eth0"));
+        assert_eq!(kernel_link("net_af_xdp1,start_queue=0,iface=ens1f0"), Some("ens1f0"));
         assert_eq!(kernel_link("net_af_packet0,iface="), None);
         assert_eq!(kernel_link("net_tap0,iface=tap0"), None);
         assert_eq!(kernel_link("0000:3b:00.0"), None);

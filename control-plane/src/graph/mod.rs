@@ -130,15 +130,9 @@ impl Graph {
         edge.revision = edge.revision.max(1);
         let edge = Arc::new(edge);
         self.edges.insert(edge.id.clone(), edge.clone());
-        self.adjacent
-            .entry(edge.parent.clone())
-            .or_default()
-            .push(edge.id.clone());
+        self.adjacent.entry(edge.parent.clone()).or_default().push(edge.id.clone());
         if edge.parent != edge.child {
-            self.adjacent
-                .entry(edge.child.clone())
-                .or_default()
-                .push(edge.id.clone());
+            self.adjacent.entry(edge.child.clone()).or_default().push(edge.id.clone());
         }
         self.tell(Event::EdgeAdded(edge.clone()));
         Ok(edge)
@@ -201,11 +195,7 @@ impl Graph {
 
     /// The edges at a node, both ways, oldest first.
     pub fn edges_at(&self, node: &str) -> impl Iterator<Item = &Arc<Edge>> {
-        self.adjacent
-            .get(node)
-            .into_iter()
-            .flatten()
-            .filter_map(|id| self.edges.get(id))
+        self.adjacent.get(node).into_iter().flatten().filter_map(|id| self.edges.get(id))
     }
 
     /// The node whose metadata has `value` as `TID`.
@@ -236,19 +226,11 @@ mod tests {
     const LATER: Timestamp = Timestamp::from_millis(2000);
 
     fn node(id: &str) -> Node {
-        Node {
-            id: id.into(),
-            ..Node::default()
-        }
+        Node { id: id.into(), ..Node::default() }
     }
 
     fn edge(id: &str, parent: &str, child: &str) -> Edge {
-        Edge {
-            id: id.into(),
-            parent: parent.into(),
-            child: child.into(),
-            ..Edge::default()
-        }
+        Edge { id: id.into(), parent: parent.into(), child: child.into(), ..Edge::default() }
     }
 
     fn triangle() -> Graph {

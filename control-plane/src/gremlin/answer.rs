@@ -117,10 +117,7 @@ mod tests {
         assert_eq!(json(Answer::Flows(vec![])), json!([]));
         assert_eq!(json(Answer::Values(vec![])), Value::Null);
         assert_eq!(json(Answer::Keyed(vec![])), json!([]));
-        let graph = Answer::Graph {
-            nodes: vec![],
-            edges: vec![],
-        };
+        let graph = Answer::Graph { nodes: vec![], edges: vec![] };
         assert_eq!(json(graph), json!([{"Nodes": [], "Edges": []}]));
     }
 

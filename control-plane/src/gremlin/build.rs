@@ -159,9 +159,7 @@ fn path(p: Vec<Parameter>) -> Result<Step, Fault> {
     }
     let mut metadata = p.into_iter().map(|parameter| match parameter {
         Parameter::Metadata(conditions) => Ok(conditions),
-        _ => Err(Fault::from(
-            "ShortestPathTo parameters have to be Metadata predicates",
-        )),
+        _ => Err(Fault::from("ShortestPathTo parameters have to be Metadata predicates")),
     });
     let target = metadata.next().transpose()?.unwrap_or_default();
     let along = metadata.next().transpose()?.unwrap_or_default();
@@ -170,14 +168,8 @@ fn path(p: Vec<Parameter>) -> Result<Step, Fault> {
 
 fn id(step: &'static str, p: Vec<Parameter>) -> Result<Option<String>, Fault> {
     let (many, not_text) = match step {
-        "V" => (
-            "V accepts at most one parameter",
-            "V parameter must be a string",
-        ),
-        _ => (
-            "E accepts at most one parameter",
-            "E parameter must be a string",
-        ),
+        "V" => ("V accepts at most one parameter", "V parameter must be a string"),
+        _ => ("E accepts at most one parameter", "E parameter must be a string"),
     };
     match p.len() {
         0 => Ok(None),

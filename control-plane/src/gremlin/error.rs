@@ -30,19 +30,12 @@ pub(super) enum Fault {
     Rule { rule: &'static str, given: String },
     /// A predicate was given the wrong number of parameters.
     #[error("{count} expected with {predicate}: {given}")]
-    Arity {
-        count: &'static str,
-        predicate: &'static str,
-        given: String,
-    },
+    Arity { count: &'static str, predicate: &'static str, given: String },
     /// A parameter is of the wrong kind.
     #[error("{0}")]
     Argument(Cow<'static, str>),
     #[error("Invalid step '{step}' on '*traversal.{on}'")]
-    InvalidStep {
-        step: &'static str,
-        on: &'static str,
-    },
+    InvalidStep { step: &'static str, on: &'static str },
     #[error("Error while executing the query")]
     Execution,
     #[error("Node '{0}' does not exist")]

@@ -36,15 +36,8 @@ pub(super) trait Element {
 }
 
 /// Names of the members every element has.
-pub(super) const MEMBERS: [&str; 7] = [
-    "@ID",
-    "@Host",
-    "@Origin",
-    "@CreatedAt",
-    "@UpdatedAt",
-    "@DeletedAt",
-    "@Revision",
-];
+pub(super) const MEMBERS: [&str; 7] =
+    ["@ID", "@Host", "@Origin", "@CreatedAt", "@UpdatedAt", "@DeletedAt", "@Revision"];
 
 impl Element for Node {
     fn id(&self) -> &str {
@@ -106,10 +99,8 @@ pub(super) fn lookup<'a>(object: &'a Map<String, Value>, path: &str) -> Option<F
         (Value::Object(inner), Some(rest)) => lookup(inner, rest),
         (Value::Array(items), Some(rest)) => {
             let mut many = Vec::new();
-            for field in items
-                .iter()
-                .filter_map(Value::as_object)
-                .filter_map(|item| lookup(item, rest))
+            for field in
+                items.iter().filter_map(Value::as_object).filter_map(|item| lookup(item, rest))
             {
                 match field {
                     Field::Json(Cow::Borrowed(value)) => many.push(value),

@@ -102,16 +102,8 @@ fn member_of(layer: &str, member: &str) -> Option<Getter> {
             _ => None,
         },
         "Transport" | "TCP" | "UDP" | "SCTP" => match member {
-            "A" => Some(|flow| {
-                flow.transport
-                    .as_ref()
-                    .map(|t| Field::One(Scalar::Port(t.a)))
-            }),
-            "B" => Some(|flow| {
-                flow.transport
-                    .as_ref()
-                    .map(|t| Field::One(Scalar::Port(t.b)))
-            }),
+            "A" => Some(|flow| flow.transport.as_ref().map(|t| Field::One(Scalar::Port(t.a)))),
+            "B" => Some(|flow| flow.transport.as_ref().map(|t| Field::One(Scalar::Port(t.b)))),
             "ID" => Some(|flow| flow.transport.as_ref().map(|t| Field::int(t.id))),
             "Protocol" => Some(|flow| protocol(flow.transport.as_ref()?.protocol)),
             _ => None,

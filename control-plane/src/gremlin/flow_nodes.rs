@@ -50,9 +50,7 @@ pub(super) fn ends<'a>(
 ) -> Vec<&'a Arc<Node>> {
     let by_mac = index(machine, conditions, &MACS);
     let flows = machine.budget.meter(flows.iter());
-    let found = flows
-        .flat_map(|flow| macs(flow, way))
-        .filter_map(|mac| by_mac.get(mac).copied());
+    let found = flows.flat_map(|flow| macs(flow, way)).filter_map(|mac| by_mac.get(mac).copied());
     machine.budget.collect(found)
 }
 

@@ -122,11 +122,8 @@ fn values<'a>(
         return Ok(State::Values(Vec::new()));
     }
     let getter = getter(name).ok_or(Fault::NoField)?;
-    let values: Option<Vec<Value>> = machine
-        .budget
-        .meter(flows.iter())
-        .map(|flow| Some(getter(flow)?.to_value()))
-        .collect();
+    let values: Option<Vec<Value>> =
+        machine.budget.meter(flows.iter()).map(|flow| Some(getter(flow)?.to_value())).collect();
     values.map(State::Values).ok_or(Fault::NoField)
 }
 
@@ -136,18 +133,13 @@ fn sum<'a>(
     flows: &[&'a Arc<Flow>],
     name: Option<&str>,
 ) -> Result<State<'a>, Fault> {
-    let name = name.ok_or_else(|| Fault::Rule {
-        rule: "Sum requires 1 parameter",
-        given: "[]".into(),
-    })?;
+    let name =
+        name.ok_or_else(|| Fault::Rule { rule: "Sum requires 1 parameter", given: "[]".into() })?;
     if !name.starts_with("Metric.") && !name.starts_with("LastUpdateMetric.") {
         return Err("Sum accepts only sub fields of Metric and LastUpadteMetric".into());
     }
     let getter = getter(name).ok_or(Fault::NoField)?;
-    let integers = machine
-        .budget
-        .meter(flows.iter())
-        .filter_map(|flow| getter(flow)?.as_int());
+    let integers = machine.budget.meter(flows.iter()).filter_map(|flow| getter(flow)?.as_int());
     Ok(State::Number(number(integers.map(i128::from).sum())))
 }
 

@@ -59,19 +59,15 @@ pub(super) fn on_nodes<'a>(
         Step::Graph => Ok(State::Graph),
         Step::Neighbours(way, conditions) => {
             let view = &machine.view;
-            let found = nodes
-                .iter()
-                .flat_map(|node| view.edges_at(node, *way))
-                .map(|(_, other)| other);
+            let found =
+                nodes.iter().flat_map(|node| view.edges_at(node, *way)).map(|(_, other)| other);
             let test = |node: &Node| all(conditions, node);
             Ok(State::Nodes(select(machine, stage, found, test)))
         }
         Step::EdgesAt(way, conditions) => {
             let view = &machine.view;
-            let found = nodes
-                .iter()
-                .flat_map(|node| view.edges_at(node, *way))
-                .map(|(edge, _)| edge);
+            let found =
+                nodes.iter().flat_map(|node| view.edges_at(node, *way)).map(|(edge, _)| edge);
             let test = |edge: &Edge| all(conditions, edge);
             Ok(State::Edges(select(machine, stage, found, test)))
         }
@@ -84,19 +80,18 @@ pub(super) fn on_nodes<'a>(
         Step::ValueMap(keys) => Ok(State::Values(value_steps::maps(machine, &nodes, keys))),
         Step::Keys => Ok(State::Values(value_steps::keys(machine, &nodes))),
         Step::Sum(Some(key)) => Ok(State::Number(value_steps::sum(machine, &nodes, key))),
-        Step::Sum(None) => Err(Fault::Rule {
-            rule: "Sum requires 1 parameter",
-            given: "[]".into(),
-        }),
+        Step::Sum(None) => {
+            Err(Fault::Rule { rule: "Sum requires 1 parameter", given: "[]".into() })
+        }
         Step::Flows(_) => flow_steps::flows(machine, Some(&nodes), stage),
         Step::As(name) => {
             machine.named.insert(name, nodes.clone());
             Ok(State::Nodes(nodes))
         }
         Step::Select(names) => Ok(State::Nodes(named(machine, names)?)),
-        Step::ShortestPathTo(target, along) => Ok(State::Paths(path_steps::shortest_paths(
-            machine, &nodes, target, along,
-        ))),
+        Step::ShortestPathTo(target, along) => {
+            Ok(State::Paths(path_steps::shortest_paths(machine, &nodes, target, along)))
+        }
         Step::Reach(way, conditions, depth) => {
             let depth = match (way, depth) {
                 // Without a bound, but for `Neighbors`.
@@ -241,14 +236,10 @@ fn kind<T: Element>(element: &T, keys: &[String]) -> Option<Vec<Option<String>>>
 
 /// Whether the element meets every condition.
 pub(super) fn all<T: Element>(conditions: &[Condition], element: &T) -> bool {
-    conditions
-        .iter()
-        .all(|c| c.predicate.admits(element.field(&c.key).as_ref()))
+    conditions.iter().all(|c| c.predicate.admits(element.field(&c.key).as_ref()))
 }
 
 /// Whether the element meets any condition.
 pub(super) fn either<T: Element>(conditions: &[Condition], element: &T) -> bool {
-    conditions
-        .iter()
-        .any(|c| c.predicate.admits(element.field(&c.key).as_ref()))
+    conditions.iter().any(|c| c.predicate.admits(element.field(&c.key).as_ref()))
 }

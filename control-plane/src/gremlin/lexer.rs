@@ -33,10 +33,7 @@ pub(super) enum Kind {
 impl<'t> Lexer<'t> {
     /// A NUL ends the text, as it does in Skydive.
     pub(super) fn new(text: &'t str) -> Self {
-        Self {
-            rest: text.split('\0').next().unwrap_or_default(),
-            column: 1,
-        }
+        Self { rest: text.split('\0').next().unwrap_or_default(), column: 1 }
     }
 
     pub(super) fn token(&mut self) -> Token<'t> {
@@ -44,11 +41,7 @@ impl<'t> Lexer<'t> {
         self.take(self.rest.find(|c| !space(c)).unwrap_or(self.rest.len()));
         let column = self.column;
         let Some(first) = self.rest.chars().next() else {
-            return Token {
-                kind: Kind::End,
-                text: "",
-                column,
-            };
+            return Token { kind: Kind::End, text: "", column };
         };
         let (kind, text) = match first {
             '(' => (Kind::Open, self.take(1)),
@@ -56,10 +49,9 @@ impl<'t> Lexer<'t> {
             ',' => (Kind::Comma, self.take(1)),
             '.' => (Kind::Dot, self.take(1)),
             '\'' | '"' => (Kind::Text, self.string()),
-            'a'..='z' | 'A'..='Z' => (
-                Kind::Word,
-                self.take_while(|c| c.is_ascii_alphanumeric() || c == '_'),
-            ),
+            'a'..='z' | 'A'..='Z' => {
+                (Kind::Word, self.take_while(|c| c.is_ascii_alphanumeric() || c == '_'))
+            }
             '0'..='9' => self.number(),
             other => (Kind::Illegal, self.take(other.len_utf8())),
         };
@@ -133,11 +125,7 @@ mod tests {
 
     #[test]
     fn either_quote_closes_a_string() {
-        let expected = [
-            (Kind::Text, "it", 1),
-            (Kind::Word, "s", 5),
-            (Kind::Text, "", 6),
-        ];
+        let expected = [(Kind::Text, "it", 1), (Kind::Word, "s", 5), (Kind::Text, "", 6)];
         assert_eq!(tokens("\"it's\""), expected);
     }
 

@@ -18,12 +18,7 @@ pub struct Limits<'a> {
 
 impl Default for Limits<'_> {
     fn default() -> Self {
-        Self {
-            steps: 64,
-            visited: 20_000_000,
-            results: 2_000_000,
-            expired: &|| false,
-        }
+        Self { steps: 64, visited: 20_000_000, results: 2_000_000, expired: &|| false }
     }
 }
 
@@ -61,11 +56,7 @@ pub(super) struct Budget<'l> {
 
 impl<'l> Budget<'l> {
     pub(super) fn new(limits: &'l Limits<'l>) -> Self {
-        Self {
-            limits,
-            visited: Cell::new(0),
-            exhausted: Cell::new(None),
-        }
+        Self { limits, visited: Cell::new(0), exhausted: Cell::new(None) }
     }
 
     /// Counts what the iterator hands out as looked at, and ends it when that is too much.

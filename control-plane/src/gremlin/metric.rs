@@ -25,13 +25,7 @@ pub(super) enum Kind {
 impl Metric {
     /// No counts in an interval.
     pub(super) fn empty(kind: Kind, start: i64, last: i64) -> Self {
-        Self {
-            kind,
-            start,
-            last,
-            counters: vec![0; kind.counters().len()],
-            rtt: 0,
-        }
+        Self { kind, start, last, counters: vec![0; kind.counters().len()], rtt: 0 }
     }
 
     pub(super) fn of_flow(metric: &FlowMetric) -> Self {
@@ -39,12 +33,7 @@ impl Metric {
             kind: Kind::Flow,
             start: metric.start,
             last: metric.last,
-            counters: vec![
-                metric.ab_packets,
-                metric.ab_bytes,
-                metric.ba_packets,
-                metric.ba_bytes,
-            ],
+            counters: vec![metric.ab_packets, metric.ab_bytes, metric.ba_packets, metric.ba_bytes],
             rtt: metric.rtt,
         }
     }

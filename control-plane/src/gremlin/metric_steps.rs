@@ -72,10 +72,7 @@ pub(super) fn of_flows(
 }
 
 fn unknown(field: &str) -> Fault {
-    Fault::Rule {
-        rule: "Metric field unknown",
-        given: format!("[{field}]"),
-    }
+    Fault::Rule { rule: "Metric field unknown", given: format!("[{field}]") }
 }
 
 /// In the order in which the IDs come first.
@@ -116,10 +113,9 @@ fn sum<'a>(series: &Series, name: Option<&str>) -> Result<State<'a>, Fault> {
 /// overlaps.
 fn aggregates(machine: &Machine<'_, '_>, series: &Series, seconds: i64) -> Result<Series, Fault> {
     let metrics = || series.iter().flat_map(|(_, metrics)| metrics);
-    let (Some(start), Some(last)) = (
-        metrics().map(|metric| metric.start).min(),
-        metrics().map(|metric| metric.last).max(),
-    ) else {
+    let (Some(start), Some(last)) =
+        (metrics().map(|metric| metric.start).min(), metrics().map(|metric| metric.last).max())
+    else {
         return Ok(Series::new());
     };
     let length = seconds.saturating_mul(1000);
@@ -155,10 +151,7 @@ fn aggregates(machine: &Machine<'_, '_>, series: &Series, seconds: i64) -> Resul
             rest = second;
         }
     }
-    let slices: Vec<Metric> = slices
-        .into_values()
-        .filter(|metric| !metric.is_zero())
-        .collect();
+    let slices: Vec<Metric> = slices.into_values().filter(|metric| !metric.is_zero()).collect();
     Ok(vec![("Aggregated".to_owned(), slices)])
 }
 

@@ -60,9 +60,7 @@ struct Placed {
 impl Query {
     /// Whether the answer depends on the flow store, so that it should be fresh.
     pub fn reads_flows(&self) -> bool {
-        self.steps
-            .iter()
-            .any(|placed| matches!(placed.step, Step::Flows(_)))
+        self.steps.iter().any(|placed| matches!(placed.step, Step::Flows(_)))
     }
 
     /// Answers the query as the graph and the flows are.
@@ -80,9 +78,7 @@ impl Query {
         let mut state = State::Graph;
         let mut rest = self.steps.as_slice();
         while let Some((stage, after)) = Stage::split(rest) {
-            state = machine
-                .step(state, &stage)
-                .map_err(|fault| fault.at(stage.column))?;
+            state = machine.step(state, &stage).map_err(|fault| fault.at(stage.column))?;
             rest = after;
         }
         Ok(machine.answer(state))

@@ -83,9 +83,8 @@ fn split_at(text: &str, stop: impl Fn(char) -> bool) -> (&str, &str) {
 
 const UNITS: [&str; 8] = ["ns", "us", "µs", "μs", "ms", "s", "m", "h"];
 const WEEKDAYS: [&str; 7] = ["Mon,", "Tue,", "Wed,", "Thu,", "Fri,", "Sat,", "Sun,"];
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 #[cfg(test)]
 mod tests {
@@ -103,10 +102,7 @@ mod tests {
 
     #[test]
     fn dates_are_rfc_1123() {
-        for good in [
-            "Mon, 02 Jan 2006 15:04:05 MST",
-            "Sun, 06 Nov 1994 08:49:37 GMT",
-        ] {
+        for good in ["Mon, 02 Jan 2006 15:04:05 MST", "Sun, 06 Nov 1994 08:49:37 GMT"] {
             assert!(is_rfc1123(good), "{good}");
         }
         for bad in [

@@ -99,10 +99,7 @@ mod tests {
             ],
             "Neighbors": [{"IP": "10.0.0.1", "MAC": "0a:00:00:00:00:01"}]
         });
-        let node = Node {
-            metadata: metadata.as_object().unwrap().clone(),
-            ..Node::default()
-        };
+        let node = Node { metadata: metadata.as_object().unwrap().clone(), ..Node::default() };
         next_hop(&node, to.parse().unwrap())
     }
 

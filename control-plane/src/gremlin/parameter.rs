@@ -95,9 +95,8 @@ pub(super) fn predicate(word: &str, inner: Vec<Parameter>) -> Result<Parameter, 
             Predicate::Regex(Pattern::new(text)?)
         }
         _ => {
-            let text = one("IPV4RANGE", inner)?
-                .text()
-                .ok_or("Ipv4Range value has to be a string")?;
+            let text =
+                one("IPV4RANGE", inner)?.text().ok_or("Ipv4Range value has to be a string")?;
             Predicate::Ipv4Range(Network::new(text)?)
         }
     };
@@ -140,18 +139,15 @@ pub(super) fn given(parameters: &[Parameter]) -> String {
 }
 
 fn literals(predicate: &'static str, inner: Vec<Parameter>) -> Result<Vec<Literal>, Fault> {
-    inner
-        .into_iter()
-        .map(|parameter| literal(predicate, parameter))
-        .collect()
+    inner.into_iter().map(|parameter| literal(predicate, parameter)).collect()
 }
 
 fn literal(predicate: &'static str, parameter: Parameter) -> Result<Literal, Fault> {
     match parameter {
         Parameter::Literal(literal) => Ok(literal),
-        other => Err(Fault::Argument(
-            format!("{predicate} expects plain values, got: {other}").into(),
-        )),
+        other => {
+            Err(Fault::Argument(format!("{predicate} expects plain values, got: {other}").into()))
+        }
     }
 }
 
@@ -171,11 +167,7 @@ fn bounds(
     let [low, high] = inner.as_slice() else {
         let given = given(&inner);
         let count = "Two parameters";
-        return Err(Fault::Arity {
-            count,
-            predicate,
-            given,
-        });
+        return Err(Fault::Arity { count, predicate, given });
     };
     low.int().zip(high.int()).ok_or(not_int.into())
 }
@@ -185,11 +177,7 @@ fn one(predicate: &'static str, mut inner: Vec<Parameter>) -> Result<Parameter, 
         (Some(only), true) => Ok(only),
         (last, _) => {
             inner.extend(last);
-            Err(Fault::Arity {
-                count: "One parameter",
-                predicate,
-                given: given(&inner),
-            })
+            Err(Fault::Arity { count: "One parameter", predicate, given: given(&inner) })
         }
     }
 }

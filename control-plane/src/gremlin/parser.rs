@@ -9,10 +9,7 @@ use super::{Placed, Query};
 
 /// Parses the text of a query. What can be known to be wrong without a graph is refused here.
 pub fn parse(text: &str) -> Result<Query, QueryError> {
-    Parser {
-        lexer: Lexer::new(text),
-    }
-    .query()
+    Parser { lexer: Lexer::new(text) }.query()
 }
 
 struct Parser<'t> {
@@ -48,11 +45,7 @@ impl Parser<'_> {
             return Err(Fault::LeftParenthesis(open.text.into()).at(open.column));
         }
         let parameters = self.parameters(NESTING)?;
-        let word = if name.kind == Kind::Word {
-            name.text
-        } else {
-            ""
-        };
+        let word = if name.kind == Kind::Word { name.text } else { "" };
         let step = match Step::new(&word.to_ascii_uppercase(), parameters) {
             Ok(Some(step)) => step,
             Ok(None) => return Err(Fault::Step(name.text.into()).at(column)),

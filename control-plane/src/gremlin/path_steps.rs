@@ -18,9 +18,7 @@ pub(super) fn shortest_paths<'a>(
     target: &[Condition],
     along: &[Condition],
 ) -> Vec<Vec<&'a Arc<Node>>> {
-    let paths = starts
-        .iter()
-        .filter_map(|start| shortest_path(machine, start, target, along));
+    let paths = starts.iter().filter_map(|start| shortest_path(machine, start, target, along));
     machine.budget.collect(paths)
 }
 
@@ -70,11 +68,8 @@ pub(super) fn reach<'a>(
         conditions => either(conditions, edge),
     };
     let mut seen = HashSet::new();
-    let mut found: Vec<&'a Arc<Node>> = starts
-        .iter()
-        .copied()
-        .filter(|node| seen.insert(node.id.as_str()))
-        .collect();
+    let mut found: Vec<&'a Arc<Node>> =
+        starts.iter().copied().filter(|node| seen.insert(node.id.as_str())).collect();
     let (mut hop, mut from) = (0, 0);
     while from < found.len() && depth.is_none_or(|depth| hop < depth) {
         let ring = from..found.len();
@@ -102,10 +97,8 @@ pub(super) fn between<'a>(
     conditions: &[Condition],
 ) {
     let ids: HashSet<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
-    let inside = nodes
-        .iter()
-        .flat_map(|node| machine.view.edges_at(node, Way::Out))
-        .map(|(edge, _)| edge);
+    let inside =
+        nodes.iter().flat_map(|node| machine.view.edges_at(node, Way::Out)).map(|(edge, _)| edge);
     let edges = machine
         .budget
         .meter(inside)
@@ -125,9 +118,7 @@ pub(super) fn around<'a>(
         .meter(edges.into_iter())
         .filter(|edge| all(conditions, edge.as_ref()))
         .collect();
-    let ends = edges
-        .iter()
-        .flat_map(|edge| machine.view.ends(edge, Way::Both));
+    let ends = edges.iter().flat_map(|edge| machine.view.ends(edge, Way::Both));
     let nodes = ends.collect();
     machine.view = machine.view.part(nodes, edges);
 }

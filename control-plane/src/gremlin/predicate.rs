@@ -112,9 +112,8 @@ impl Pattern {
             builder.size_limit(REGEX_BYTES).build()
         };
         // On its own first, so that it cannot close the group around it.
-        let regex = compile(&text)
-            .and_then(|_| compile(&format!("^(?:{text})$")))
-            .map_err(|error| {
+        let regex =
+            compile(&text).and_then(|_| compile(&format!("^(?:{text})$"))).map_err(|error| {
                 let error = error.to_string();
                 let reason = error.lines().last().unwrap_or_default();
                 Fault::Argument(format!("Invalid REGEX `{text}`: {reason}").into())
@@ -138,14 +137,8 @@ impl Network {
             Some((address.parse::<Ipv4Addr>().ok()?.to_bits() & mask, mask))
         };
         match prefix() {
-            Some((address, mask)) => Ok(Self {
-                text,
-                address,
-                mask,
-            }),
-            None => Err(Fault::Argument(
-                format!("invalid CIDR address: {text}").into(),
-            )),
+            Some((address, mask)) => Ok(Self { text, address, mask }),
+            None => Err(Fault::Argument(format!("invalid CIDR address: {text}").into())),
         }
     }
 
@@ -255,10 +248,7 @@ mod tests {
 
     #[test]
     fn not_true_is_false() {
-        for predicate in [
-            Predicate::Ne(Literal::Bool(true)),
-            Predicate::Nee(Literal::Bool(true)),
-        ] {
+        for predicate in [Predicate::Ne(Literal::Bool(true)), Predicate::Nee(Literal::Bool(true))] {
             assert!(admits(&predicate, json!(false)));
             assert!(!admits(&predicate, json!(true)));
             assert!(!predicate.admits(None));

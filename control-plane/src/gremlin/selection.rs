@@ -38,12 +38,8 @@ struct Test<'q> {
 
 impl<'q> Selection<'q> {
     pub(super) fn of(stage: &Stage<'q>) -> Result<Self, Fault> {
-        let mut selection = Self {
-            filters: Vec::new(),
-            sort: None,
-            dedup: None,
-            window: Window::ALL,
-        };
+        let mut selection =
+            Self { filters: Vec::new(), sort: None, dedup: None, window: Window::ALL };
         selection.add(stage.step)?;
         for Placed { step, column } in stage.absorbed {
             let added = selection.add(step);
@@ -127,10 +123,8 @@ impl<'q> Selection<'q> {
         order: Order,
         getter: Getter,
     ) -> Vec<&'a Arc<Flow>> {
-        let mut keyed: Vec<(Option<Key<'a>>, &'a Arc<Flow>)> = flows
-            .into_iter()
-            .map(|flow| (getter(flow).map(Key::of), flow))
-            .collect();
+        let mut keyed: Vec<(Option<Key<'a>>, &'a Arc<Flow>)> =
+            flows.into_iter().map(|flow| (getter(flow).map(Key::of), flow)).collect();
         let compare = |a: &(Option<Key<'_>>, &Arc<Flow>), b: &(Option<Key<'_>>, &Arc<Flow>)| {
             let keys = match (&a.0, &b.0) {
                 (Some(a), Some(b)) => match order {

@@ -69,9 +69,7 @@ impl<'q> Stage<'q> {
     pub(super) fn split(steps: &'q [Placed]) -> Option<(Self, &'q [Placed])> {
         let (first, rest) = steps.split_first()?;
         let absorbs = |budget: &mut Appetite| {
-            rest.iter()
-                .take_while(|placed| budget.takes(&placed.step))
-                .count()
+            rest.iter().take_while(|placed| budget.takes(&placed.step)).count()
         };
         let (absorbed, after) = rest.split_at(absorbs(&mut Appetite::of(&first.step)));
         let stage = Self {
@@ -96,10 +94,7 @@ impl<'q> Stage<'q> {
 
     /// The absorbed `Limit` or `Range`; everything passes when there is none.
     pub(super) fn window(&self) -> Window {
-        self.absorbed
-            .iter()
-            .find_map(|placed| Window::of(&placed.step))
-            .unwrap_or(Window::ALL)
+        self.absorbed.iter().find_map(|placed| Window::of(&placed.step)).unwrap_or(Window::ALL)
     }
 }
 
@@ -134,11 +129,7 @@ impl Appetite {
                 | Step::Dedup(_)
         );
         let flows = matches!(step, Step::Flows(_));
-        Self {
-            has: source,
-            window: filter || flows,
-            flows,
-        }
+        Self { has: source, window: filter || flows, flows }
     }
 
     fn takes(&mut self, step: &Step) -> bool {
@@ -152,18 +143,12 @@ impl Appetite {
 }
 
 impl Window {
-    pub(super) const ALL: Self = Self {
-        skip: 0,
-        take: usize::MAX,
-    };
+    pub(super) const ALL: Self = Self { skip: 0, take: usize::MAX };
 
     pub(super) fn of(step: &Step) -> Option<Self> {
         match step {
             Step::Limit(n) => Some(Self { skip: 0, take: *n }),
-            Step::Range(from, to) => Some(Self {
-                skip: *from,
-                take: to.saturating_sub(*from),
-            }),
+            Step::Range(from, to) => Some(Self { skip: *from, take: to.saturating_sub(*from) }),
             _ => None,
         }
     }
@@ -176,12 +161,7 @@ impl Window {
 
 impl<'a, 'l> Machine<'a, 'l> {
     pub(super) fn new(graph: &'a Graph, flows: &'a FlowStore, budget: Budget<'l>) -> Self {
-        Self {
-            view: View::whole(graph),
-            flows,
-            budget,
-            named: HashMap::new(),
-        }
+        Self { view: View::whole(graph), flows, budget, named: HashMap::new() }
     }
 
     /// One step of the fold.
@@ -262,10 +242,7 @@ pub(super) fn refused(step: &Step, on: &'static str) -> Fault {
         | Step::Values(_)
         | Step::ValueMap(_)
         | Step::Keys
-        | Step::Sum(_) => Fault::InvalidStep {
-            step: step.name(),
-            on,
-        },
+        | Step::Sum(_) => Fault::InvalidStep { step: step.name(), on },
         _ => Fault::Execution,
     }
 }

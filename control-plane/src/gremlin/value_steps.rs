@@ -24,11 +24,10 @@ pub(super) fn on_values<'a>(
                 Value::Array(items) => items,
                 other => vec![other],
             });
-            let kept = machine.budget.meter(objects).filter(|value| {
-                value
-                    .as_object()
-                    .is_some_and(|object| all(conditions, object))
-            });
+            let kept = machine
+                .budget
+                .meter(objects)
+                .filter(|value| value.as_object().is_some_and(|object| all(conditions, object)));
             Ok(State::Values(machine.budget.collect(kept)))
         }
         Step::Dedup(_) => {
@@ -102,10 +101,8 @@ pub(super) fn sum<T: Element>(
     elements: &[&Arc<T>],
     key: &str,
 ) -> Number {
-    let integers = machine
-        .budget
-        .meter(elements.iter())
-        .filter_map(|element| element.field(key)?.as_int());
+    let integers =
+        machine.budget.meter(elements.iter()).filter_map(|element| element.field(key)?.as_int());
     number(integers.map(i128::from).sum())
 }
 
@@ -140,14 +137,12 @@ fn compare(a: &Field<'_>, b: &Field<'_>) -> Ordering {
         Some(_) => 0,
         None => 2,
     };
-    rank(a)
-        .cmp(&rank(b))
-        .then_with(|| match (scalar(a), scalar(b)) {
-            (Some(Scalar::Text(a)), Some(Scalar::Text(b))) => a.cmp(b),
-            (Some(Scalar::Float(a)), Some(Scalar::Float(b))) => a.total_cmp(&b),
-            (Some(a), Some(b)) => a.as_int().cmp(&b.as_int()),
-            _ => Ordering::Equal,
-        })
+    rank(a).cmp(&rank(b)).then_with(|| match (scalar(a), scalar(b)) {
+        (Some(Scalar::Text(a)), Some(Scalar::Text(b))) => a.cmp(b),
+        (Some(Scalar::Float(a)), Some(Scalar::Float(b))) => a.total_cmp(&b),
+        (Some(a), Some(b)) => a.as_int().cmp(&b.as_int()),
+        _ => Ordering::Equal,
+    })
 }
 
 fn scalar<'f>(field: &'f Field<'_>) -> Option<Scalar<'f>> {
@@ -159,7 +154,5 @@ fn scalar<'f>(field: &'f Field<'_>) -> Option<Scalar<'f>> {
 }
 
 fn all(conditions: &[Condition], object: &Map<String, Value>) -> bool {
-    conditions
-        .iter()
-        .all(|c| c.predicate.admits(lookup(object, &c.key).as_ref()))
+    conditions.iter().all(|c| c.predicate.admits(lookup(object, &c.key).as_ref()))
 }

@@ -32,22 +32,9 @@ impl<'a> View<'a> {
     pub(super) fn part(&self, nodes: Vec<&'a Arc<Node>>, edges: Vec<&'a Arc<Edge>>) -> Self {
         let mut node_ids = HashSet::new();
         let mut edge_ids = HashSet::new();
-        let nodes = nodes
-            .into_iter()
-            .filter(|node| node_ids.insert(node.id.as_str()))
-            .collect();
-        let edges = edges
-            .into_iter()
-            .filter(|edge| edge_ids.insert(edge.id.as_str()))
-            .collect();
-        Self {
-            graph: self.graph,
-            part: Some(Part {
-                nodes,
-                edges,
-                edge_ids,
-            }),
-        }
+        let nodes = nodes.into_iter().filter(|node| node_ids.insert(node.id.as_str())).collect();
+        let edges = edges.into_iter().filter(|edge| edge_ids.insert(edge.id.as_str())).collect();
+        Self { graph: self.graph, part: Some(Part { nodes, edges, edge_ids }) }
     }
 
     pub(super) fn nodes(&self) -> Box<dyn Iterator<Item = &'a Arc<Node>> + '_> {

@@ -142,10 +142,7 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
         let now = (self.clock)();
         let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
         for (record, flow) in records.iter().zip(&flows) {
-            let key = FlowKey {
-                watch: record.watch,
-                uuid: record.uuid,
-            };
+            let key = FlowKey { watch: record.watch, uuid: record.uuid };
             let ended = matches!(record.cause, Cause::End(_));
             store.put(key, flow.clone(), ended, now);
         }
@@ -187,10 +184,7 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
     /// What is due now and then.
     fn tick(&mut self) {
         let now = (self.clock)();
-        self.store
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .expire(now);
+        self.store.write().unwrap_or_else(PoisonError::into_inner).expire(now);
         self.stream.tick(now);
         // A clock that was set back starts the wait again.
         self.stats = self.stats.min(now);
@@ -203,9 +197,8 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
                 let state = self.shared.state();
                 (state.ledger.watches(), state.watched.clone())
             };
-            let known = watches
-                .iter()
-                .filter_map(|(id, totals)| Some(stats(watched.get(id)?, totals)));
+            let known =
+                watches.iter().filter_map(|(id, totals)| Some(stats(watched.get(id)?, totals)));
             self.stream.publish_stats(known);
         }
     }

@@ -111,10 +111,7 @@ impl Ledger {
         if self.closed.len() >= SHOWN {
             self.closed.remove(0);
         }
-        self.closed.push(QueueStatus {
-            open: false,
-            ..queue.status
-        });
+        self.closed.push(QueueStatus { open: false, ..queue.status });
     }
 
     /// Forgets what closed queues said of the other watches.
@@ -158,10 +155,9 @@ impl Ledger {
             totals.count(report);
         }
         for (watch, closed) in &self.closed_watches {
-            let totals = sums.entry(*watch).or_insert(WatchTotals {
-                state: closed.state,
-                ..WatchTotals::default()
-            });
+            let totals = sums
+                .entry(*watch)
+                .or_insert(WatchTotals { state: closed.state, ..WatchTotals::default() });
             totals.packets += closed.packets;
             totals.bytes += closed.bytes;
             totals.dropped += closed.dropped;
@@ -211,20 +207,12 @@ mod tests {
     use super::*;
 
     fn lcore(queue: u16) -> LcoreInfo {
-        LcoreInfo {
-            point: Point::File(PathBuf::from("a.pcap")),
-            queue,
-            cpu: None,
-            source: "pcap",
-        }
+        LcoreInfo { point: Point::File(PathBuf::from("a.pcap")), queue, cpu: None, source: "pcap" }
     }
 
     fn head(queue: u16, received: u64, state: WatchState) -> Head {
         let report = Report {
-            books: Books {
-                received,
-                ..Books::default()
-            },
+            books: Books { received, ..Books::default() },
             watches: vec![WatchReport {
                 watch: WatchId(1),
                 state,
@@ -263,10 +251,7 @@ mod tests {
         assert_eq!(ledger.watches()[&WatchId(1)].state, WatchState::Active);
         ledger.closed(&lcore(1));
         let watch = ledger.watches()[&WatchId(1)];
-        assert_eq!(
-            (watch.state, watch.packets, watch.flows),
-            (WatchState::Active, 20, 0)
-        );
+        assert_eq!((watch.state, watch.packets, watch.flows), (WatchState::Active, 20, 0));
         ledger.retain(|_| false);
         assert!(ledger.watches().is_empty());
     }

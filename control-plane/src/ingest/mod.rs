@@ -63,11 +63,7 @@ pub fn start(
     let (tell, progress) = watch::channel(Progress::default());
     let drain = Drain::new(rings, store, stream, tid_of_mac, clock, shared.clone());
     tokio::spawn(drain.run(woken, tell));
-    Lcores {
-        shared,
-        wake: Arc::new(wake),
-        progress,
-    }
+    Lcores { shared, wake: Arc::new(wake), progress }
 }
 
 /// The handle to all lcores: what they shall do, and what they say of themselves.
@@ -93,8 +89,7 @@ impl Lcores {
     pub async fn refresh(&self, limit: Duration) -> bool {
         let sweep = self.shared.state().want_sweep();
         self.wake.send_replace(());
-        self.reached(limit, |progress| progress.answered >= sweep)
-            .await
+        self.reached(limit, |progress| progress.answered >= sweep).await
     }
 
     /// Waits until the data plane has closed all rings and all that was in them is in the store.
@@ -103,10 +98,7 @@ impl Lcores {
         // The drain that runs now may have passed a ring already that was not closed then.
         let drains = self.progress.borrow().drains + 2;
         self.wake.send_replace(());
-        self.reached(limit, |progress| {
-            progress.drains >= drains && progress.open == 0
-        })
-        .await
+        self.reached(limit, |progress| progress.drains >= drains && progress.open == 0).await
     }
 
     /// Each queue, as its newest report had it; of the closed ones the most recent.
@@ -127,9 +119,7 @@ impl Lcores {
 
     async fn reached(&self, limit: Duration, goal: impl FnMut(&Progress) -> bool) -> bool {
         let mut progress = self.progress.clone();
-        timeout(limit, progress.wait_for(goal))
-            .await
-            .is_ok_and(|reached| reached.is_ok())
+        timeout(limit, progress.wait_for(goal)).await.is_ok_and(|reached| reached.is_ok())
     }
 }
 

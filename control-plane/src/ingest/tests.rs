@@ -35,21 +35,9 @@ impl World {
         let subscriber = stream.subscribe(Namespaces::parse(["flow"]), QueueLimits::default());
         let tid_of_mac: TidOfMac = Arc::new(|mac| (*mac == A).then(|| "tid-of-a".into()));
         let now = Timestamp::from_millis(1_000);
-        let lcores = start(
-            rings,
-            store.clone(),
-            stream.clone(),
-            tid_of_mac,
-            move || now,
-        );
+        let lcores = start(rings, store.clone(), stream.clone(), tid_of_mac, move || now);
         lcores.follow(desired(&[WATCH]));
-        Self {
-            announcer,
-            store,
-            stream,
-            subscriber,
-            lcores,
-        }
+        Self { announcer, store, stream, subscriber, lcores }
     }
 
     fn stored(&self, uuid: u64) -> Option<Arc<sonde_proto::flow::Flow>> {
@@ -90,20 +78,12 @@ fn desired(watches: &[WatchId]) -> Desired {
             }],
             ..Plan::default()
         },
-        watched: watches
-            .iter()
-            .map(|id| (*id, Arc::new(watched(id))))
-            .collect(),
+        watched: watches.iter().map(|id| (*id, Arc::new(watched(id)))).collect(),
     }
 }
 
 fn info(queue: u16) -> LcoreInfo {
-    LcoreInfo {
-        point: Point::File(PathBuf::from("a.pcap")),
-        queue,
-        cpu: None,
-        source: "pcap",
-    }
+    LcoreInfo { point: Point::File(PathBuf::from("a.pcap")), queue, cpu: None, source: "pcap" }
 }
 
 fn record(uuid: u64, packets: u64, cause: Cause) -> FlowRecord {
@@ -114,11 +94,7 @@ fn record(uuid: u64, packets: u64, cause: Cause) -> FlowRecord {
         tracking_id: 2,
         l3_tracking_id: 3,
         layers: LayersPath::new(),
-        link: Some(LinkEnds {
-            a: A,
-            b: [2, 0, 0, 0, 0, 2],
-            id: 0,
-        }),
+        link: Some(LinkEnds { a: A, b: [2, 0, 0, 0, 0, 2], id: 0 }),
         network: Some(NetworkEnds {
             a: IpAddr::from([10, 0, 0, 1]),
             b: IpAddr::from([10, 0, 0, 2]),
@@ -126,10 +102,7 @@ fn record(uuid: u64, packets: u64, cause: Cause) -> FlowRecord {
         }),
         transport: None,
         icmp: None,
-        metric: Metric {
-            ab_packets: packets,
-            ..Metric::default()
-        },
+        metric: Metric { ab_packets: packets, ..Metric::default() },
         last_update: None,
         finish: FinishType::NotFinished,
         cause,
@@ -155,9 +128,7 @@ fn lcore(announcer: &Announcer, queue: u16, stop: Arc<AtomicBool>) -> JoinHandle
                     && let Some(mut report) = end.blank()
                 {
                     sweep = newest.sweep;
-                    report
-                        .flows
-                        .push(record(queue.into(), packets, Cause::Sweep));
+                    report.flows.push(record(queue.into(), packets, Cause::Sweep));
                     (report.plan, report.sweep) = (plan, sweep);
                     end.push(report).expect("a blank report has its place");
                 }
@@ -191,9 +162,7 @@ async fn records_become_named_flows() {
     push(&mut end, |report| {
         report.flows.push(record(0xa, 1, Cause::Update));
         report.flows.push(record(0xb, 2, Cause::Sweep));
-        report
-            .flows
-            .push(record(0xc, 3, Cause::End(EndReason::Idle)));
+        report.flows.push(record(0xc, 3, Cause::End(EndReason::Idle)));
     });
     drop(end);
     assert!(world.lcores.closed(LONG).await);
@@ -232,21 +201,13 @@ async fn a_flow_that_ended_leaves_the_store_after_its_hold_time() {
 async fn refresh_shows_what_every_lcore_has_seen() {
     let world = World::new();
     let stop = Arc::new(AtomicBool::new(false));
-    let threads: Vec<_> = (0..3)
-        .map(|queue| lcore(&world.announcer, queue, stop.clone()))
-        .collect();
+    let threads: Vec<_> =
+        (0..3).map(|queue| lcore(&world.announcer, queue, stop.clone())).collect();
     assert!(world.lcores.refresh(LONG).await);
-    let first: Vec<u64> = (0..3)
-        .map(|id| packets(&world.stored(id).unwrap()))
-        .collect();
+    let first: Vec<u64> = (0..3).map(|id| packets(&world.stored(id).unwrap())).collect();
 
     let callers = (0..20).map(|_| world.lcores.refresh(LONG));
-    assert!(
-        futures_util::future::join_all(callers)
-            .await
-            .iter()
-            .all(|all| *all)
-    );
+    assert!(futures_util::future::join_all(callers).await.iter().all(|all| *all));
     for (id, before) in first.iter().enumerate() {
         assert!(packets(&world.stored(id as u64).unwrap()) > *before);
     }
@@ -255,20 +216,11 @@ async fn refresh_shows_what_every_lcore_has_seen() {
     assert_eq!(world.lcores.status().len(), 3);
 
     stop.store(true, Ordering::Relaxed);
-    let seen: u64 = threads
-        .into_iter()
-        .map(|thread| thread.join().unwrap())
-        .sum();
+    let seen: u64 = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
     assert!(world.lcores.closed(LONG).await);
     assert_eq!(world.lcores.totals().received, seen);
     assert_eq!(world.lcores.totals().unaccounted(), 0);
-    assert!(
-        world
-            .lcores
-            .status()
-            .iter()
-            .all(|queue| !queue.open && queue.plan == 1)
-    );
+    assert!(world.lcores.status().iter().all(|queue| !queue.open && queue.plan == 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -286,10 +238,7 @@ async fn a_silent_lcore_holds_a_refresh_up_to_its_limit() {
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
     drop(silent);
-    assert!(
-        refresh.await.unwrap(),
-        "a ring that closes holds nothing up"
-    );
+    assert!(refresh.await.unwrap(), "a ring that closes holds nothing up");
     stop.store(true, Ordering::Relaxed);
     thread.join().unwrap();
 }
@@ -305,9 +254,7 @@ async fn a_watch_that_left_the_plan_is_still_understood() {
     let mut end = world.announcer.open(info(0), RingSize::default());
     world.lcores.follow(desired(&[WatchId(2)]));
     push(&mut end, |report| {
-        report
-            .flows
-            .push(record(1, 1, Cause::End(EndReason::Stopped)));
+        report.flows.push(record(1, 1, Cause::End(EndReason::Stopped)));
     });
     drop(end);
     assert!(world.lcores.closed(LONG).await);
@@ -317,13 +264,9 @@ async fn a_watch_that_left_the_plan_is_still_understood() {
 #[tokio::test]
 async fn watches_are_summed_over_lcores() {
     let world = World::new();
-    let mut ends: Vec<_> = (0..2)
-        .map(|queue| world.announcer.open(info(queue), RingSize::default()))
-        .collect();
-    for (end, state) in ends
-        .iter_mut()
-        .zip([WatchState::Failed(19), WatchState::Active])
-    {
+    let mut ends: Vec<_> =
+        (0..2).map(|queue| world.announcer.open(info(queue), RingSize::default())).collect();
+    for (end, state) in ends.iter_mut().zip([WatchState::Failed(19), WatchState::Active]) {
         push(end, |report| {
             report.watches.push(WatchReport {
                 watch: WATCH,
@@ -364,11 +307,7 @@ fn a_sweep_waits_for_the_one_under_way() {
     assert_eq!((state.want_sweep(), state.want_sweep()), (2, 2));
     assert!(state.news(false).is_none());
     state.follow(desired(&[WATCH]));
-    assert_eq!(
-        state.news(false).unwrap().sweep,
-        1,
-        "a plan waits for no sweep"
-    );
+    assert_eq!(state.news(false).unwrap().sweep, 1, "a plan waits for no sweep");
     assert_eq!(state.news(true).unwrap().sweep, 2);
 }
 
@@ -382,8 +321,5 @@ fn few_watches_that_left_are_remembered() {
     assert_eq!(state.watched.len(), REMEMBERED + 1);
     state.follow(desired(&[]));
     assert_eq!(state.watched.len(), REMEMBERED);
-    assert!(
-        state.watched.contains_key(&WatchId(u32::MAX)),
-        "the oldest go first"
-    );
+    assert!(state.watched.contains_key(&WatchId(u32::MAX)), "the oldest go first");
 }

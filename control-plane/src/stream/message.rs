@@ -33,13 +33,7 @@ impl Message {
             Obj::Flows(flows) => flows.iter().map(|flow| weight(flow)).sum(),
             Obj::Stats(stats) => size_of::<Stats>() + 3 * stats.encoded_len(),
         };
-        Self {
-            namespace,
-            uuid: Uuid::new_v4(),
-            obj,
-            weight,
-            forms: Default::default(),
-        }
+        Self { namespace, uuid: Uuid::new_v4(), obj, weight, forms: Default::default() }
     }
 
     /// `flow`, `flow/<captureID>` or `stats`.
@@ -90,11 +84,7 @@ impl Namespaces {
     /// clients that name nothing expect lists of flows, nothing else. Other names are no error
     /// and receive nothing.
     pub fn parse<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut parsed = Self {
-            flows: false,
-            captures: BTreeSet::new(),
-            stats: false,
-        };
+        let mut parsed = Self { flows: false, captures: BTreeSet::new(), stats: false };
         let mut all = false;
         let mut any = false;
         for name in names {

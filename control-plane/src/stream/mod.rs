@@ -37,10 +37,7 @@ pub struct BulkConfig {
 
 impl Default for BulkConfig {
     fn default() -> Self {
-        Self {
-            flows: 100,
-            delay: Duration::from_secs(5),
-        }
+        Self { flows: 100, delay: Duration::from_secs(5) }
     }
 }
 
@@ -79,13 +76,7 @@ struct State {
 impl FlowStream {
     /// A stream without subscribers.
     pub fn new(bulk: BulkConfig) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                bulk,
-                state: Mutex::default(),
-                lost: Arc::default(),
-            }),
-        }
+        Self { inner: Arc::new(Inner { bulk, state: Mutex::default(), lost: Arc::default() }) }
     }
 
     /// Receives the messages of `namespaces` from now on, until the subscriber is dropped.
@@ -232,24 +223,14 @@ impl State {
 mod tests {
     use super::*;
 
-    const LIMITS: QueueLimits = QueueLimits {
-        messages: 3,
-        bytes: 1 << 20,
-    };
+    const LIMITS: QueueLimits = QueueLimits { messages: 3, bytes: 1 << 20 };
 
     fn stream(flows: usize) -> FlowStream {
-        FlowStream::new(BulkConfig {
-            flows,
-            delay: Duration::from_secs(5),
-        })
+        FlowStream::new(BulkConfig { flows, delay: Duration::from_secs(5) })
     }
 
     fn flow(capture: &str, uuid: &str) -> Arc<Flow> {
-        Arc::new(Flow {
-            uuid: uuid.into(),
-            capture_id: capture.into(),
-            ..Flow::default()
-        })
+        Arc::new(Flow { uuid: uuid.into(), capture_id: capture.into(), ..Flow::default() })
     }
 
     fn uuids(message: &Message) -> Vec<&str> {
@@ -312,10 +293,7 @@ mod tests {
         assert!(!stream.wants_stats());
         let mut stats = stream.subscribe(Namespaces::parse(["stats"]), LIMITS);
         assert!(stream.wants_stats());
-        stream.publish_stats([Stats {
-            flow_count: 7,
-            ..Stats::default()
-        }]);
+        stream.publish_stats([Stats { flow_count: 7, ..Stats::default() }]);
         stream.publish([flow("c", "1")], Timestamp::default());
         assert!(matches!(stats.take().unwrap().obj(), Obj::Stats(stats) if stats.flow_count == 7));
         assert!(stats.take().is_none());

@@ -19,10 +19,7 @@ pub struct QueueLimits {
 
 impl Default for QueueLimits {
     fn default() -> Self {
-        Self {
-            messages: 10_000,
-            bytes: 64 << 20,
-        }
+        Self { messages: 10_000, bytes: 64 << 20 }
     }
 }
 
@@ -34,10 +31,7 @@ pub struct Subscriber {
 
 impl Subscriber {
     pub(super) fn new(queue: Arc<Queue>, leave: impl FnOnce() + Send + 'static) -> Self {
-        Self {
-            queue,
-            leave: Some(Box::new(leave)),
-        }
+        Self { queue, leave: Some(Box::new(leave)) }
     }
 
     /// The oldest message that waits; `None` when the stream is closed and all were taken.
@@ -178,10 +172,7 @@ mod tests {
     #[test]
     fn bytes_bound_the_queue_too() {
         let one = message().weight();
-        let queue = queue(QueueLimits {
-            messages: 100,
-            bytes: one * 2,
-        });
+        let queue = queue(QueueLimits { messages: 100, bytes: one * 2 });
         for _ in 0..5 {
             queue.push(message());
         }
@@ -193,10 +184,7 @@ mod tests {
 
     #[test]
     fn one_message_fits_always() {
-        let queue = queue(QueueLimits {
-            messages: 0,
-            bytes: 0,
-        });
+        let queue = queue(QueueLimits { messages: 0, bytes: 0 });
         queue.push(message());
         assert_eq!(queue.waiting().messages.len(), 1);
         queue.push(message());

@@ -48,10 +48,7 @@ impl Clients {
         if seats.contains_key(&client.host) {
             return None;
         }
-        let seat = Seat {
-            clients: self.clone(),
-            host: client.host.clone(),
-        };
+        let seat = Seat { clients: self.clone(), host: client.host.clone() };
         let lost = Arc::default();
         seats.insert(client.host.clone(), Entry { client, lost });
         self.count.send_replace(seats.len());
@@ -72,9 +69,7 @@ impl Clients {
     /// was over first.
     pub async fn left(&self, limit: Duration) -> bool {
         let mut count = self.count.subscribe();
-        timeout(limit, count.wait_for(|count| *count == 0))
-            .await
-            .is_ok_and(|left| left.is_ok())
+        timeout(limit, count.wait_for(|count| *count == 0)).await.is_ok_and(|left| left.is_ok())
     }
 
     fn seats(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
@@ -128,11 +123,7 @@ mod tests {
         assert!(clients.admit(client("a")).is_none());
         let b = clients.admit(client("b")).unwrap();
         a.count_losses(Arc::new(AtomicU64::new(7)));
-        let lost: Vec<_> = clients
-            .list()
-            .into_iter()
-            .map(|c| (c.host, c.lost))
-            .collect();
+        let lost: Vec<_> = clients.list().into_iter().map(|c| (c.host, c.lost)).collect();
         assert_eq!(lost, [("a".to_owned(), 7), ("b".to_owned(), 0)]);
         assert!(!clients.left(Duration::from_millis(1)).await);
         drop((a, b));

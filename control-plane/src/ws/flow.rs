@@ -52,10 +52,7 @@ pub async fn subscribe(State(state): State<WsState>, request: Request) -> Respon
         encoding: asked.encoding,
         keep_alive: state.keep_alive,
     };
-    introduce(
-        upgrade.on_upgrade(move |socket| served.run(socket)),
-        &state.host,
-    )
+    introduce(upgrade.on_upgrade(move |socket| served.run(socket)), &state.host)
 }
 
 /// What a client asked for, all of it understood.
@@ -164,11 +161,7 @@ impl Encoding {
 /// The flows, and the time from the first packet of any to the last of any.
 fn flow_set(flows: Vec<Flow>) -> FlowSet {
     FlowSet {
-        start: flows
-            .iter()
-            .map(|flow| flow.start)
-            .min()
-            .unwrap_or_default(),
+        start: flows.iter().map(|flow| flow.start).min().unwrap_or_default(),
         end: flows.iter().map(|flow| flow.last).max().unwrap_or_default(),
         flows,
     }

@@ -33,15 +33,9 @@ pub(super) enum Protocol {
 
 impl Hello {
     pub(super) fn new(parts: &Parts) -> Self {
-        let addr = parts
-            .extensions
-            .get()
-            .map(|ConnectInfo(addr): &ConnectInfo<SocketAddr>| *addr);
+        let addr = parts.extensions.get().map(|ConnectInfo(addr): &ConnectInfo<SocketAddr>| *addr);
         let query = Query::try_from_uri(&parts.uri).map_or_else(|_| Vec::new(), |Query(q)| q);
-        let fields = Fields {
-            headers: parts.headers.clone(),
-            query,
-        };
+        let fields = Fields { headers: parts.headers.clone(), query };
         let host = fields.one("x-host-id").unwrap_or_else(|| match addr {
             Some(addr) => addr.to_string(),
             None => Uuid::new_v4().to_string(),
@@ -51,9 +45,7 @@ impl Hello {
 
     /// `X-Client-Type`, which is mandatory.
     pub(super) fn client_type(&self) -> Result<String, &'static str> {
-        self.fields
-            .one("x-client-type")
-            .ok_or("X-Client-Type is missing")
+        self.fields.one("x-client-type").ok_or("X-Client-Type is missing")
     }
 
     pub(super) fn protocol(&self) -> Result<Protocol, &'static str> {
@@ -92,10 +84,7 @@ impl Fields {
             return headers;
         }
         let named = self.query.iter().filter(|(key, _)| key == name);
-        named
-            .map(|(_, value)| value.clone())
-            .filter(|value| !value.is_empty())
-            .collect()
+        named.map(|(_, value)| value.clone()).filter(|value| !value.is_empty()).collect()
     }
 }
 

@@ -38,10 +38,7 @@ fn links_appear_with_their_edges_and_vanish() {
         netns.ip("link add va index 11 type veth peer name vb index 12");
         netns.ip("link set va master br0");
         let bridged = within_a_second(&graph, "bridge", |graph| edge(graph, "br0", "va")).await;
-        assert_eq!(
-            bridged.metadata,
-            *json!({"RelationType": "layer2"}).as_object().unwrap()
-        );
+        assert_eq!(bridged.metadata, *json!({"RelationType": "layer2"}).as_object().unwrap());
         let id = uuid_v5(&[&bridged.parent, &bridged.child, "layer2"]);
         assert_eq!(bridged.id, id.to_string());
 
@@ -76,24 +73,17 @@ fn changes_are_written_and_keys_of_others_kept() {
         let before = within_a_second(&graph, "d0", |graph| node(graph, "d0")).await;
         assert_eq!(before.text("State"), "DOWN");
         let capture = json!([{"ID": "theirs"}]);
-        graph
-            .write()
-            .unwrap()
-            .update_node(&before.id, Timestamp::default(), |metadata| {
-                metadata.insert("Captures".into(), capture.clone());
-            });
+        graph.write().unwrap().update_node(&before.id, Timestamp::default(), |metadata| {
+            metadata.insert("Captures".into(), capture.clone());
+        });
         netns.ip("address add 10.9.8.7/24 dev d0");
         netns.ip("address add fd00::7/64 dev d0");
         netns.ip("link set d0 mtu 9000 address 02:00:00:00:00:77");
         netns.ip("link set d0 up");
         let up = within_a_second(&graph, "d0 with addresses, up", |graph| {
             let node = node(graph, "d0")?;
-            let up = node.metadata["LinkFlags"]
-                .as_array()?
-                .contains(&"UP".into());
-            let addressed = ["IPV4", "IPV6"]
-                .iter()
-                .all(|key| node.metadata.contains_key(*key));
+            let up = node.metadata["LinkFlags"].as_array()?.contains(&"UP".into());
+            let addressed = ["IPV4", "IPV6"].iter().all(|key| node.metadata.contains_key(*key));
             (up && addressed).then_some(node)
         })
         .await;
@@ -205,10 +195,7 @@ fn a_node_deleted_by_somebody_comes_back() {
     netns.discover(Vec::new(), async |graph| {
         let pair = within_a_second(&graph, "pair", |graph| edge(graph, "va", "vb")).await;
         let va = pair.parent.clone();
-        graph
-            .write()
-            .unwrap()
-            .delete_node(&va, Timestamp::default());
+        graph.write().unwrap().delete_node(&va, Timestamp::default());
         netns.ip("link set va mtu 1400");
         let pair = within_a_second(&graph, "pair", |graph| edge(graph, "va", "vb")).await;
         assert_ne!(pair.parent, va);
@@ -224,9 +211,8 @@ fn an_overrun_of_the_socket_is_survived() {
     netns.discover(Vec::new(), async |graph| {
         within_a_second(&graph, "gone", |graph| node(graph, "gone")).await;
         // More changes than the socket holds, while discovery cannot run.
-        let mut batch: String = (0..20_000)
-            .map(|n| format!("link set d0 mtu {}\n", 1400 + n % 2))
-            .collect();
+        let mut batch: String =
+            (0..20_000).map(|n| format!("link set d0 mtu {}\n", 1400 + n % 2)).collect();
         batch += "link del gone\nlink add last type ifb\nlink set d0 mtu 1450\n";
         netns.ip_batch(&batch);
         within_a_second(&graph, "the last state", |graph| {

@@ -54,10 +54,8 @@ impl Netns {
         let file = File::open(format!("/run/netns/{}", self.0)).unwrap();
         let inside = || {
             setns(&file, CloneFlags::CLONE_NEWNET).unwrap();
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let graph = Arc::new(RwLock::new(Graph::new()));
                 let discovery = discovery::start(graph.clone(), host(), ports);
@@ -112,9 +110,7 @@ pub(crate) fn node(graph: &Graph, name: &str) -> Option<Arc<Node>> {
 pub(crate) fn edge(graph: &Graph, parent: &str, child: &str) -> Option<Arc<Edge>> {
     let (parent, child) = (node(graph, parent)?, node(graph, child)?);
     let mut edges = graph.edges();
-    edges
-        .find(|edge| edge.parent == parent.id && edge.child == child.id)
-        .cloned()
+    edges.find(|edge| edge.parent == parent.id && edge.child == child.id).cloned()
 }
 
 /// The TID of a link of the host.

@@ -32,10 +32,8 @@ pub unsafe fn rte_eal_init(argc: c_int, argv: *mut *mut c_char) -> c_int {
 
     // EAL keeps pointers into argv for as long as it lives, and permutes the array: both are
     // leaked, once per process.
-    let mut argv: Vec<*mut c_char> = modernise(arguments)
-        .into_iter()
-        .map(CString::into_raw)
-        .collect();
+    let mut argv: Vec<*mut c_char> =
+        modernise(arguments).into_iter().map(CString::into_raw).collect();
     argv.push(std::ptr::null_mut());
     let argv = argv.leak().as_mut_ptr();
     // SAFETY: `argv` holds `argc` valid strings, ends in NULL as C demands, and is never freed.
@@ -88,14 +86,7 @@ pub fn node_of_cpu(cpu: usize) -> u16 {
     };
     entries
         .flatten()
-        .find_map(|entry| {
-            entry
-                .file_name()
-                .to_str()?
-                .strip_prefix("node")?
-                .parse()
-                .ok()
-        })
+        .find_map(|entry| entry.file_name().to_str()?.strip_prefix("node")?.parse().ok())
         .unwrap_or(0)
 }
 
@@ -117,11 +108,7 @@ fn modernise(arguments: Vec<CString>) -> Vec<CString> {
         let name = match argument.to_bytes() {
             b"--master-lcore" => c"--main-lcore",
             b"--pci-whitelist" => c"--allow",
-            b"--vdev"
-                if arguments
-                    .peek()
-                    .is_some_and(|device| is_pci(device.to_bytes())) =>
-            {
+            b"--vdev" if arguments.peek().is_some_and(|device| is_pci(device.to_bytes())) => {
                 c"--allow"
             }
             _ => &argument,
@@ -133,10 +120,7 @@ fn modernise(arguments: Vec<CString>) -> Vec<CString> {
 
 /// Whether a device is named by PCI domain, bus, device and function; arguments may follow.
 pub fn is_pci(device: &[u8]) -> bool {
-    let address = device
-        .split(|&byte| byte == b',')
-        .next()
-        .unwrap_or_default();
+    let address = device.split(|&byte| byte == b',').next().unwrap_or_default();
     address.len() == "0000:00:00.0".len()
         && address.iter().enumerate().all(|(at, byte)| match at {
             4 | 7 => *byte == b':',
@@ -161,54 +145,23 @@ mod tests {
     use super::*;
 
     fn modern(arguments: &[&str]) -> Vec<String> {
-        let arguments = arguments
-            .iter()
-            .map(|a| CString::new(*a).unwrap())
-            .collect();
-        modernise(arguments)
-            .into_iter()
-            .map(|a| a.into_string().unwrap())
-            .collect()
+        let arguments = arguments.iter().map(|a| CString::new(*a).unwrap()).collect();
+        modernise(arguments).into_iter().map(|a| a.into_string().unwrap()).collect()
     }
 
     #[test]
     fn arguments_take_their_new_names() {
         assert_eq!(
-            modern(&[
-                "sonde",
-                "--master-lcore",
-                "1",
-                "--pci-whitelist",
-                "0000:01:00.0",
-                "-l",
-                "1"
-            ]),
-            [
-                "sonde",
-                "--main-lcore",
-                "1",
-                "--allow",
-                "0000:01:00.0",
-                "-l",
-                "1"
-            ],
+            modern(&["sonde", "--master-lcore", "1", "--pci-whitelist", "0000:01:00.0", "-l", "1"]),
+            ["sonde", "--main-lcore", "1", "--allow", "0000:01:00.0", "-l", "1"],
         );
     }
 
     #[test]
     fn hexadecimal_pci_addresses_are_no_virtual_devices() {
-        assert_eq!(
-            modern(&["--vdev", "0000:3b:00.0"]),
-            ["--allow", "0000:3b:00.0"]
-        );
-        assert_eq!(
-            modern(&["--vdev", "0000:3b:00.1,a=b"]),
-            ["--allow", "0000:3b:00.1,a=b"]
-        );
-        assert_eq!(
-            modern(&["--vdev", "net_null0,size=64"]),
-            ["--vdev", "net_null0,size=64"]
-        );
+        assert_eq!(modern(&["--vdev", "0000:3b:00.0"]), ["--allow", "0000:3b:00.0"]);
+        assert_eq!(modern(&["--vdev", "0000:3b:00.1,a=b"]), ["--allow", "0000:3b:00.1,a=b"]);
+        assert_eq!(modern(&["--vdev", "net_null0,size=64"]), ["--vdev", "net_null0,size=64"]);
         assert_eq!(modern(&["--vdev"]), ["--vdev"]);
     }
 
@@ -233,8 +186,6 @@ mod tests {
     fn toeplitz(input: &[u8]) -> u32 {
         let bit = |bytes: &[u8], at: usize| u32::from(bytes[at / 8] >> (7 - at % 8) & 1);
         let window = |at: usize| (at..at + 32).fold(0, |w, i| w << 1 | bit(&SYMMETRIC_KEY, i));
-        (0..input.len() * 8)
-            .filter(|&at| bit(input, at) == 1)
-            .fold(0, |hash, at| hash ^ window(at))
+        (0..input.len() * 8).filter(|&at| bit(input, at) == 1).fold(0, |hash, at| hash ^ window(at))
     }
 }

@@ -101,11 +101,7 @@ impl Op {
         if code > 0xff {
             return Err(unknown);
         }
-        let operand = if code & 0x08 == 0 {
-            Operand::Constant(k)
-        } else {
-            Operand::X
-        };
+        let operand = if code & 0x08 == 0 { Operand::Constant(k) } else { Operand::X };
         let scratch = || match u8::try_from(k) {
             Ok(index) if usize::from(index) < SCRATCH => Ok(index),
             _ => Err(FilterError::Scratch { at, index: k }),
@@ -165,12 +161,7 @@ impl Op {
                     0x30 => Test::GreaterOrEqual,
                     _ => Test::AnyBit,
                 };
-                Self::Branch {
-                    test,
-                    operand,
-                    then: jt,
-                    otherwise: jf,
-                }
+                Self::Branch { test, operand, then: jt, otherwise: jf }
             }
             0x06 => Self::Return(Answer::Constant(k)),
             0x16 => Self::Return(Answer::A),
@@ -188,9 +179,7 @@ impl Size {
         let bytes = bytes.get(offset as usize..)?;
         match self {
             Self::Word => bytes.first_chunk().map(|b| u32::from_be_bytes(*b)),
-            Self::Half => bytes
-                .first_chunk()
-                .map(|b| u32::from(u16::from_be_bytes(*b))),
+            Self::Half => bytes.first_chunk().map(|b| u32::from(u16::from_be_bytes(*b))),
             Self::Byte => bytes.first().map(|b| u32::from(*b)),
         }
     }

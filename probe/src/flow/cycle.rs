@@ -60,10 +60,7 @@ impl Shard {
         let Some(from) = self.leaving else {
             return false;
         };
-        let to = self
-            .slab
-            .used()
-            .min(from.saturating_add(slice.try_into().unwrap_or(u32::MAX)));
+        let to = self.slab.used().min(from.saturating_add(slice.try_into().unwrap_or(u32::MAX)));
         for index in from..to {
             if !out.ready() {
                 self.leaving = Some(index);
@@ -92,12 +89,7 @@ impl Shard {
                 return false;
             }
             let index = self.ended;
-            if self
-                .slab
-                .hot
-                .get(index as usize)
-                .is_some_and(|hot| hot.lives())
-            {
+            if self.slab.hot.get(index as usize).is_some_and(|hot| hot.lives()) {
                 self.end_flow(index, reason, out);
             }
             self.ended += 1;
@@ -146,19 +138,16 @@ impl Shard {
     /// When a flow has to be looked at next.
     pub(super) fn due(&self, index: u32) -> Timestamp {
         let never = Timestamp::from_nanos(u64::MAX);
-        let (Some(hot), Some(cold)) = (
-            self.slab.hot.get(index as usize),
-            self.slab.cold.get(index as usize),
-        ) else {
+        let (Some(hot), Some(cold)) =
+            (self.slab.hot.get(index as usize), self.slab.cold.get(index as usize))
+        else {
             return never;
         };
         let hold = match hot.finish() {
             FinishType::NotFinished => never,
             _ => hot.last.after(self.timers.hold),
         };
-        cold.next_tick(self.timers.update)
-            .min(hot.last.after(self.timers.expire))
-            .min(hold)
+        cold.next_tick(self.timers.update).min(hot.last.after(self.timers.expire)).min(hold)
     }
 
     /// A flow that can make room: the first that was not in use since the hand of the clock last
@@ -197,10 +186,9 @@ impl Shard {
 
     /// Takes the update ticks of a flow that are due at `now`.
     fn tick(&mut self, index: u32, now: Timestamp, out: &mut impl Export) {
-        let (Some(hot), Some(cold)) = (
-            self.slab.hot.get(index as usize),
-            self.slab.cold.get(index as usize),
-        ) else {
+        let (Some(hot), Some(cold)) =
+            (self.slab.hot.get(index as usize), self.slab.cold.get(index as usize))
+        else {
             return;
         };
         let update = self.timers.update;
@@ -212,8 +200,7 @@ impl Shard {
             self.slab.tick(index);
             out.export(self.report(index, Cause::Update));
         }
-        self.slab
-            .pass_ticks(index, ticks.try_into().unwrap_or(u64::MAX));
+        self.slab.pass_ticks(index, ticks.try_into().unwrap_or(u64::MAX));
     }
 
     fn report(&mut self, index: u32, cause: Cause) -> FlowRecord {

@@ -21,12 +21,7 @@ impl Identity {
     /// Takes a key apart, layer by layer; each pair of ends in the key's order, followed by the
     /// number of its kind.
     pub(crate) fn of(key: &Key) -> Self {
-        let mut this = Self {
-            fed: [0; LONGEST],
-            l3: 0,
-            l2: 0,
-            length: 0,
-        };
+        let mut this = Self { fed: [0; LONGEST], l3: 0, l2: 0, length: 0 };
         if let Some((version, lo, hi)) = key.addresses() {
             // An IPv4 address is in the low 32 bits.
             let from = if version == 4 { 12 } else { 0 };
@@ -130,11 +125,7 @@ mod tests {
         Piece {
             layers: LayersPath::new(),
             depth: 0,
-            link: Some(Link {
-                source: [9; 6],
-                destination: [1; 6],
-                id: 0,
-            }),
+            link: Some(Link { source: [9; 6], destination: [1; 6], id: 0 }),
             network: Some(Network {
                 source: source.parse().unwrap(),
                 destination: destination.parse().unwrap(),
@@ -153,11 +144,7 @@ mod tests {
     }
 
     fn ports(protocol: Transport, source: u16, destination: u16) -> Option<Ports> {
-        Some(Ports {
-            protocol,
-            source,
-            destination,
-        })
+        Some(Ports { protocol, source, destination })
     }
 
     fn icmp(kind: IcmpKind, code: u8, id: u16) -> Option<Icmp> {
@@ -171,11 +158,7 @@ mod tests {
 
     fn of(key: &Key) -> [u64; 3] {
         let identity = Identity::of(key);
-        [
-            identity.l3_tracking_id(),
-            identity.tracking_id(),
-            identity.table_key(),
-        ]
+        [identity.l3_tracking_id(), identity.tracking_id(), identity.table_key()]
     }
 
     /// XXH64 over bytes in hex; blanks do not count.
@@ -197,60 +180,30 @@ mod tests {
             0000000000000002";
         let cases = [
             (
-                Piece {
-                    key_ports: ports(Transport::Udp, 5, 1),
-                    ..v4
-                },
+                Piece { key_ports: ports(Transport::Udp, 5, 1), ..v4 },
                 ip4,
                 "0001 0005 0000000000000005",
             ),
             (
-                Piece {
-                    key_ports: ports(Transport::Sctp, 1, 5),
-                    ..v6
-                },
+                Piece { key_ports: ports(Transport::Sctp, 1, 5), ..v6 },
                 ip6,
                 "0001 0005 0000000000000006",
             ),
             (
-                Piece {
-                    key_ports: ports(Transport::Tcp, 1, 5),
-                    ..v6
-                },
+                Piece { key_ports: ports(Transport::Tcp, 1, 5), ..v6 },
                 ip6,
                 "0001 0005 0000000000000004",
             ),
             (
-                Piece {
-                    key_ports: ports(Transport::Udp, 5, 4789),
-                    vni: Some(7),
-                    ..v4
-                },
+                Piece { key_ports: ports(Transport::Udp, 5, 4789), vni: Some(7), ..v4 },
                 ip4,
                 "00000007 12b5 0000000000000000",
             ),
-            (
-                Piece {
-                    icmp: icmp(IcmpKind::Echo, 3, 9),
-                    ..v4
-                },
-                ip4,
-                "02030009 0000000000000000",
-            ),
+            (Piece { icmp: icmp(IcmpKind::Echo, 3, 9), ..v4 }, ip4, "02030009 0000000000000000"),
             // The code of an ICMPv6 echo is no part of the key.
+            (Piece { icmp: icmp(IcmpKind::Echo, 3, 9), ..v6 }, ip6, "02000009 0000000000000000"),
             (
-                Piece {
-                    icmp: icmp(IcmpKind::Echo, 3, 9),
-                    ..v6
-                },
-                ip6,
-                "02000009 0000000000000000",
-            ),
-            (
-                Piece {
-                    icmp: icmp(IcmpKind::Neighbor, 1, 0),
-                    ..v6
-                },
+                Piece { icmp: icmp(IcmpKind::Neighbor, 1, 0), ..v6 },
                 ip6,
                 "03010000 0000000000000000",
             ),
@@ -265,20 +218,14 @@ mod tests {
     /// One decision orders all layers: that of the MAC addresses, if they are part of the key.
     #[test]
     fn l2_orders_all_layers_by_the_mac_addresses() {
-        let both = Piece {
-            key_ports: ports(Transport::Tcp, 1, 5),
-            ..piece("10.0.0.1", "10.0.0.2")
-        };
+        let both =
+            Piece { key_ports: ports(Transport::Tcp, 1, 5), ..piece("10.0.0.1", "10.0.0.2") };
         let l3 = "0a000002 0a000001 0000000000000001 0005 0001 0000000000000004";
         let macs = "010101010101 090909090909 0000000000000003";
         let l2 = xxh(&format!("{l3}{macs}"));
         assert_eq!(digests(&both, KeyMode::L2), [xxh(l3), l2, l2]);
 
-        let no_ip = Piece {
-            network: None,
-            key_ports: None,
-            ..both
-        };
+        let no_ip = Piece { network: None, key_ports: None, ..both };
         for mode in [KeyMode::L2, KeyMode::L3] {
             assert_eq!(digests(&no_ip, mode), [xxh(""), xxh(macs), xxh(macs)]);
         }
@@ -286,15 +233,9 @@ mod tests {
 
     #[test]
     fn equal_addresses_leave_the_order_to_the_ports() {
-        let same = Piece {
-            link: None,
-            ..piece("10.0.0.1", "10.0.0.1")
-        };
+        let same = Piece { link: None, ..piece("10.0.0.1", "10.0.0.1") };
         let ip = "0a000001 0a000001 0000000000000001";
-        let tcp = Piece {
-            key_ports: ports(Transport::Tcp, 5, 1),
-            ..same
-        };
+        let tcp = Piece { key_ports: ports(Transport::Tcp, 5, 1), ..same };
         let expected = xxh(&format!("{ip} 0001 0005 0000000000000004"));
         assert_eq!(digests(&tcp, KeyMode::L2), [expected; 3]);
         assert_eq!(digests(&same, KeyMode::L2), [xxh(ip); 3]);

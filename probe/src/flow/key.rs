@@ -214,18 +214,11 @@ impl Key {
             UDP => 5,
             SCTP => 6,
             VNI => {
-                return Selector::Vni {
-                    vni: self.ports,
-                    port: self.vni_port,
-                };
+                return Selector::Vni { vni: self.ports, port: self.vni_port };
             }
             _ => return Selector::None,
         };
-        Selector::Ports {
-            kind,
-            lo: (self.ports >> 16) as u16,
-            hi: self.ports as u16,
-        }
+        Selector::Ports { kind, lo: (self.ports >> 16) as u16, hi: self.ports as u16 }
     }
 
     /// The transport protocol.
@@ -258,11 +251,7 @@ impl Key {
 /// `(lo, hi)` of a source and a destination.
 #[inline]
 pub(crate) fn ordered<T>(swap: bool, source: T, destination: T) -> (T, T) {
-    if swap {
-        (destination, source)
-    } else {
-        (source, destination)
-    }
+    if swap { (destination, source) } else { (source, destination) }
 }
 
 #[inline]

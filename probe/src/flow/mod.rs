@@ -44,11 +44,8 @@ impl Default for Timers {
 
 impl Timers {
     /// Nothing is reported before it ends, and nothing ends before the source does.
-    pub const NEVER: Self = Self {
-        update: Duration::MAX,
-        expire: Duration::MAX,
-        hold: Duration::MAX,
-    };
+    pub const NEVER: Self =
+        Self { update: Duration::MAX, expire: Duration::MAX, hold: Duration::MAX };
 }
 
 /// Where records go.

@@ -76,10 +76,7 @@ impl Shard {
             slab: Slab::new(max_flows),
             table: Table::new(max_flows),
             wheel: Wheel::new(max_flows),
-            timers: Timers {
-                update: timers.update.max(LEAST_UPDATE),
-                ..timers
-            },
+            timers: Timers { update: timers.update.max(LEAST_UPDATE), ..timers },
             expire: nanos(timers.expire),
             hold: nanos(timers.hold),
             watches: Vec::new(),
@@ -252,11 +249,7 @@ impl Shard {
             self.pieces.truncate(first);
         }
         let parsed = self.pieces.get(first..).unwrap_or_default();
-        Parsed {
-            header_size,
-            pieces,
-            truncated: parsed.iter().any(|piece| piece.truncated),
-        }
+        Parsed { header_size, pieces, truncated: parsed.iter().any(|piece| piece.truncated) }
     }
 
     #[inline]
@@ -304,8 +297,7 @@ impl Shard {
             },
             None => self.begin(item, key, piece, out)?,
         };
-        self.slab
-            .count(index, &item.keyed, piece, item.length, item.at);
+        self.slab.count(index, &item.keyed, piece, item.length, item.at);
         self.slab.hot.get(index as usize).map(|hot| hot.uuid)
     }
 
@@ -341,9 +333,7 @@ impl Shard {
         let watching = self.watches.get_mut(usize::from(key.watch))?.as_mut()?;
         watching.flows += 1;
         let uuid = Identity::of(&key).uuid(item.at, watching.tid());
-        let index = self
-            .slab
-            .begin(item.tag, key, item.keyed.swap, piece, item.at, uuid);
+        let index = self.slab.begin(item.tag, key, item.keyed.swap, piece, item.at, uuid);
         self.table.insert(item.tag, index);
         let due = self.due(index);
         self.wheel.file(index, due);

@@ -20,9 +20,7 @@ impl Table {
     /// A table for `capacity` flows. It has room for twice as many: at such a load nearly every
     /// removal frees its slot for good, so the table never needs to be rehashed.
     pub(crate) fn new(capacity: usize) -> Self {
-        Self {
-            entries: HashTable::with_capacity(capacity.saturating_mul(2)),
-        }
+        Self { entries: HashTable::with_capacity(capacity.saturating_mul(2)) }
     }
 
     /// The place of the first entry with `tag` that `is` says is the one.
@@ -35,16 +33,12 @@ impl Table {
 
     /// Adds an entry.
     pub(crate) fn insert(&mut self, tag: u32, index: u32) {
-        self.entries
-            .insert_unique(spread(tag), Entry { tag, index }, |entry| spread(entry.tag));
+        self.entries.insert_unique(spread(tag), Entry { tag, index }, |entry| spread(entry.tag));
     }
 
     /// Removes an entry, if it is there.
     pub(crate) fn remove(&mut self, tag: u32, index: u32) {
-        if let Ok(entry) = self
-            .entries
-            .find_entry(spread(tag), |entry| entry.index == index)
-        {
+        if let Ok(entry) = self.entries.find_entry(spread(tag), |entry| entry.index == index) {
             entry.remove();
         }
     }

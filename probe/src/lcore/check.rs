@@ -88,10 +88,7 @@ impl DpdkConfig {
             return Err(ConfigError::NoPort);
         }
         if self.eal.iter().any(|argument| argument.contains('\0')) {
-            return Err(ConfigError::Nul {
-                whose: "eal".to_owned(),
-                what: "arguments",
-            });
+            return Err(ConfigError::Nul { whose: "eal".to_owned(), what: "arguments" });
         }
         let usable = usable_cpus();
         check_cpu("main thread", self.main_cpu, usable.as_deref())?;
@@ -114,10 +111,7 @@ impl DpdkConfig {
         let nodes = self.nodes();
         let far = self.ports.iter().find_map(|port| {
             let node = port.node().filter(|node| !nodes.contains(node))?;
-            Some(ConfigError::FarPort {
-                port: port.name.clone(),
-                node,
-            })
+            Some(ConfigError::FarPort { port: port.name.clone(), node })
         });
         if let Some(far) = far {
             return Err(far);
@@ -125,17 +119,11 @@ impl DpdkConfig {
 
         let needed = self.ports.iter().map(PortConfig::mbufs).sum();
         if self.mempool < needed {
-            return Err(ConfigError::SmallMempool {
-                mempool: self.mempool,
-                needed,
-            });
+            return Err(ConfigError::SmallMempool { mempool: self.mempool, needed });
         }
         let limit = (self.mempool / 3 * 2).min(512);
         if self.cache > limit {
-            return Err(ConfigError::BigCache {
-                cache: self.cache,
-                limit,
-            });
+            return Err(ConfigError::BigCache { cache: self.cache, limit });
         }
         Ok(())
     }
@@ -154,10 +142,7 @@ impl PortConfig {
             ("list of cpus", self.cpus.is_empty()),
         ] {
             if empty {
-                return Err(ConfigError::Empty {
-                    port: self.name.clone(),
-                    what,
-                });
+                return Err(ConfigError::Empty { port: self.name.clone(), what });
             }
         }
         for (what, text) in [("name", &self.name), ("device", &self.device)] {
@@ -170,10 +155,7 @@ impl PortConfig {
         for &cpu in &self.cpus {
             check_cpu(&format!("port {:?}", self.name), cpu, usable)?;
             if !seen.insert(cpu) {
-                return Err(ConfigError::CpuTwice {
-                    port: self.name.clone(),
-                    cpu,
-                });
+                return Err(ConfigError::CpuTwice { port: self.name.clone(), cpu });
             }
         }
         Ok(())
@@ -189,11 +171,9 @@ impl PortConfig {
 
 fn check_cpu(whose: &str, cpu: usize, usable: Option<&str>) -> Result<(), ConfigError> {
     match usable {
-        Some(list) if !lists(list, cpu) => Err(ConfigError::NoCpu {
-            whose: whose.to_owned(),
-            cpu,
-            usable: list.to_owned(),
-        }),
+        Some(list) if !lists(list, cpu) => {
+            Err(ConfigError::NoCpu { whose: whose.to_owned(), cpu, usable: list.to_owned() })
+        }
         _ => Ok(()),
     }
 }
@@ -201,9 +181,7 @@ fn check_cpu(whose: &str, cpu: usize, usable: Option<&str>) -> Result<(), Config
 /// The CPUs this process may use, as in `0-3,8`; `None` where the kernel does not say.
 fn usable_cpus() -> Option<String> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let list = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
     Some(list.trim().to_owned())
 }
 
@@ -230,20 +208,11 @@ mod tests {
 
     fn port(name: &str, device: &str) -> PortConfig {
         let (name, device) = (name.into(), device.into());
-        PortConfig {
-            name,
-            device,
-            cpus: vec![cpu()],
-            ..Default::default()
-        }
+        PortConfig { name, device, cpus: vec![cpu()], ..Default::default() }
     }
 
     fn config(ports: Vec<PortConfig>) -> DpdkConfig {
-        DpdkConfig {
-            ports,
-            main_cpu: cpu(),
-            ..Default::default()
-        }
+        DpdkConfig { ports, main_cpu: cpu(), ..Default::default() }
     }
 
     #[test]
@@ -258,67 +227,23 @@ mod tests {
         let nameless = config(vec![port("", "net_null0")]).check();
         assert_eq!(nameless.unwrap_err().to_string(), "port \"\": empty name");
         let nul = config(vec![port("a", "net_null0,size=6\0")]).check();
-        assert_eq!(
-            nul.unwrap_err().to_string(),
-            "port \"a\": NUL in the device"
-        );
-        let eal = DpdkConfig {
-            eal: vec!["\0".into()],
-            ..config(vec![port("a", "b")])
-        }
-        .check();
+        assert_eq!(nul.unwrap_err().to_string(), "port \"a\": NUL in the device");
+        let eal = DpdkConfig { eal: vec!["\0".into()], ..config(vec![port("a", "b")]) }.check();
         assert_eq!(eal.unwrap_err().to_string(), "eal: NUL in the arguments");
         let twice = config(vec![port("a", "net_null0"), port("b", "net_null0,size=60")]).check();
         assert_eq!(
             twice.unwrap_err().to_string(),
             "port \"b\": device \"net_null0\" is another port's",
         );
-        let both = config(vec![PortConfig {
-            cpus: vec![cpu(), cpu()],
-            ..port("a", "net_null0")
-        }])
-        .check();
-        assert_eq!(
-            both,
-            Err(ConfigError::CpuTwice {
-                port: "a".into(),
-                cpu: cpu()
-            })
-        );
-        let far = config(vec![PortConfig {
-            cpus: vec![99_999],
-            ..port("a", "net_null0")
-        }])
-        .check();
-        assert!(
-            far.unwrap_err()
-                .to_string()
-                .starts_with("port \"a\": cpu 99999 is not usable")
-        );
-        let small = DpdkConfig {
-            mempool: 1000,
-            ..config(vec![port("a", "net_null0")])
-        }
-        .check();
-        assert_eq!(
-            small,
-            Err(ConfigError::SmallMempool {
-                mempool: 1000,
-                needed: 1024
-            })
-        );
-        let cache = DpdkConfig {
-            cache: 513,
-            ..config(vec![port("a", "net_null0")])
-        }
-        .check();
-        assert_eq!(
-            cache,
-            Err(ConfigError::BigCache {
-                cache: 513,
-                limit: 512
-            })
-        );
+        let both =
+            config(vec![PortConfig { cpus: vec![cpu(), cpu()], ..port("a", "net_null0") }]).check();
+        assert_eq!(both, Err(ConfigError::CpuTwice { port: "a".into(), cpu: cpu() }));
+        let far = config(vec![PortConfig { cpus: vec![99_999], ..port("a", "net_null0") }]).check();
+        assert!(far.unwrap_err().to_string().starts_with("port \"a\": cpu 99999 is not usable"));
+        let small = DpdkConfig { mempool: 1000, ..config(vec![port("a", "net_null0")]) }.check();
+        assert_eq!(small, Err(ConfigError::SmallMempool { mempool: 1000, needed: 1024 }));
+        let cache = DpdkConfig { cache: 513, ..config(vec![port("a", "net_null0")]) }.check();
+        assert_eq!(cache, Err(ConfigError::BigCache { cache: 513, limit: 512 }));
     }
 
     #[test]

@@ -45,10 +45,7 @@ impl Now for HeldClock {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "capsule's timer, not a time of the data"
-)]
+#[expect(clippy::disallowed_methods, reason = "capsule's timer, not a time of the data")]
 fn system() -> Instant {
     Instant::now()
 }

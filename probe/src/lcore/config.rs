@@ -45,24 +45,14 @@ pub struct PortConfig {
 
 impl Default for DpdkConfig {
     fn default() -> Self {
-        Self {
-            ports: Vec::new(),
-            main_cpu: 0,
-            mempool: 65_535,
-            cache: 256,
-            eal: Vec::new(),
-        }
+        Self { ports: Vec::new(), main_cpu: 0, mempool: 65_535, cache: 256, eal: Vec::new() }
     }
 }
 
 impl DpdkConfig {
     /// Every CPU that polls, in order.
     pub fn cpus(&self) -> BTreeSet<usize> {
-        self.ports
-            .iter()
-            .flat_map(|port| &port.cpus)
-            .copied()
-            .collect()
+        self.ports.iter().flat_map(|port| &port.cpus).copied().collect()
     }
 
     /// NUMA nodes that get a mempool: those with a CPU of ours.
@@ -75,11 +65,7 @@ impl DpdkConfig {
     /// How a CPU idles: one queue that must not wait keeps the others awake.
     pub(super) fn idle(&self, cpu: usize) -> Idle {
         let mut ports = self.ports.iter().filter(|port| port.cpus.contains(&cpu));
-        if ports.any(|port| port.idle() == Idle::Spin) {
-            Idle::Spin
-        } else {
-            Idle::Adaptive
-        }
+        if ports.any(|port| port.idle() == Idle::Spin) { Idle::Spin } else { Idle::Adaptive }
     }
 
     /// The arguments for EAL that capsule does not make from the ports.
@@ -103,10 +89,7 @@ impl DpdkConfig {
             app_group: None,
             master_core: core(self.main_cpu),
             cores: Vec::new(),
-            mempool: MempoolConfig {
-                capacity: self.mempool,
-                cache_size: self.cache,
-            },
+            mempool: MempoolConfig { capacity: self.mempool, cache_size: self.cache },
             ports: self.ports.iter().map(PortConfig::capsule).collect(),
             dpdk_args: Some(self.eal_arguments(memory).join(" ")),
             duration: Some(super::clock::DURATION),
@@ -139,11 +122,7 @@ impl PortConfig {
     }
 
     fn idle(&self) -> Idle {
-        self.idle.unwrap_or(if self.is_pci() {
-            Idle::Spin
-        } else {
-            Idle::Adaptive
-        })
+        self.idle.unwrap_or(if self.is_pci() { Idle::Spin } else { Idle::Adaptive })
     }
 
     fn capsule(&self) -> CapsulePort {
@@ -179,19 +158,11 @@ mod tests {
     use super::*;
 
     fn port(name: &str, device: &str) -> PortConfig {
-        PortConfig {
-            name: name.into(),
-            device: device.into(),
-            cpus: vec![0],
-            ..Default::default()
-        }
+        PortConfig { name: name.into(), device: device.into(), cpus: vec![0], ..Default::default() }
     }
 
     fn config(ports: Vec<PortConfig>) -> DpdkConfig {
-        DpdkConfig {
-            ports,
-            ..Default::default()
-        }
+        DpdkConfig { ports, ..Default::default() }
     }
 
     #[test]
@@ -206,9 +177,6 @@ mod tests {
     fn devices_are_split_at_the_first_comma() {
         let capsule = port("a", "net_pcap0,rx_pcap=a.pcap,infinite_rx=1").capsule();
         assert_eq!(capsule.device, "net_pcap0");
-        assert_eq!(
-            capsule.args.as_deref(),
-            Some("rx_pcap=a.pcap,infinite_rx=1")
-        );
+        assert_eq!(capsule.args.as_deref(), Some("rx_pcap=a.pcap,infinite_rx=1"));
     }
 }

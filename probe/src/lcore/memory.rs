@@ -24,21 +24,14 @@ pub enum Memory {
 impl Memory {
     /// Huge pages if enough are free for `mbufs` in each of `nodes` NUMA nodes.
     pub fn detect(mbufs: usize, nodes: usize) -> Self {
-        Self::choose(
-            free_huge(Path::new("/sys/kernel/mm/hugepages")),
-            mbufs,
-            nodes,
-        )
+        Self::choose(free_huge(Path::new("/sys/kernel/mm/hugepages")), mbufs, nodes)
     }
 
     fn choose(free: u64, mbufs: usize, nodes: usize) -> Self {
         if free >= bytes(mbufs, nodes, MBUF) {
             Self::Huge { free }
         } else {
-            Self::Plain {
-                free,
-                needed: bytes(mbufs, nodes, MBUF_PAGE),
-            }
+            Self::Plain { free, needed: bytes(mbufs, nodes, MBUF_PAGE) }
         }
     }
 
@@ -72,9 +65,7 @@ impl fmt::Display for Memory {
 
 /// Bytes for the mempools and DPDK's own tables.
 fn bytes(mbufs: usize, nodes: usize, mbuf: u64) -> u64 {
-    let mempools = (mbufs as u64)
-        .saturating_mul(mbuf)
-        .saturating_mul(nodes.max(1) as u64);
+    let mempools = (mbufs as u64).saturating_mul(mbuf).saturating_mul(nodes.max(1) as u64);
     mempools.saturating_add(TABLES)
 }
 
@@ -87,12 +78,8 @@ fn free_huge(directory: &Path) -> u64 {
         .flatten()
         .filter_map(|size| {
             let name = size.file_name();
-            let kilobytes: u64 = name
-                .to_str()?
-                .strip_prefix("hugepages-")?
-                .strip_suffix("kB")?
-                .parse()
-                .ok()?;
+            let kilobytes: u64 =
+                name.to_str()?.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
             let free = fs::read_to_string(size.path().join("free_hugepages")).ok()?;
             let free: u64 = free.trim().parse().ok()?;
             Some(free.saturating_mul(kilobytes).saturating_mul(1024))
@@ -116,33 +103,18 @@ mod tests {
     #[test]
     fn plain_memory_is_sized_for_the_mempools() {
         let memory = Memory::choose(0, 65_535, 1);
-        assert_eq!(
-            memory.eal_arguments(),
-            ["--no-huge", "--no-shconf", "-m", "324"]
-        );
-        assert_eq!(
-            memory.to_string(),
-            "plain pages (0 MB of huge pages free, 323 MB needed)"
-        );
+        assert_eq!(memory.eal_arguments(), ["--no-huge", "--no-shconf", "-m", "324"]);
+        assert_eq!(memory.to_string(), "plain pages (0 MB of huge pages free, 323 MB needed)");
     }
 
     #[test]
     fn huge_pages_are_taken_when_they_suffice() {
         let enough = (64 << 20) + 1000 * 2560;
-        assert_eq!(
-            Memory::choose(enough, 1000, 1),
-            Memory::Huge { free: enough }
-        );
+        assert_eq!(Memory::choose(enough, 1000, 1), Memory::Huge { free: enough });
         let free = enough - 1;
         let needed = (64 << 20) + 1000 * 4160;
-        assert_eq!(
-            Memory::choose(free, 1000, 1),
-            Memory::Plain { free, needed }
-        );
-        assert!(matches!(
-            Memory::choose(enough, 1000, 2),
-            Memory::Plain { .. }
-        ));
+        assert_eq!(Memory::choose(free, 1000, 1), Memory::Plain { free, needed });
+        assert!(matches!(Memory::choose(enough, 1000, 2), Memory::Plain { .. }));
         assert_eq!(Memory::Huge { free }.eal_arguments(), ["--in-memory"]);
     }
 

@@ -153,10 +153,7 @@ impl<T: Turn, F: Fn(RxQueue, &Queue) -> T> Pipeline for Lcore<T, F> {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "stopping is bounded in wall time"
-)]
+#[expect(clippy::disallowed_methods, reason = "stopping is bounded in wall time")]
 fn clock() -> Instant {
     Instant::now()
 }

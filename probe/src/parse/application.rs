@@ -130,11 +130,7 @@ fn sflow(payload: Rest<'_>) -> Result<bool, Stop> {
 /// with it.
 fn sip(payload: Rest<'_>) -> bool {
     const VERSION: &[u8] = b"SIP/2.0";
-    let line = payload
-        .bytes()
-        .split(|byte| *byte == b'\n')
-        .next()
-        .unwrap_or_default();
+    let line = payload.bytes().split(|byte| *byte == b'\n').next().unwrap_or_default();
     line.starts_with(VERSION) || line.trim_ascii_end().ends_with(VERSION)
 }
 
@@ -145,10 +141,7 @@ mod tests {
     use crate::source::{Frame, LinkType};
 
     fn last_layer(source: u16, destination: u16, payload: &[u8]) -> String {
-        let piece = only(&ethernet(
-            0x0800,
-            &ipv4(17, &udp(source, destination, payload)),
-        ));
+        let piece = only(&ethernet(0x0800, &ipv4(17, &udp(source, destination, payload))));
         let path = piece.layers.to_string();
         path.rsplit('/').next().unwrap().to_owned()
     }
@@ -191,20 +184,14 @@ mod tests {
         assert_eq!(last_layer(1, 53, &with("0000 0000 0000 0000")), "DNS");
         assert_eq!(last_layer(1, 53, &with("0001 0002 0000 0000")), "UDP");
         assert_eq!(last_layer(1, 53, &with("ffff ffff ffff ffff")), "UDP");
-        assert_eq!(
-            last_layer(1, 53, &hex(&QUERY.replace("03777777", "83777777"))),
-            "UDP"
-        );
+        assert_eq!(last_layer(1, 53, &hex(&QUERY.replace("03777777", "83777777"))), "UDP");
     }
 
     #[test]
     fn a_cut_answer_is_still_dns() {
         let answer = [hex(&QUERY.replace("0001 0000", "0001 0020")), vec![0; 400]].concat();
         let bytes = ethernet(0x0800, &ipv4(17, &udp(53, 1, &answer)));
-        let cut = Frame {
-            bytes: &bytes[..60],
-            ..frame(LinkType::Ethernet, &bytes)
-        };
+        let cut = Frame { bytes: &bytes[..60], ..frame(LinkType::Ethernet, &bytes) };
         let mut pieces = Vec::new();
         assert_eq!(parse(&cut, 256, &mut pieces), Ok(1));
         assert_eq!(pieces[0].layers.to_string(), "Ethernet/IPv4/UDP/DNS");

@@ -13,11 +13,7 @@ pub(super) fn v4<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     let (&[kind, code, _, _, i0, i1, _, _], _) = rest.split::<8>()?;
     piece.name(Layer::Icmpv4)?;
     if piece.icmp.is_none() {
-        piece.icmp = Some(Icmp {
-            kind: kind_v4(kind),
-            code,
-            id: u16::from_be_bytes([i0, i1]),
-        });
+        piece.icmp = Some(Icmp { kind: kind_v4(kind), code, id: u16::from_be_bytes([i0, i1]) });
         piece.echo = match kind {
             8 => Some(Echo::Request),
             0 => Some(Echo::Reply),
@@ -32,13 +28,7 @@ pub(super) fn v4<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
 pub(super) fn v6<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     let (&[kind, code, _, _], body) = rest.split::<4>()?;
     piece.name(Layer::Icmpv6)?;
-    let is_ipv6 = matches!(
-        piece.network,
-        Some(Network {
-            source: IpAddr::V6(_),
-            ..
-        })
-    );
+    let is_ipv6 = matches!(piece.network, Some(Network { source: IpAddr::V6(_), .. }));
     let echo = match kind {
         128 => Some(Echo::Request),
         129 => Some(Echo::Reply),
@@ -49,11 +39,7 @@ pub(super) fn v6<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
             (Some(_), Some(&id)) => u16::from_be_bytes(id),
             _ => 0,
         };
-        piece.icmp = Some(Icmp {
-            kind: kind_v6(kind),
-            code,
-            id,
-        });
+        piece.icmp = Some(Icmp { kind: kind_v6(kind), code, id });
         piece.echo = echo;
     }
     let Some((layer, length)) = message(kind, body.len()) else {
@@ -131,20 +117,10 @@ mod tests {
     fn echoes_have_an_identifier() {
         let request = icmp_v4("0800 0000 75a2 0001");
         assert_eq!(request.layers.to_string(), "Ethernet/IPv4/ICMPv4");
-        let expected = Icmp {
-            kind: IcmpKind::Echo,
-            code: 0,
-            id: 30114,
-        };
-        assert_eq!(
-            (request.icmp, request.echo),
-            (Some(expected), Some(Echo::Request))
-        );
+        let expected = Icmp { kind: IcmpKind::Echo, code: 0, id: 30114 };
+        assert_eq!((request.icmp, request.echo), (Some(expected), Some(Echo::Request)));
         let reply = icmp_v4("0000 0000 75a2 0001");
-        assert_eq!(
-            (reply.icmp, reply.echo),
-            (Some(expected), Some(Echo::Reply))
-        );
+        assert_eq!((reply.icmp, reply.echo), (Some(expected), Some(Echo::Reply)));
         let v6 = icmp_v6("8100 0000 75a2 0001", 0);
         assert_eq!(v6.layers.to_string(), "Ethernet/IPv6/ICMPv6/ICMPv6Echo");
         assert_eq!((v6.icmp, v6.echo), (Some(expected), Some(Echo::Reply)));
@@ -153,11 +129,7 @@ mod tests {
     #[test]
     fn bytes_four_and_five_are_the_identifier_of_every_icmpv4_message() {
         let redirect = icmp_v4("0501 0000 0a00 0003");
-        let expected = Icmp {
-            kind: IcmpKind::Redirect,
-            code: 1,
-            id: 0x0a00,
-        };
+        let expected = Icmp { kind: IcmpKind::Redirect, code: 1, id: 0x0a00 };
         assert_eq!((redirect.icmp, redirect.echo), (Some(expected), None));
     }
 
@@ -166,47 +138,19 @@ mod tests {
         let cases = [
             ("8500", 4, "/ICMPv6RouterSolicitation", IcmpKind::Router),
             ("8600", 12, "/ICMPv6RouterAdvertisement", IcmpKind::Router),
-            (
-                "8700",
-                20,
-                "/ICMPv6NeighborSolicitation",
-                IcmpKind::Neighbor,
-            ),
-            (
-                "8800",
-                20,
-                "/ICMPv6NeighborAdvertisement",
-                IcmpKind::Neighbor,
-            ),
+            ("8700", 20, "/ICMPv6NeighborSolicitation", IcmpKind::Neighbor),
+            ("8800", 20, "/ICMPv6NeighborAdvertisement", IcmpKind::Neighbor),
             ("8800", 19, "", IcmpKind::Neighbor),
             ("8900", 36, "/ICMPv6Redirect", IcmpKind::Redirect),
-            (
-                "8200",
-                20,
-                "/MLDv1MulticastListenerQuery",
-                IcmpKind::Unknown,
-            ),
-            (
-                "8200",
-                24,
-                "/MLDv2MulticastListenerQuery",
-                IcmpKind::Unknown,
-            ),
-            (
-                "8f00",
-                4,
-                "/MLDv2MulticastListenerReport",
-                IcmpKind::Unknown,
-            ),
+            ("8200", 20, "/MLDv1MulticastListenerQuery", IcmpKind::Unknown),
+            ("8200", 24, "/MLDv2MulticastListenerQuery", IcmpKind::Unknown),
+            ("8f00", 4, "/MLDv2MulticastListenerReport", IcmpKind::Unknown),
             ("0200", 4, "", IcmpKind::PacketTooBig),
             ("0104", 4, "", IcmpKind::DestinationUnreachable),
         ];
         for (head, body, name, kind) in cases {
             let piece = icmp_v6(&format!("{head} 0000"), body);
-            assert_eq!(
-                piece.layers.to_string(),
-                format!("Ethernet/IPv6/ICMPv6{name}")
-            );
+            assert_eq!(piece.layers.to_string(), format!("Ethernet/IPv6/ICMPv6{name}"));
             let icmp = piece.icmp.unwrap();
             assert_eq!((icmp.kind, icmp.id), (kind, 0));
         }

@@ -48,28 +48,8 @@ pub(super) fn any<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
 #[inline(always)]
 pub(super) fn v4<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     let (header, after) = rest.split::<20>()?;
-    let [
-        vihl,
-        _,
-        l0,
-        l1,
-        _,
-        _,
-        f0,
-        f1,
-        _,
-        protocol,
-        _,
-        _,
-        s0,
-        s1,
-        s2,
-        s3,
-        d0,
-        d1,
-        d2,
-        d3,
-    ] = *header;
+    let [vihl, _, l0, l1, _, _, f0, f1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
+        *header;
     let header_length = u32::from(vihl & 0x0f) * 4;
     let total_length = match u32::from(u16::from_be_bytes([l0, l1])) {
         // Segmentation offload leaves the length to the card.
@@ -105,10 +85,9 @@ pub(super) fn v6<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     let Some((head, addresses)) = header.split_first_chunk::<8>() else {
         return Err(Stop::Unread);
     };
-    let (Some((source, _)), Some((_, destination))) = (
-        addresses.split_first_chunk::<16>(),
-        addresses.split_last_chunk::<16>(),
-    ) else {
+    let (Some((source, _)), Some((_, destination))) =
+        (addresses.split_first_chunk::<16>(), addresses.split_last_chunk::<16>())
+    else {
         return Err(Stop::Unread);
     };
     let [version, _, _, _, l0, l1, next, _] = *head;
@@ -205,20 +184,10 @@ struct Options {
 }
 
 /// RFC 791 §3.1. No option has less than one byte of data.
-const OPTIONS_V4: Options = Options {
-    end: Some(0),
-    pad: 1,
-    uncounted: 0,
-    shortest: 3,
-};
+const OPTIONS_V4: Options = Options { end: Some(0), pad: 1, uncounted: 0, shortest: 3 };
 
 /// RFC 8200 §4.2.
-const OPTIONS_V6: Options = Options {
-    end: None,
-    pad: 0,
-    uncounted: 2,
-    shortest: 0,
-};
+const OPTIONS_V6: Options = Options { end: None, pad: 0, uncounted: 2, shortest: 0 };
 
 /// Refuses options that overrun their list of `length` bytes: a receiver drops such a packet, so
 /// that it belongs to no connection.
@@ -239,9 +208,7 @@ fn check_options(list: Rest<'_>, length: usize, form: Options) -> Result<(), Sto
         if length < form.shortest {
             return Err(Stop::Unread);
         }
-        bytes = bytes
-            .get(usize::from(length) + form.uncounted..)
-            .ok_or(Stop::Unread)?;
+        bytes = bytes.get(usize::from(length) + form.uncounted..).ok_or(Stop::Unread)?;
     }
     Ok(())
 }
@@ -305,24 +272,12 @@ mod tests {
         let pad = "010400000000";
         let packet = |next: u8, headers: &str| ipv6(next, &[hex(headers), tcp.clone()].concat());
         let cases = [
-            (
-                packet(0, &format!("3c00 {pad} 0600 {pad}")),
-                "IPv6HopByHop/IPv6Destination/TCP",
-            ),
+            (packet(0, &format!("3c00 {pad} 0600 {pad}")), "IPv6HopByHop/IPv6Destination/TCP"),
             // Segment routing (type 4), type 2 of Mobile IPv6.
-            (
-                packet(43, "0602 04000000 0000 fd000000000000000000000000000003"),
-                "IPv6Routing/TCP",
-            ),
-            (
-                packet(43, "0602 02010000 0000 fd000000000000000000000000000003"),
-                "IPv6Routing/TCP",
-            ),
+            (packet(43, "0602 04000000 0000 fd000000000000000000000000000003"), "IPv6Routing/TCP"),
+            (packet(43, "0602 02010000 0000 fd000000000000000000000000000003"), "IPv6Routing/TCP"),
             (packet(135, "0600 000000000000"), "TCP"),
-            (
-                packet(51, "0604 0000 00000001 00000001 000000000000000000000000"),
-                "IPSecAH/TCP",
-            ),
+            (packet(51, "0604 0000 00000001 00000001 000000000000000000000000"), "IPSecAH/TCP"),
             (packet(50, "00000001 00000001"), "IPSecESP"),
         ];
         for (packet, path) in cases {
@@ -377,17 +332,10 @@ mod tests {
             (ipv6(41, &ipv6(6, &tcp())), "IPv6/IPv6/TCP", "fd00::1"),
         ];
         for (packet, path, source) in cases {
-            let kind = if path.starts_with("IPv4") {
-                0x0800
-            } else {
-                0x86dd
-            };
+            let kind = if path.starts_with("IPv4") { 0x0800 } else { 0x86dd };
             let piece = only(&ethernet(kind, &packet));
             assert_eq!(piece.layers.to_string(), format!("Ethernet/{path}"));
-            assert_eq!(
-                piece.network.unwrap().source,
-                source.parse::<IpAddr>().unwrap()
-            );
+            assert_eq!(piece.network.unwrap().source, source.parse::<IpAddr>().unwrap());
             assert_eq!(piece.ports.unwrap().source, 1000);
         }
     }
@@ -408,14 +356,9 @@ mod tests {
             let expected = format!("Ethernet/IPv4/{name}");
             assert_eq!(path, expected.trim_end_matches('/'));
         }
-        let ether_ip = ipv4(
-            97,
-            &[hex("3000"), ethernet(0x0800, &ipv4(17, &udp(1, 2, b"")))].concat(),
-        );
-        assert_eq!(
-            path_of(&ether_ip),
-            "Ethernet/IPv4/EtherIP/Ethernet/IPv4/UDP"
-        );
+        let ether_ip =
+            ipv4(97, &[hex("3000"), ethernet(0x0800, &ipv4(17, &udp(1, 2, b"")))].concat());
+        assert_eq!(path_of(&ether_ip), "Ethernet/IPv4/EtherIP/Ethernet/IPv4/UDP");
     }
 
     #[test]

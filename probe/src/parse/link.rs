@@ -47,17 +47,11 @@ pub(super) fn start(link: LinkType, frame: Rest<'_>) -> Result<Next<'_>, Skip> {
         LinkType::Raw => Ok(Next::Ip(frame)),
         LinkType::Sll => {
             let (header, rest) = frame.split::<SLL>().map_err(runt)?;
-            Ok(Next::Cooked(
-                u16::from_be_bytes([header[14], header[15]]),
-                rest,
-            ))
+            Ok(Next::Cooked(u16::from_be_bytes([header[14], header[15]]), rest))
         }
         LinkType::Sll2 => {
             let (header, rest) = frame.split::<SLL2>().map_err(runt)?;
-            Ok(Next::Cooked(
-                u16::from_be_bytes([header[0], header[1]]),
-                rest,
-            ))
+            Ok(Next::Cooked(u16::from_be_bytes([header[0], header[1]]), rest))
         }
         LinkType::Null | LinkType::Loop => {
             frame.skip(LOOPBACK).map_err(runt)?;
@@ -158,11 +152,7 @@ pub(super) fn loopback<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
 
 /// PPP (RFC 1661 §2): a protocol number of one byte or two, after the HDLC address if it is there.
 pub(super) fn ppp<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
-    let rest = if rest.bytes().starts_with(&[0xff, 0x03]) {
-        rest.skip(2)?
-    } else {
-        rest
-    };
+    let rest = if rest.bytes().starts_with(&[0xff, 0x03]) { rest.skip(2)? } else { rest };
     let (&[first], after) = rest.split::<1>()?;
     let (protocol, rest) = if first & 1 == 1 {
         (u16::from(first), after)
@@ -185,9 +175,7 @@ fn pppoe<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     if code != 0 {
         return Ok(Next::End);
     }
-    Ok(Next::Ppp(
-        rest.limit(u32::from(u16::from_be_bytes([l0, l1]))),
-    ))
+    Ok(Next::Ppp(rest.limit(u32::from(u16::from_be_bytes([l0, l1])))))
 }
 
 /// 802.2 LLC: two access points and a control field of one or two bytes.
@@ -341,10 +329,7 @@ mod tests {
             (ethernet(0x0806, &hex(arp)), "Ethernet/ARP"),
             (ethernet(0x0806, &hex(arp)[..20]), "Ethernet"),
             (ethernet(0x1234, &[0; 46]), "Ethernet"),
-            (
-                ethernet(38, &hex("424203 0000 00 00 0000")),
-                "Ethernet/LLC/STP",
-            ),
+            (ethernet(38, &hex("424203 0000 00 00 0000")), "Ethernet/LLC/STP"),
             (ethernet(3, &hex("fefe03 83")), "Ethernet/LLC"),
             (
                 ethernet(48, &[hex("aaaa03 000000 0800"), ip.clone()].concat()),
@@ -355,33 +340,18 @@ mod tests {
                 "Ethernet/LLC/SNAP/CiscoDiscovery/CiscoDiscoveryInfo",
             ),
             (
-                ethernet(
-                    0x88cc,
-                    &hex("0207 04 020000000001 0403 056531 0602 0078 0000"),
-                ),
+                ethernet(0x88cc, &hex("0207 04 020000000001 0403 056531 0602 0078 0000")),
                 "Ethernet/LinkLayerDiscovery/LinkLayerDiscoveryInfo",
             ),
-            (
-                ethernet(0x88cc, &hex("0403 056531 0602 0078 0000")),
-                "Ethernet",
-            ),
-            (
-                ethernet(0x888e, &hex("0100 0005 01010005 01")),
-                "Ethernet/EAPOL/EAP",
-            ),
+            (ethernet(0x88cc, &hex("0403 056531 0602 0078 0000")), "Ethernet"),
+            (ethernet(0x888e, &hex("0100 0005 01010005 01")), "Ethernet/EAPOL/EAP"),
             (
                 ethernet(0x888e, &[hex("0103 005f"), vec![0; 95]].concat()),
                 "Ethernet/EAPOL/EAPOLKey",
             ),
             (ethernet(0x888e, &hex("0101 0000")), "Ethernet/EAPOL"),
-            (
-                ethernet(0x9000, &hex("0000 0100 0000")),
-                "Ethernet/EthernetCTP/EthernetCTPReply",
-            ),
-            (
-                ethernet(0x8863, &hex("1109 0000 0004 01010000")),
-                "Ethernet/PPPoE",
-            ),
+            (ethernet(0x9000, &hex("0000 0100 0000")), "Ethernet/EthernetCTP/EthernetCTPReply"),
+            (ethernet(0x8863, &hex("1109 0000 0004 01010000")), "Ethernet/PPPoE"),
             (ppp("0021"), "Ethernet/PPPoE/PPP/IPv4/TCP"),
             (ppp("c021"), "Ethernet/PPPoE/PPP"),
         ];
@@ -397,16 +367,8 @@ mod tests {
         let cases = [
             (LinkType::Raw, hex(""), "IPv4/TCP"),
             (LinkType::Sll, hex(&format!("{sll} 0800")), "/IPv4/TCP"),
-            (
-                LinkType::Sll,
-                hex(&format!("{sll} 0004 aaaa03 000000 0800")),
-                "/LLC/SNAP/IPv4/TCP",
-            ),
-            (
-                LinkType::Sll2,
-                hex("0800 0000 00000002 0001 00 06 020000000001 0000"),
-                "/IPv4/TCP",
-            ),
+            (LinkType::Sll, hex(&format!("{sll} 0004 aaaa03 000000 0800")), "/LLC/SNAP/IPv4/TCP"),
+            (LinkType::Sll2, hex("0800 0000 00000002 0001 00 06 020000000001 0000"), "/IPv4/TCP"),
             (LinkType::Null, hex("02000000"), "Loopback/IPv4/TCP"),
             (LinkType::Loop, hex("00000002"), "Loopback/IPv4/TCP"),
         ];

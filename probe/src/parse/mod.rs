@@ -38,10 +38,7 @@ pub const MAX_PIECES: usize = 8;
 #[inline]
 pub fn parse(frame: &Frame<'_>, header_size: u32, pieces: &mut Vec<Piece>) -> Result<usize, Skip> {
     let outermost = pieces.len();
-    let mut start = link::start(
-        frame.link,
-        Rest::new(frame.bytes, frame.length, header_size),
-    )?;
+    let mut start = link::start(frame.link, Rest::new(frame.bytes, frame.length, header_size))?;
     let mut offset = 0;
     for depth in 0..MAX_PIECES {
         let length = frame.length.saturating_sub(offset);
@@ -174,11 +171,7 @@ mod tests {
              020405b4 0402080a 00000000 00000000 01030307");
         let piece = only(&bytes);
         assert_eq!(piece.layers.to_string(), "Ethernet/IPv4/TCP");
-        let ports = Some(Ports {
-            protocol: Transport::Tcp,
-            source: 36108,
-            destination: 3333,
-        });
+        let ports = Some(Ports { protocol: Transport::Tcp, source: 36108, destination: 3333 });
         let expected = Piece {
             layers: piece.layers,
             depth: 0,
@@ -209,18 +202,12 @@ mod tests {
     fn lengths_are_of_the_wire() {
         let bytes = ethernet(0x0800, &ipv4(6, &tcp()));
         let mut pieces = Vec::new();
-        let cut = Frame {
-            length: 1514,
-            ..frame(LinkType::Ethernet, &bytes)
-        };
+        let cut = Frame { length: 1514, ..frame(LinkType::Ethernet, &bytes) };
         assert_eq!(parse(&cut, 34, &mut pieces), Ok(1));
         assert_eq!(parse(&cut, 38, &mut pieces), Ok(1));
         let without = &pieces[0];
         assert_eq!(without.layers.to_string(), "Ethernet/IPv4");
-        assert_eq!(
-            (without.ports, without.length, without.truncated),
-            (None, 1514, true)
-        );
+        assert_eq!((without.ports, without.length, without.truncated), (None, 1514, true));
         let with = &pieces[1];
         assert_eq!(with.layers.to_string(), "Ethernet/IPv4/TCP");
         assert_eq!(with.ports.unwrap().source, 1000);
@@ -253,14 +240,8 @@ mod tests {
     fn deep() -> Vec<u8> {
         let inner = ethernet(0x86dd, &ipv6(17, &udp(53, 53, &[0; 40])));
         let vxlan = [hex("0800000000000a00"), inner].concat();
-        let gre = [
-            hex("2000 6558 00000007"),
-            ethernet(0x0800, &ipv4(17, &udp(1, 4789, &vxlan))),
-        ];
-        ethernet(
-            0x8100,
-            &[hex("0005 0800"), ipv4(47, &gre.concat())].concat(),
-        )
+        let gre = [hex("2000 6558 00000007"), ethernet(0x0800, &ipv4(17, &udp(1, 4789, &vxlan)))];
+        ethernet(0x8100, &[hex("0005 0800"), ipv4(47, &gre.concat())].concat())
     }
 
     fn check(frame: &Frame<'_>, header_size: u32) -> Result<(), TestCaseError> {

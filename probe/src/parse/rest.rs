@@ -26,25 +26,16 @@ impl<'a> Rest<'a> {
     #[inline]
     pub(super) fn new(bytes: &'a [u8], length: u32, limit: u32) -> Self {
         let seen = bytes.len().min(limit as usize);
-        Self {
-            bytes: bytes.get(..seen).unwrap_or(bytes),
-            offset: 0,
-            end: length.max(seen as u32),
-        }
+        Self { bytes: bytes.get(..seen).unwrap_or(bytes), offset: 0, end: length.max(seen as u32) }
     }
 
     /// The next header of `N` bytes, and what is left after it.
     #[inline]
     pub(super) fn split<const N: usize>(self) -> Result<(&'a [u8; N], Self), Stop> {
         match self.bytes.split_first_chunk::<N>() {
-            Some((header, bytes)) => Ok((
-                header,
-                Self {
-                    bytes,
-                    offset: self.offset + N as u32,
-                    end: self.end,
-                },
-            )),
+            Some((header, bytes)) => {
+                Ok((header, Self { bytes, offset: self.offset + N as u32, end: self.end }))
+            }
             None => Err(self.missing(N)),
         }
     }
@@ -53,11 +44,7 @@ impl<'a> Rest<'a> {
     #[inline]
     pub(super) fn skip(self, length: usize) -> Result<Self, Stop> {
         match self.bytes.get(length..) {
-            Some(bytes) => Ok(Self {
-                bytes,
-                offset: self.offset + length as u32,
-                end: self.end,
-            }),
+            Some(bytes) => Ok(Self { bytes, offset: self.offset + length as u32, end: self.end }),
             None => Err(self.missing(length)),
         }
     }
@@ -79,11 +66,7 @@ impl<'a> Rest<'a> {
     /// Why there are no `wanted` bytes.
     #[cold]
     pub(super) fn missing(self, wanted: usize) -> Stop {
-        if wanted <= self.len() as usize {
-            Stop::Cut
-        } else {
-            Stop::Unread
-        }
+        if wanted <= self.len() as usize { Stop::Cut } else { Stop::Unread }
     }
 
     /// The bytes captured.

@@ -21,19 +21,11 @@ pub(super) fn only(bytes: &[u8]) -> Piece {
 
 /// The paths of the pieces of an Ethernet frame.
 pub(super) fn paths(bytes: &[u8]) -> Vec<String> {
-    pieces(LinkType::Ethernet, bytes)
-        .iter()
-        .map(|piece| piece.layers.to_string())
-        .collect()
+    pieces(LinkType::Ethernet, bytes).iter().map(|piece| piece.layers.to_string()).collect()
 }
 
 pub(super) fn frame(link: LinkType, bytes: &[u8]) -> Frame<'_> {
-    Frame {
-        bytes,
-        length: bytes.len() as u32,
-        at: Timestamp::default(),
-        link,
-    }
+    Frame { bytes, length: bytes.len() as u32, at: Timestamp::default(), link }
 }
 
 /// Bytes from hex digits, spaces ignored.
@@ -43,10 +35,7 @@ pub(super) fn hex(text: &str) -> Vec<u8> {
         .filter(|c| !c.is_whitespace())
         .map(|c| c.to_digit(16).expect("a hex digit") as u8)
         .collect();
-    digits
-        .chunks(2)
-        .map(|pair| pair[0] << 4 | pair[1])
-        .collect()
+    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
 /// From 02::01 to 02::02.

@@ -108,10 +108,7 @@ mod tests {
             (34 + 4, 0),
         ] {
             let mut pieces = Vec::new();
-            let cut = Frame {
-                bytes: &bytes[..captured],
-                ..frame(LinkType::Ethernet, &bytes)
-            };
+            let cut = Frame { bytes: &bytes[..captured], ..frame(LinkType::Ethernet, &bytes) };
             assert_eq!(parse(&cut, 256, &mut pieces), Ok(1));
             let piece = pieces[0];
             assert_eq!(piece.layers.to_string(), "Ethernet/IPv4/TCP");
@@ -139,16 +136,10 @@ mod tests {
         let header = "0b59 0b59 00000000 00000000";
         let sack = "0300 0010 00000001 0000ffff 0000 0000";
         let cases = [
-            (
-                "0000 0010 00000001 00000000 00000000".to_owned(),
-                "SCTP/SCTPData",
-            ),
+            ("0000 0010 00000001 00000000 00000000".to_owned(), "SCTP/SCTPData"),
             (format!("{sack} 0003 0005 00"), "SCTP/SCTPSack/SCTPData"),
             ("0100 0014".to_owned() + &"00".repeat(16), "SCTP/SCTPInit"),
-            (
-                "0b00 0004 0600 0004".to_owned(),
-                "SCTP/SCTPCookieAck/SCTPAbort",
-            ),
+            ("0b00 0004 0600 0004".to_owned(), "SCTP/SCTPCookieAck/SCTPAbort"),
             ("8000 0004".to_owned(), "SCTP/SCTPUnknownChunkType"),
             ("0100 0003".to_owned(), "SCTP"),
             (String::new(), "SCTP"),

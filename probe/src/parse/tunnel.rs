@@ -200,11 +200,7 @@ pub(super) fn gtp<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     piece.name(Layer::GtpV1U)?;
     /// A user's packet (§7.1).
     const G_PDU: u8 = 255;
-    if kind == G_PDU {
-        Ok(Next::Ip(rest))
-    } else {
-        Ok(Next::End)
-    }
+    if kind == G_PDU { Ok(Next::Ip(rest)) } else { Ok(Next::End) }
 }
 
 fn inner(entry: Entry, rest: Rest<'_>) -> Step<'_> {
@@ -225,10 +221,7 @@ mod tests {
     use crate::source::{Frame, LinkType};
 
     fn over_ipv4(protocol: u8, header: &str, inner: &[u8]) -> Vec<u8> {
-        ethernet(
-            0x0800,
-            &ipv4(protocol, &[hex(header), inner.to_vec()].concat()),
-        )
+        ethernet(0x0800, &ipv4(protocol, &[hex(header), inner.to_vec()].concat()))
     }
 
     fn over_udp(port: u16, header: &str, inner: &[u8]) -> Vec<u8> {
@@ -263,10 +256,7 @@ mod tests {
     fn geneve_says_what_it_carries() {
         let options = "02 00 6558 00138900 0102030405060708";
         let bytes = over_udp(6081, options, &inner_frame());
-        assert_eq!(
-            paths(&bytes),
-            ["Ethernet/IPv4/UDP/Geneve", "Ethernet/IPv6/TCP"]
-        );
+        assert_eq!(paths(&bytes), ["Ethernet/IPv4/UDP/Geneve", "Ethernet/IPv6/TCP"]);
         assert_eq!(pieces(LinkType::Ethernet, &bytes)[0].vni, Some(5001));
         let bytes = over_udp(6081, "00 00 0800 00138900", &ipv4(6, &tcp()));
         assert_eq!(paths(&bytes), ["Ethernet/IPv4/UDP/Geneve", "IPv4/TCP"]);
@@ -302,26 +292,10 @@ mod tests {
         let gre_in_gre = ipv4(47, &[hex("0000 0800"), ip.clone()].concat());
         let frame = ethernet(0x0800, &ip);
         let cases: [(&str, &[u8], &[&str]); 10] = [
-            (
-                "0000 0800",
-                &gre_in_gre,
-                &["Ethernet/IPv4/GRE", "IPv4/GRE", "IPv4/TCP"],
-            ),
-            (
-                "0000 86dd",
-                &ipv6(6, &tcp()),
-                &["Ethernet/IPv4/GRE", "IPv6/TCP"],
-            ),
-            (
-                "2000 6558 00012301",
-                &frame,
-                &["Ethernet/IPv4/GRE", "Ethernet/IPv4/TCP"],
-            ),
-            (
-                "0000 88be",
-                &frame,
-                &["Ethernet/IPv4/GRE", "Ethernet/IPv4/TCP"],
-            ),
+            ("0000 0800", &gre_in_gre, &["Ethernet/IPv4/GRE", "IPv4/GRE", "IPv4/TCP"]),
+            ("0000 86dd", &ipv6(6, &tcp()), &["Ethernet/IPv4/GRE", "IPv6/TCP"]),
+            ("2000 6558 00012301", &frame, &["Ethernet/IPv4/GRE", "Ethernet/IPv4/TCP"]),
+            ("0000 88be", &frame, &["Ethernet/IPv4/GRE", "Ethernet/IPv4/TCP"]),
             (
                 "1000 88be 00000001 10000001 00000000",
                 &frame,
@@ -332,16 +306,8 @@ mod tests {
                 &frame,
                 &["Ethernet/IPv4/GRE", "Ethernet/IPv4/TCP"],
             ),
-            (
-                "3001 880b 00280001 00000001 ff03 0021",
-                &ip,
-                &["Ethernet/IPv4/GRE", "PPP/IPv4/TCP"],
-            ),
-            (
-                "0000 8847 00010140",
-                &ip,
-                &["Ethernet/IPv4/GRE/MPLS", "IPv4/TCP"],
-            ),
+            ("3001 880b 00280001 00000001 ff03 0021", &ip, &["Ethernet/IPv4/GRE", "PPP/IPv4/TCP"]),
+            ("0000 8847 00010140", &ip, &["Ethernet/IPv4/GRE/MPLS", "IPv4/TCP"]),
             ("0000 2001", &[0; 40], &["Ethernet/IPv4/GRE"]),
             ("0002 0800", &ip, &["Ethernet/IPv4"]),
         ];
@@ -392,10 +358,7 @@ mod tests {
         }
         let whole = over_udp(4789, "08000000 00000a00", &inner_frame());
         let mut pieces = Vec::new();
-        let cut = Frame {
-            bytes: &whole[..55],
-            ..frame(LinkType::Ethernet, &whole)
-        };
+        let cut = Frame { bytes: &whole[..55], ..frame(LinkType::Ethernet, &whole) };
         assert_eq!(parse(&cut, 256, &mut pieces), Ok(1));
         assert!(pieces[0].truncated);
     }
@@ -417,18 +380,12 @@ mod tests {
         let plain = over_udp(2152, &format!("30ff {:04x} 00000001", inner.len()), &inner);
         let extended = over_udp(
             2152,
-            &format!(
-                "34ff {:04x} 00000001 0000 00 85 01 0001 00",
-                inner.len() + 8
-            ),
+            &format!("34ff {:04x} 00000001 0000 00 85 01 0001 00", inner.len() + 8),
             &inner,
         );
         for bytes in [plain, extended] {
             let piece = only(&bytes);
-            assert_eq!(
-                piece.layers.to_string(),
-                "Ethernet/IPv4/UDP/GTPv1U/IPv4/TCP"
-            );
+            assert_eq!(piece.layers.to_string(), "Ethernet/IPv4/UDP/GTPv1U/IPv4/TCP");
             assert_eq!(piece.ports.unwrap().destination, 2152);
             assert_eq!(piece.tcp_flags, 0);
             let source: IpAddr = "10.0.0.1".parse().unwrap();

@@ -60,21 +60,13 @@ impl Piece {
     /// Adds a layer; refused when the path is full.
     #[inline]
     pub(super) fn name(&mut self, layer: Layer) -> Result<(), Stop> {
-        if self.layers.push(layer) {
-            Ok(())
-        } else {
-            Err(Stop::Unread)
-        }
+        if self.layers.push(layer) { Ok(()) } else { Err(Stop::Unread) }
     }
 
     /// Takes IPv4 addresses: those of the first IPv4 header, even inside IPv6.
     #[inline]
     pub(super) fn set_ipv4(&mut self, source: [u8; 4], destination: [u8; 4], total_length: u32) {
-        if let Some(Network {
-            source: IpAddr::V4(_),
-            ..
-        }) = self.network
-        {
+        if let Some(Network { source: IpAddr::V4(_), .. }) = self.network {
             return;
         }
         self.network = Some(Network {
@@ -114,11 +106,7 @@ impl Piece {
         if self.ports.is_some() {
             return false;
         }
-        let ports = Some(Ports {
-            protocol,
-            source,
-            destination,
-        });
+        let ports = Some(Ports { protocol, source, destination });
         self.ports = ports;
         self.key_ports = ports;
         true
@@ -180,11 +168,7 @@ pub(super) enum Entry {
 impl<'a> Inner<'a> {
     /// What follows the tunnel header at once.
     pub(super) fn new(entry: Entry, rest: Rest<'a>) -> Self {
-        Self {
-            entry,
-            rest,
-            offset: rest.offset(),
-        }
+        Self { entry, rest, offset: rest.offset() }
     }
 
     /// How its piece starts.

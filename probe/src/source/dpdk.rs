@@ -45,10 +45,7 @@ impl RxQueue {
     pub(crate) fn claim(port: u16, queue: u16, idle: Idle) -> Option<Self> {
         let queues = device(port)?.nb_rx_queues;
         let claimed = queue < queues
-            && CLAIMED
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert((port, queue));
+            && CLAIMED.lock().unwrap_or_else(PoisonError::into_inner).insert((port, queue));
         claimed.then(|| Self {
             port,
             queue,
@@ -111,10 +108,7 @@ impl Source for RxQueue {
 
 impl Drop for RxQueue {
     fn drop(&mut self) {
-        CLAIMED
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&(self.port, self.queue));
+        CLAIMED.lock().unwrap_or_else(PoisonError::into_inner).remove(&(self.port, self.queue));
     }
 }
 
@@ -177,10 +171,7 @@ impl Registration {
         let number = unsafe { ffi::_rte_lcore_id() };
         // SAFETY: EAL is initialised, and this thread has no number yet.
         let ours = number == u32::MAX && unsafe { ffi::rte_thread_register() } == 0;
-        Self {
-            ours,
-            thread: PhantomData,
-        }
+        Self { ours, thread: PhantomData }
     }
 }
 
@@ -265,9 +256,7 @@ pub(crate) fn port_facts(port: u16) -> Option<PortFacts> {
         String::new()
     } else {
         // SAFETY: the driver's name is a string that lives as long as the driver.
-        unsafe { CStr::from_ptr(info.driver_name) }
-            .to_string_lossy()
-            .into_owned()
+        unsafe { CStr::from_ptr(info.driver_name) }.to_string_lossy().into_owned()
     };
     let mut mac = ffi::rte_ether_addr::default();
     // SAFETY: `mac` outlives the call; an unknown port is answered with an error.
@@ -319,11 +308,7 @@ fn stats(port: u16) -> Option<ffi::rte_eth_stats> {
 }
 
 fn lost(stats: &ffi::rte_eth_stats) -> Lost {
-    Lost {
-        missed: stats.imissed,
-        no_mbuf: stats.rx_nombuf,
-        errors: stats.ierrors,
-    }
+    Lost { missed: stats.imissed, no_mbuf: stats.rx_nombuf, errors: stats.ierrors }
 }
 
 fn link(port: u16) -> (u32, bool) {
@@ -335,19 +320,12 @@ fn link(port: u16) -> (u32, bool) {
 
 #[inline]
 fn data(mbuf: &ffi::rte_mbuf) -> *const u8 {
-    mbuf.buf_addr
-        .cast::<u8>()
-        .wrapping_add(usize::from(mbuf.data_off))
+    mbuf.buf_addr.cast::<u8>().wrapping_add(usize::from(mbuf.data_off))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a live source is a clock, read once a burst"
-)]
+#[expect(clippy::disallowed_methods, reason = "a live source is a clock, read once a burst")]
 fn wall_clock() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 

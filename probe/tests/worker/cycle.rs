@@ -144,16 +144,11 @@ fn silence_within_a_burst_ends_a_flow_too() {
     }
     lab.turn();
     let flows = lab.finish(EndReason::Drained);
-    let counts: Vec<_> = flows
-        .iter()
-        .map(|flow| (flow.metric.start, flow.metric.ab_packets, flow.cause))
-        .collect();
+    let counts: Vec<_> =
+        flows.iter().map(|flow| (flow.metric.start, flow.metric.ab_packets, flow.cause)).collect();
     assert_eq!(
         counts,
-        [
-            (at(0.0), 2, Cause::End(EndReason::Idle)),
-            (at(201.0), 1, Cause::End(EndReason::Drained)),
-        ]
+        [(at(0.0), 2, Cause::End(EndReason::Idle)), (at(201.0), 1, Cause::End(EndReason::Drained)),]
     );
 }
 

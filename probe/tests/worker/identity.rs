@@ -26,10 +26,7 @@ fn the_worked_example() {
     assert_eq!(flow.uuid, 0xe43b_cb2f_aaee_0002);
     assert_eq!(flow.parent, None);
 
-    let node = Watch {
-        node_tid: Some(sonde_node()),
-        ..watch(1)
-    };
+    let node = Watch { node_tid: Some(sonde_node()), ..watch(1) };
     let [flow] = records(node, &[frame])[..] else {
         panic!("one flow");
     };
@@ -45,20 +42,14 @@ fn both_directions_are_one_flow_in_both_key_modes() {
     for key_mode in [KeyMode::L2, KeyMode::L3] {
         let there = tcp((A, 36108), (B, 3333), SYN);
         let back = tcp((B, 3333), (A, 36108), SYN);
-        let watch = Watch {
-            key_mode,
-            ..watch(1)
-        };
+        let watch = Watch { key_mode, ..watch(1) };
         let one = records(watch.clone(), &[there.clone(), back.clone()]);
         let other = records(watch, &[back, there]);
         let ([one], [other]) = (&one[..], &other[..]) else {
             panic!("one flow each");
         };
         assert_eq!(one.uuid, other.uuid);
-        assert_eq!(
-            one.tracking_id == one.l3_tracking_id,
-            key_mode == KeyMode::L3
-        );
+        assert_eq!(one.tracking_id == one.l3_tracking_id, key_mode == KeyMode::L3);
         // A is who sent the first frame, in all layers.
         let ends = |flow: &FlowRecord| {
             let network = flow.network.expect("an IP header");
@@ -72,18 +63,9 @@ fn both_directions_are_one_flow_in_both_key_modes() {
 
 #[test]
 fn key_modes_differ_in_the_mac_addresses() {
-    let other = End {
-        mac: [2, 0, 0, 0, 0, 9],
-        ..B
-    };
-    let frames = [
-        tcp((A, 36108), (B, 3333), SYN),
-        tcp((A, 36108), (other, 3333), SYN),
-    ];
-    let l3 = Watch {
-        key_mode: KeyMode::L3,
-        ..watch(1)
-    };
+    let other = End { mac: [2, 0, 0, 0, 0, 9], ..B };
+    let frames = [tcp((A, 36108), (B, 3333), SYN), tcp((A, 36108), (other, 3333), SYN)];
+    let l3 = Watch { key_mode: KeyMode::L3, ..watch(1) };
     assert_eq!(records(watch(1), &frames).len(), 2);
     let [flow] = records(l3, &frames)[..] else {
         panic!("one flow");
@@ -111,10 +93,8 @@ fn a_tunnelled_flow_names_its_outer_flow() {
     for (id, packets) in [(7, 2), (8, 1)] {
         let outer = vni(id).expect("an outer flow");
         assert_eq!(outer.transport.map(|t| (t.a, t.b)), Some((50001, 4789)));
-        let children: Vec<_> = flows
-            .iter()
-            .filter(|flow| flow.parent == Some(outer.uuid))
-            .collect();
+        let children: Vec<_> =
+            flows.iter().filter(|flow| flow.parent == Some(outer.uuid)).collect();
         let [child] = children[..] else {
             panic!("one inner flow");
         };

@@ -37,12 +37,7 @@ impl Lab {
     /// A lab whose worker follows a plan with these watches, at second 0.
     pub(crate) fn with(watches: Vec<Watch>, config: &FlowConfig, size: RingSize) -> Self {
         let (announcer, rings) = rings();
-        let info = LcoreInfo {
-            point: point(),
-            queue: 0,
-            cpu: None,
-            source: "tape",
-        };
+        let info = LcoreInfo { point: point(), queue: 0, cpu: None, source: "tape" };
         let ring = announcer.open(info, size);
         let tape = Tape::default();
         tape.turn_to(0);
@@ -61,10 +56,7 @@ impl Lab {
 
     /// Gives the worker a plan with these watches, and lets it follow.
     pub(crate) fn plan(&mut self, watches: Vec<Watch>) {
-        self.plan.points = vec![PlannedPoint {
-            point: point(),
-            watches,
-        }];
+        self.plan.points = vec![PlannedPoint { point: point(), watches }];
         self.give_plan();
         self.turn();
     }
@@ -110,10 +102,7 @@ impl Lab {
             |_, report| {
                 assert_eq!(report.books.unaccounted(), 0);
                 records.extend_from_slice(&report.flows);
-                *head = Report {
-                    flows: Vec::new(),
-                    ..report.clone()
-                };
+                *head = Report { flows: Vec::new(), ..report.clone() };
             },
             |_| {},
         );
@@ -214,14 +203,8 @@ pub(crate) fn at(second: f64) -> Timestamp {
 pub(crate) const START: u64 = 1_490_086_703_768;
 
 /// The ends of the worked example.
-pub(crate) const A: End = End {
-    mac: [0x46, 0x9b, 0xb0, 0xe6, 0x70, 0xfb],
-    ip: [192, 168, 0, 2],
-};
-pub(crate) const B: End = End {
-    mac: [0x92, 0x46, 0xc1, 0x21, 0x00, 0xae],
-    ip: [192, 168, 0, 1],
-};
+pub(crate) const A: End = End { mac: [0x46, 0x9b, 0xb0, 0xe6, 0x70, 0xfb], ip: [192, 168, 0, 2] };
+pub(crate) const B: End = End { mac: [0x92, 0x46, 0xc1, 0x21, 0x00, 0xae], ip: [192, 168, 0, 1] };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct End {
@@ -263,11 +246,8 @@ pub(crate) fn udp(from: (End, u16), to: (End, u16), payload: &[u8]) -> Vec<u8> {
 pub(crate) fn echo(from: End, to: End, reply: bool, id: u16) -> Vec<u8> {
     let mut frame = Vec::new();
     let builder = PacketBuilder::ethernet2(from.mac, to.mac).ipv4(from.ip, to.ip, 64);
-    let builder = if reply {
-        builder.icmpv4_echo_reply(id, 1)
-    } else {
-        builder.icmpv4_echo_request(id, 1)
-    };
+    let builder =
+        if reply { builder.icmpv4_echo_reply(id, 1) } else { builder.icmpv4_echo_request(id, 1) };
     builder.write(&mut frame, &[]).expect("a Vec takes all");
     frame
 }

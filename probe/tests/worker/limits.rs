@@ -6,10 +6,7 @@ use sonde_proto::ring::RingSize;
 
 use crate::lab::{A, ACK, B, Lab, RST, SYN, tcp, timers, vxlan, watch};
 
-const SMALL: RingSize = RingSize {
-    reports: 2,
-    records: 4,
-};
+const SMALL: RingSize = RingSize { reports: 2, records: 4 };
 
 fn packet(flow: u16) -> Vec<u8> {
     tcp((A, flow), (B, 80), ACK)
@@ -47,11 +44,7 @@ fn flows_that_end_wait_for_a_full_ring() {
     }
     let records = lab.news();
     assert_eq!(records.len(), 100);
-    assert!(
-        records
-            .iter()
-            .all(|flow| flow.cause == Cause::End(EndReason::Idle))
-    );
+    assert!(records.iter().all(|flow| flow.cause == Cause::End(EndReason::Idle)));
     assert_eq!(packets(&records), 100);
     assert!(lab.finish(EndReason::Drained).is_empty());
     assert_eq!(lab.head.books.metered, 100);
@@ -67,11 +60,7 @@ fn a_full_ring_at_the_end_is_waited_for() {
     assert!(!lab.worker.drain());
     let flows = lab.finish(EndReason::Drained);
     assert_eq!((flows.len(), packets(&flows)), (100, 100));
-    assert!(
-        flows
-            .iter()
-            .all(|flow| flow.finish == FinishType::NotFinished)
-    );
+    assert!(flows.iter().all(|flow| flow.finish == FinishType::NotFinished));
     assert_eq!(lab.head.books.metered, 100);
     assert_eq!(lab.head.watches[0].flows, 0);
     // Drained is drained.
@@ -82,10 +71,7 @@ fn a_full_ring_at_the_end_is_waited_for() {
 }
 
 fn tiny(max_flows: usize) -> FlowConfig {
-    FlowConfig {
-        max_flows,
-        ..FlowConfig::default()
-    }
+    FlowConfig { max_flows, ..FlowConfig::default() }
 }
 
 #[test]
@@ -101,20 +87,12 @@ fn a_full_table_evicts_and_reports_who_it_evicts() {
     assert_eq!(lab.worker.books().table_full, 0);
     let flows = lab.finish(EndReason::Drained);
     assert_eq!(packets(&flows), 450);
-    let (evicted, kept): (Vec<FlowRecord>, Vec<FlowRecord>) = flows
-        .iter()
-        .partition(|flow| flow.cause == Cause::End(EndReason::Evicted));
+    let (evicted, kept): (Vec<FlowRecord>, Vec<FlowRecord>) =
+        flows.iter().partition(|flow| flow.cause == Cause::End(EndReason::Evicted));
     assert_eq!(kept.len(), 16);
-    assert!(
-        evicted
-            .iter()
-            .all(|flow: &FlowRecord| flow.finish == FinishType::Timeout)
-    );
+    assert!(evicted.iter().all(|flow: &FlowRecord| flow.finish == FinishType::Timeout));
     let busiest = flows.iter().map(|flow| flow.metric.ab_packets).max();
-    assert!(
-        busiest > Some(20),
-        "the busy flow is rarely evicted: {busiest:?}"
-    );
+    assert!(busiest > Some(20), "the busy flow is rarely evicted: {busiest:?}");
 }
 
 #[test]
@@ -127,11 +105,8 @@ fn a_closed_connection_goes_first() {
     lab.play(1.0, &packet(9));
     let flows = lab.finish(EndReason::Drained);
     let evicted = |flow: &&FlowRecord| flow.cause == Cause::End(EndReason::Evicted);
-    let ports: Vec<_> = flows
-        .iter()
-        .filter(evicted)
-        .filter_map(|flow| Some(flow.transport?.a))
-        .collect();
+    let ports: Vec<_> =
+        flows.iter().filter(evicted).filter_map(|flow| Some(flow.transport?.a)).collect();
     assert_eq!(ports, [2]);
 }
 

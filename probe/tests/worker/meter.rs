@@ -6,10 +6,7 @@ use sonde_proto::record::{EndReason, FinishType, FlowRecord, Metric};
 use crate::lab::{A, ACK, B, End, FIN, Lab, RST, SYN, echo, tcp, watch};
 
 fn one(key_mode: KeyMode, frames: &[(f64, Vec<u8>)]) -> FlowRecord {
-    let mut lab = Lab::new(vec![Watch {
-        key_mode,
-        ..watch(1)
-    }]);
+    let mut lab = Lab::new(vec![Watch { key_mode, ..watch(1) }]);
     for (second, frame) in frames {
         lab.play(*second, frame);
     }
@@ -41,10 +38,7 @@ fn packets_and_bytes_are_counted_by_who_sent_them() {
         let frames = [&there, &back, &back].map(|f| (0.0, f.clone()));
         let flow = one(mode, &frames);
         assert_eq!(packets(&flow.metric), (1, 2));
-        assert_eq!(
-            (flow.metric.ab_bytes, flow.metric.ba_bytes),
-            (size, 2 * size)
-        );
+        assert_eq!((flow.metric.ab_bytes, flow.metric.ba_bytes), (size, 2 * size));
     }
 }
 

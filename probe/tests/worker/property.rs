@@ -43,16 +43,10 @@ fn mode() -> impl Strategy<Value = KeyMode> {
 }
 
 fn outermost(flows: &[FlowRecord]) -> (u64, u64) {
-    flows
-        .iter()
-        .filter(|flow| flow.parent.is_none())
-        .fold((0, 0), |(packets, bytes), flow| {
-            let metric = &flow.metric;
-            (
-                packets + metric.ab_packets + metric.ba_packets,
-                bytes + metric.ab_bytes + metric.ba_bytes,
-            )
-        })
+    flows.iter().filter(|flow| flow.parent.is_none()).fold((0, 0), |(packets, bytes), flow| {
+        let metric = &flow.metric;
+        (packets + metric.ab_packets + metric.ba_packets, bytes + metric.ab_bytes + metric.ba_bytes)
+    })
 }
 
 /// Packets and bytes by conversation and direction.

@@ -33,21 +33,10 @@ fn by_watch(flows: &[FlowRecord], id: u32) -> Vec<&FlowRecord> {
 
 #[test]
 fn each_watch_has_its_own_flows() {
-    let l3 = Watch {
-        key_mode: KeyMode::L3,
-        ..watch(2)
-    };
-    let filtered = Watch {
-        filter: udp_only(),
-        header_size: 64,
-        ..watch(3)
-    };
+    let l3 = Watch { key_mode: KeyMode::L3, ..watch(2) };
+    let filtered = Watch { filter: udp_only(), header_size: 64, ..watch(3) };
     let mut lab = Lab::new(vec![watch(1), l3, filtered]);
-    let frames = [
-        tcp((A, 1), (B, 80), ACK),
-        tcp((B, 80), (A, 1), ACK),
-        udp((A, 1), (B, 80), b"x"),
-    ];
+    let frames = [tcp((A, 1), (B, 80), ACK), tcp((B, 80), (A, 1), ACK), udp((A, 1), (B, 80), b"x")];
     let bytes: usize = frames.iter().map(Vec::len).sum();
     for frame in &frames {
         lab.play(0.0, frame);
@@ -69,10 +58,7 @@ fn a_frame_no_watch_wants_is_filtered_and_one_without_watch_unwatched() {
     let mut lab = Lab::new(vec![]);
     let frame = tcp((A, 1), (B, 80), ACK);
     lab.play(0.0, &frame);
-    lab.plan(vec![Watch {
-        filter: udp_only(),
-        ..watch(1)
-    }]);
+    lab.plan(vec![Watch { filter: udp_only(), ..watch(1) }]);
     lab.play(0.0, &frame);
     // Shorter than an Ethernet header: no filter finds its protocol.
     lab.play(0.0, &[0; 6]);
@@ -87,10 +73,7 @@ fn a_frame_no_watch_wants_is_filtered_and_one_without_watch_unwatched() {
 
 #[test]
 fn a_filter_that_is_no_program_fails_its_watch_alone() {
-    let broken = Watch {
-        filter: Arc::new([bpf(0xffff, 0, 0, 0)]),
-        ..watch(1)
-    };
+    let broken = Watch { filter: Arc::new([bpf(0xffff, 0, 0, 0)]), ..watch(1) };
     let mut lab = Lab::new(vec![broken.clone(), watch(2)]);
     lab.play(0.0, &tcp((A, 1), (B, 80), ACK));
     let einval = WatchState::Failed(22);
@@ -106,10 +89,7 @@ fn a_filter_that_is_no_program_fails_its_watch_alone() {
     lab.plan(vec![watch(1)]);
     lab.play(7.0, &tcp((A, 1), (B, 80), ACK));
     lab.wait_until(10);
-    assert_eq!(
-        of(&lab, 1).map(|w| (w.state, w.packets)),
-        Some((WatchState::Active, 1))
-    );
+    assert_eq!(of(&lab, 1).map(|w| (w.state, w.packets)), Some((WatchState::Active, 1)));
 }
 
 #[test]
@@ -158,11 +138,7 @@ fn more_watches_than_places_fail() {
     let mut lab = Lab::new((0..300).map(watch).collect());
     lab.play(0.0, &tcp((A, 1), (B, 80), ACK));
     lab.wait_until(2);
-    let failed = lab
-        .head
-        .watches
-        .iter()
-        .filter(|w| w.state != WatchState::Active);
+    let failed = lab.head.watches.iter().filter(|w| w.state != WatchState::Active);
     assert_eq!(failed.count(), 300 - 256);
     assert_eq!(lab.finish(EndReason::Drained).len(), 256);
 }

@@ -23,16 +23,8 @@ fn flows_are_filtered_by_their_fields() {
         ("'Link', '0a:00:00:00:00:02', 'Last', Lt(20)", &["u1"]),
         ("'Unknown', 'x'", &[]),
     ] {
-        assert_eq!(
-            uuids(&format!("G.Flows({filter}).Sort()")),
-            expected,
-            "{filter}"
-        );
-        assert_eq!(
-            uuids(&format!("G.Flows().Has({filter}).Sort()")),
-            expected,
-            "{filter}"
-        );
+        assert_eq!(uuids(&format!("G.Flows({filter}).Sort()")), expected, "{filter}");
+        assert_eq!(uuids(&format!("G.Flows().Has({filter}).Sort()")), expected, "{filter}");
     }
     let either = "G.Flows().HasEither('UUID', 'u1', 'UUID', 'u4').Sort()";
     assert_eq!(uuids(either), ["u1", "u4"]);
@@ -40,10 +32,7 @@ fn flows_are_filtered_by_their_fields() {
 
 #[test]
 fn flows_of_nodes_are_those_captured_there() {
-    assert_eq!(
-        uuids("G.V().Has('Name', 'eth0').Flows().Sort()"),
-        ["u2", "u3", "u4"]
-    );
+    assert_eq!(uuids("G.V().Has('Name', 'eth0').Flows().Sort()"), ["u2", "u3", "u4"]);
     assert_eq!(uuids("G.V().Flows('UUID', 'u1')"), ["u1"]);
     // A host is nothing to capture on.
     assert!(uuids("G.V('host').Flows()").is_empty());
@@ -53,22 +42,13 @@ fn flows_of_nodes_are_those_captured_there() {
 fn flow_steps_run_in_a_fixed_order() {
     assert_eq!(uuids("G.Flows().Limit(2).Sort(DESC)"), ["u4", "u3"]);
     assert_eq!(uuids("G.Flows().Range(1, 3).Sort('Start')"), ["u2", "u3"]);
-    assert_eq!(
-        uuids("G.Flows().Limit(1).Sort().Has('Application', 'ARP')"),
-        ["u4"]
-    );
-    assert_eq!(
-        uuids("G.Flows().Dedup().Sort(DESC, 'Metric.ABBytes')"),
-        ["u4", "u1"]
-    );
+    assert_eq!(uuids("G.Flows().Limit(1).Sort().Has('Application', 'ARP')"), ["u4"]);
+    assert_eq!(uuids("G.Flows().Dedup().Sort(DESC, 'Metric.ABBytes')"), ["u4", "u1"]);
     assert_eq!(uuids("G.Flows().Dedup().Limit(1).Sort(DESC)"), ["u4"]);
     assert_eq!(uuids("G.Flows().Dedup('Network.A').Sort()").len(), 4);
     // Only one window is part of `Flows`.
     assert_eq!(uuids("G.Flows().Sort().Limit(3).Limit(1)"), ["u1"]);
-    assert_eq!(
-        uuids("G.Flows().Sort().Limit(2).Limit(2).Has('UUID', 'u3')").len(),
-        0
-    );
+    assert_eq!(uuids("G.Flows().Sort().Limit(2).Limit(2).Has('UUID', 'u3')").len(), 0);
 }
 
 #[test]
@@ -76,10 +56,7 @@ fn flows_give_values() {
     let graph = hosts();
     assert_eq!(value(&graph, "G.Flows().Count()"), 4);
     assert_eq!(value(&graph, "G.Flows().Sum('Metric.ABBytes')"), 1000);
-    assert_eq!(
-        value(&graph, "G.Flows().Sort().Values('Start')"),
-        json!([1, 2, 3, 4])
-    );
+    assert_eq!(value(&graph, "G.Flows().Sort().Values('Start')"), json!([1, 2, 3, 4]));
     let ports = "G.Flows('Transport', 80).Sort().Values('Transport.A')";
     assert_eq!(value(&graph, ports), json!([1001, 1002, 1003]));
     let metric = "G.Flows('UUID', 'u1').Values('Metric')";
@@ -88,10 +65,7 @@ fn flows_give_values() {
         json!([{"ABPackets": 1, "ABBytes": 100, "BAPackets": 0, "BABytes": 0, "Start": 1000,
             "Last": 11000}])
     );
-    assert_eq!(
-        value(&graph, "G.Flows('UUID', 'u9').Values('UUID')"),
-        Value::Null
-    );
+    assert_eq!(value(&graph, "G.Flows('UUID', 'u9').Values('UUID')"), Value::Null);
     assert_eq!(value(&graph, "G.Flows('UUID', 'u9').Keys()"), Value::Null);
     assert_eq!(value(&graph, "G.Flows().Keys()")[0], "UUID");
     assert!(error(&graph, "G.Flows().Values('Network.A')").starts_with("Field not found"));
@@ -117,10 +91,7 @@ fn pages_put_together_are_the_whole() {
     }
     // Flows without the field come last, either way.
     assert_eq!(uuids("G.Flows().Sort('Network.A')").last().unwrap(), "u4");
-    assert_eq!(
-        uuids("G.Flows().Sort(DESC, 'Network.A')").last().unwrap(),
-        "u4"
-    );
+    assert_eq!(uuids("G.Flows().Sort(DESC, 'Network.A')").last().unwrap(), "u4");
 }
 
 #[test]
@@ -131,14 +102,8 @@ fn flows_lead_to_nodes() {
     assert_eq!(names("G.Flows('UUID', 'u2').In()"), ["eth0"]);
     assert_eq!(names("G.Flows('UUID', 'u2').Out()"), ["eth1"]);
     assert_eq!(names("G.Flows('UUID', 'u2').Both()"), ["eth0", "eth1"]);
-    assert_eq!(
-        names("G.Flows('UUID', 'u2').Both('Name', 'eth1')"),
-        ["eth1"]
-    );
-    assert_eq!(
-        names("G.Flows('UUID', 'u1').Nodes()"),
-        ["eth0", "eth1", "eth1"]
-    );
+    assert_eq!(names("G.Flows('UUID', 'u2').Both('Name', 'eth1')"), ["eth1"]);
+    assert_eq!(names("G.Flows('UUID', 'u1').Nodes()"), ["eth0", "eth1", "eth1"]);
     assert_eq!(names("G.Flows().Nodes().Dedup()"), ["eth0", "eth1"]);
 }
 
@@ -150,20 +115,14 @@ fn flows_group_by_tracking_id() {
     assert_eq!(groups[0]["t2"][2]["UUID"], "u4");
     let groups = value(&graph, "G.Flows().Group().MoreThan()");
     assert_eq!(groups[0].as_object().unwrap().len(), 1);
-    assert_eq!(
-        value(&graph, "G.Flows('UUID', 'u1').Group().MoreThan()"),
-        json!([])
-    );
+    assert_eq!(value(&graph, "G.Flows('UUID', 'u1').Group().MoreThan()"), json!([]));
 }
 
 #[test]
 fn packets_are_those_the_flow_keeps() {
     let expected = json!([{"u3": [{"Timestamp": 5, "Index": 1, "Data": "q80=", "LinkType": 1}]}]);
     assert_eq!(value(&hosts(), "G.Flows().RawPackets()"), expected);
-    assert_eq!(
-        value(&hosts(), "G.Flows('UUID', 'u1').RawPackets()"),
-        json!([])
-    );
+    assert_eq!(value(&hosts(), "G.Flows('UUID', 'u1').RawPackets()"), json!([]));
 }
 
 #[test]
@@ -171,17 +130,11 @@ fn flows_have_metrics() {
     let graph = hosts();
     let first = json!({"ABPackets": 1, "ABBytes": 100, "BAPackets": 0, "BABytes": 0,
         "Start": 1000, "Last": 11000});
-    assert_eq!(
-        value(&graph, "G.Flows('UUID', 'u1').Metrics()"),
-        json!([{"u1": [first]}])
-    );
+    assert_eq!(value(&graph, "G.Flows('UUID', 'u1').Metrics()"), json!([{"u1": [first]}]));
     // The last update where there was one.
     let update = json!({"ABPackets": 7, "ABBytes": 0, "BAPackets": 0, "BABytes": 0,
         "Start": 2000, "Last": 3000, "RTT": 9});
-    assert_eq!(
-        value(&graph, "G.Flows('UUID', 'u2').Metrics()"),
-        json!([{"u2": [update]}])
-    );
+    assert_eq!(value(&graph, "G.Flows('UUID', 'u2').Metrics()"), json!([{"u2": [update]}]));
     let sum = json!({"ABPackets": 15, "ABBytes": 800, "BAPackets": 0, "BABytes": 0,
         "Start": 1000, "Last": 14000, "RTT": 9});
     assert_eq!(value(&graph, "G.Flows().Metrics().Sum()"), sum);
@@ -189,10 +142,7 @@ fn flows_have_metrics() {
     assert_eq!(value(&graph, "G.Flows().Metrics().Count()"), 4);
     assert_eq!(value(&graph, "G.Flows().Metrics().Keys()")[4], "Start");
     assert_eq!(value(&graph, "G.Flows('UUID', 'u9').Metrics()"), json!([]));
-    assert_eq!(
-        value(&graph, "G.Flows('UUID', 'u9').Metrics().Sum()"),
-        Value::Null
-    );
+    assert_eq!(value(&graph, "G.Flows('UUID', 'u9').Metrics().Sum()"), Value::Null);
     let unknown = error(&graph, "G.V().Metrics('Foo')");
     assert_eq!(unknown, "Metric field unknown : [Foo] at column 7");
 }
@@ -229,8 +179,5 @@ fn slices_round_interfaces_down_and_drop_the_empty() {
     assert_eq!(value(&graph, "G.V().Metrics().Sum('RxPackets')"), 6);
     let nodes = [("a", update(5, 0, 20_000_000))];
     let long = error(&super::graph(&nodes, &[]), "G.V().Metrics().Aggregates(1)");
-    assert_eq!(
-        long,
-        "Aggregates available slices exceeded: 20000/10000 at column 17"
-    );
+    assert_eq!(long, "Aggregates available slices exceeded: 20000/10000 at column 17");
 }

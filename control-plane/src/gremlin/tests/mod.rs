@@ -56,10 +56,7 @@ fn ring() -> Graph {
             "n2",
             json!({"Value": 2, "Type": "intf", "Bytes": 2024, "IPV4": ["10.0.0.1", "10.0.1.2"]}),
         ),
-        (
-            "n3",
-            json!({"Value": 3, "IPV4": "192.168.0.34/24", "Map": {}, "MTU": 1500}),
-        ),
+        ("n3", json!({"Value": 3, "IPV4": "192.168.0.34/24", "Map": {}, "MTU": 1500})),
         (
             "n4",
             json!({"Value": 4, "Name": "Node4", "Bytes": 4024, "IPV4": "192.168.1.34",
@@ -107,19 +104,9 @@ fn store() -> FlowStore {
             last: 1000 * i + 10_000,
             ..FlowMetric::default()
         };
-        let update = FlowMetric {
-            ab_packets: 7,
-            start: 2000,
-            last: 3000,
-            rtt: 9,
-            ..FlowMetric::default()
-        };
-        let packet = RawPacket {
-            timestamp: 5,
-            index: 1,
-            data: vec![0xab, 0xcd],
-            link_type: 1,
-        };
+        let update =
+            FlowMetric { ab_packets: 7, start: 2000, last: 3000, rtt: 9, ..FlowMetric::default() };
+        let packet = RawPacket { timestamp: 5, index: 1, data: vec![0xab, 0xcd], link_type: 1 };
         let (network, transport) = match n {
             4 => (None, None),
             _ => (
@@ -157,10 +144,7 @@ fn store() -> FlowStore {
             last: 10 * i,
             ..Flow::default()
         };
-        let key = FlowKey {
-            watch: WatchId(1),
-            uuid: n,
-        };
+        let key = FlowKey { watch: WatchId(1), uuid: n };
         store.put(key, Arc::new(flow), false, NOW);
     }
     store

@@ -63,11 +63,7 @@ fn queries_find_as_much_as_in_skydive() {
     ];
     let graph = ring();
     for (text, expected) in cases {
-        let text = if text.starts_with("g.") {
-            text.to_owned()
-        } else {
-            format!("G.{text}")
-        };
+        let text = if text.starts_with("g.") { text.to_owned() } else { format!("G.{text}") };
         let answer = ask(&graph, &text).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(size(&answer), expected, "{text}");
     }
@@ -82,12 +78,9 @@ fn dedup_takes_several_keys() {
         ("4", json!({"Name": "aaa", "Type": "intf"})),
     ];
     let graph = graph(&nodes, &[]);
-    for (keys, expected) in [
-        ("'Name'", 2),
-        ("'Name', 'Type'", 3),
-        ("'Value'", 3),
-        ("'Misc', 'Value'", 3),
-    ] {
+    for (keys, expected) in
+        [("'Name'", 2), ("'Name', 'Type'", 3), ("'Value'", 3), ("'Misc', 'Value'", 3)]
+    {
         let answer = ask(&graph, &format!("G.V().Dedup({keys})")).unwrap();
         assert_eq!(size(&answer), expected, "{keys}");
     }
@@ -122,10 +115,7 @@ fn nodes_sort_by_metadata() {
 #[test]
 fn values_are_json() {
     let graph = ring();
-    assert_eq!(
-        value(&graph, "G.V('n4').Values('Indexes')"),
-        json!([[5, 6]])
-    );
+    assert_eq!(value(&graph, "G.V('n4').Values('Indexes')"), json!([[5, 6]]));
     assert_eq!(value(&graph, "G.V().Values('Unknown')"), Value::Null);
     assert_eq!(
         value(&graph, "G.V('n1').ValueMap('Value', 'Type', 'Unknown')"),
@@ -161,8 +151,5 @@ fn has_filters_lists_of_objects() {
         value(&graph, "G.V().Values('Neighbors').Has('MAC', 'b')"),
         json!([{"MAC": "b", "IP": "2"}])
     );
-    assert_eq!(
-        value(&graph, "G.V().Values('Neighbors.MAC')"),
-        json!([["a", "b"]])
-    );
+    assert_eq!(value(&graph, "G.V().Values('Neighbors.MAC')"), json!([["a", "b"]]));
 }

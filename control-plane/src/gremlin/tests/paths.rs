@@ -8,22 +8,13 @@ use super::{ask, error, graph, hosts, names, ring, size, value};
 fn paths_are_the_shortest() {
     let ring = ring();
     for (text, nodes) in [
-        (
-            "G.V().Has('Value', 1).ShortestPathTo(Metadata('Value', 3))",
-            2,
-        ),
+        ("G.V().Has('Value', 1).ShortestPathTo(Metadata('Value', 3))", 2),
         ("G.V('n2').ShortestPathTo(Metadata('Value', 4))", 3),
         ("G.V('n2').ShortestPathTo(Metadata('Value', 2))", 1),
         ("G.V('n1').ShortestPathTo(Metadata('Value', 9))", 0),
         // Only along edges of a kind.
-        (
-            "G.V('n1').ShortestPathTo(Metadata('Value', 3), Metadata('Direction', 'Left'))",
-            3,
-        ),
-        (
-            "G.V('n1').ShortestPathTo(Metadata('Value', 4), Metadata('Direction', 'Left'))",
-            0,
-        ),
+        ("G.V('n1').ShortestPathTo(Metadata('Value', 3), Metadata('Direction', 'Left'))", 3),
+        ("G.V('n1').ShortestPathTo(Metadata('Value', 4), Metadata('Direction', 'Left'))", 0),
     ] {
         assert_eq!(size(&ask(&ring, text).unwrap()), nodes, "{text}");
     }
@@ -45,14 +36,8 @@ fn a_part_of_the_graph_is_a_graph() {
         ("G.E().Has('Direction', 'Left').SubGraph().V()", 3),
         ("G.V().Has('Type', 'intf').SubGraph().V()", 2),
         ("G.V().Has('Type', 'intf').SubGraph().E()", 1),
-        (
-            "G.V().SubGraph('Name', Without('e2', 'e3', 'e4', 'e5')).E()",
-            1,
-        ),
-        (
-            "G.V('n2').ShortestPathTo(Metadata('Value', 4)).SubGraph().V()",
-            3,
-        ),
+        ("G.V().SubGraph('Name', Without('e2', 'e3', 'e4', 'e5')).E()", 1),
+        ("G.V('n2').ShortestPathTo(Metadata('Value', 4)).SubGraph().V()", 3),
         ("G.V().Out().SubGraph().V()", 3),
         // Edges and nodes outside are gone.
         ("G.V().Has('Type', 'intf').SubGraph().V('n2').Both()", 1),
@@ -82,12 +67,7 @@ fn families_are_followed_as_far_as_told() {
     let owns = json!({"RelationType": "ownership"});
     let wire = json!({"RelationType": "layer2"});
     let node = |name: &str| json!({"Name": name});
-    let nodes = [
-        ("a", node("a")),
-        ("b", node("b")),
-        ("c", node("c")),
-        ("d", node("d")),
-    ];
+    let nodes = [("a", node("a")), ("b", node("b")), ("c", node("c")), ("d", node("d"))];
     let edges = [("a", "b", owns.clone()), ("b", "c", owns), ("b", "d", wire)];
     let graph = graph(&nodes, &edges);
     for (text, expected) in [
@@ -103,10 +83,7 @@ fn families_are_followed_as_far_as_told() {
         ("V('c').Ascendants(0)", &["a", "b", "c"]),
         ("V('b').Neighbors()", &["a", "b", "c"]),
         ("V('b').Neighbors(0)", &["b"]),
-        (
-            "V('d').Neighbors('RelationType', Nee('x'), 9)",
-            &["a", "b", "c", "d"],
-        ),
+        ("V('d').Neighbors('RelationType', Nee('x'), 9)", &["a", "b", "c", "d"]),
     ] {
         let found = value(&graph, &format!("G.{text}.Sort('Name').Values('Name')"));
         assert_eq!(found, json!(expected), "{text}");
@@ -139,8 +116,5 @@ fn a_next_hop_is_answered_once_for_each_node() {
     assert_eq!(serde_json::to_string(&answer).unwrap(), expected);
     assert_eq!(value(&hosts(), "G.V().NextHop('8.8.8.8')"), json!([]));
     let wrong = error(&graph, "G.V().NextHop('x')");
-    assert_eq!(
-        wrong,
-        "NextHop parameter have to be a valid IP address at column 7"
-    );
+    assert_eq!(wrong, "NextHop parameter have to be a valid IP address at column 7");
 }
