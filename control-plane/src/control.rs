@@ -107,11 +107,12 @@ impl Control {
             flows: flows.clone(),
             lcores: lcores.clone(),
         };
+        // The ports are nodes before captures look for theirs, and lcores that start after this
+        // find the captures in their first plan.
+        let discovery = discovery::start(graph.clone(), config.host.clone(), ports);
         let captures = open(captures, config.directory, config.start_up).await?;
-        let tasks = vec![
-            tokio::spawn(captures.clone().run()),
-            discovery::start(graph.clone(), config.host.clone(), ports),
-        ];
+        lcores.refresh(SETTLE).await;
+        let tasks = vec![tokio::spawn(captures.clone().run()), discovery];
         let ws = WsState {
             host: host.clone(),
             stream,
@@ -158,6 +159,9 @@ impl Control {
         drained && left
     }
 }
+
+/// How long the first plan may take to reach the rings.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// Opens the captures where it may wait for the disk and for DNS.
 async fn open(

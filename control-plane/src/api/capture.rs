@@ -10,7 +10,7 @@ use sonde_proto::capture::Capture;
 
 use super::Error;
 use super::answer::{Json, blocking};
-use super::body::Body;
+use super::body::{Body, Object};
 use crate::capture::parse_duration;
 use crate::state::State;
 
@@ -23,7 +23,7 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Error> {
-    let capture: Capture = body.json()?;
+    let Object::<Capture>(capture) = body.json()?;
     let ttl = ttl(&headers)?;
     let created = blocking(move || state.captures.create(capture, ttl)).await??;
     Ok((StatusCode::CREATED, Json::new(&created)?).into_response())

@@ -12,7 +12,7 @@ use sonde_proto::query::TopologyQuery;
 
 use super::Error;
 use super::answer::{Json, blocking};
-use super::body::Body;
+use super::body::{Body, Object};
 use super::dot;
 use crate::gremlin::{self, Answer, Limits, Query};
 use crate::state::State;
@@ -47,8 +47,8 @@ fn text(body: &Body) -> Result<Option<String>, Error> {
     if body.is_empty() {
         return Ok(None);
     }
-    let asked: Option<TopologyQuery> = body.json()?;
-    Ok(asked.map(|asked| asked.gremlin_query).filter(|text| !text.is_empty()))
+    let asked: Option<Object<TopologyQuery>> = body.json()?;
+    Ok(asked.map(|Object(asked)| asked.gremlin_query).filter(|text| !text.is_empty()))
 }
 
 /// Answers from the stores as they are. They wait for it, so its time is short.

@@ -97,17 +97,8 @@ impl Hot {
         let again = self.totals.ab_packets | self.totals.ba_packets != 0;
         self.flags |= if again { REFERENCED } else { 0 };
         self.flags |= CHANGED | UNREPORTED;
-        let Totals {
-            ab_packets,
-            ab_bytes,
-            ba_packets,
-            ba_bytes,
-        } = &mut self.totals;
-        let (packets, bytes) = if ab {
-            (ab_packets, ab_bytes)
-        } else {
-            (ba_packets, ba_bytes)
-        };
+        let Totals { ab_packets, ab_bytes, ba_packets, ba_bytes } = &mut self.totals;
+        let (packets, bytes) = if ab { (ab_packets, ab_bytes) } else { (ba_packets, ba_bytes) };
         *packets += 1;
         *bytes += u64::from(length);
         self.last = self.last.max(at);
@@ -216,21 +207,13 @@ impl Hot {
     fn link_ends(&self, cold: &Cold) -> Option<LinkEnds> {
         let (lo, hi) = self.key.first_macs();
         let (a, b) = ordered(self.is(SWAP), lo, hi);
-        self.is(ETHERNET).then_some(LinkEnds {
-            a,
-            b,
-            id: cold.link_id,
-        })
+        self.is(ETHERNET).then_some(LinkEnds { a, b, id: cold.link_id })
     }
 
     fn network_ends(&self, cold: &Cold) -> Option<NetworkEnds> {
         let (lo, hi) = self.key.ips()?;
         let (a, b) = ordered(self.is(SWAP), lo, hi);
-        Some(NetworkEnds {
-            a,
-            b,
-            id: cold.network_id.into(),
-        })
+        Some(NetworkEnds { a, b, id: cold.network_id.into() })
     }
 
     fn transport_ends(&self) -> Option<TransportEnds> {
@@ -241,11 +224,7 @@ impl Hot {
         };
         // The ports in the key may be those of a piece inside.
         let protocol = self.key.transport().filter(|_| self.is(PORTS))?;
-        Some(TransportEnds {
-            protocol,
-            a: self.port,
-            b,
-        })
+        Some(TransportEnds { protocol, a: self.port, b })
     }
 }
 

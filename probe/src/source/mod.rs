@@ -112,7 +112,7 @@ pub enum Damage {
 
 /// The wall clock, for sources that live and for what has no source.
 #[expect(clippy::disallowed_methods, reason = "here time comes from")]
-pub(crate) fn wall_clock() -> Timestamp {
+pub fn wall_clock() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     Timestamp::default().after(since.unwrap_or_default())
 }
