@@ -1,3 +1,35 @@
-//! The `sonde` command.
+//! The `sonde` command: parses the command line and hands over.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod cli;
+mod client;
+mod config;
+mod log;
+mod output;
+mod ports;
+mod read;
+mod run;
+mod signals;
+mod watch;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(options) => run::run(&options),
+        Command::Read(options) => read::read(&options),
+        Command::Query(options) => client::query(&options),
+        Command::Capture(options) => client::capture(&options),
+        Command::Flows(options) => watch::flows(&options),
+    };
+    result.unwrap_or_else(|error| {
+        if output::is_closed(&error) {
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("sonde: {error:#}");
+        ExitCode::FAILURE
+    })
+}

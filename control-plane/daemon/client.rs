@@ -1,0 +1,99 @@
+//! `sonde query`, `sonde capture`: the REST API of a running daemon, from the command line.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use serde_json::{Map, Value};
+
+use crate::cli::{Capture, CaptureAction, LayerKeyMode, Query};
+
+/// Asks a query and prints the answer.
+pub(crate) fn query(options: &Query) -> anyhow::Result<ExitCode> {
+    let body = Value::from(Map::from_iter([(
+        "GremlinQuery".to_owned(),
+        Value::from(options.query.as_str()),
+    )]));
+    Api::of(&options.daemon.analyzer).post("topology", &body)
+}
+
+/// Does what the action says and prints the answer.
+pub(crate) fn capture(options: &Capture) -> anyhow::Result<ExitCode> {
+    let api = Api::of(&options.daemon.analyzer);
+    match &options.action {
+        CaptureAction::List => api.get("capture"),
+        CaptureAction::Delete { uuid } => api.delete(&format!("capture/{uuid}")),
+        CaptureAction::Create { gremlin, bpf, name, description, kind, layer_key_mode } => {
+            let mode = match layer_key_mode {
+                LayerKeyMode::L2 => "L2",
+                LayerKeyMode::L3 => "L3",
+            };
+            let members = [
+                ("GremlinQuery", Some(gremlin.as_str())),
+                ("BPFFilter", bpf.as_deref()),
+                ("Name", name.as_deref()),
+                ("Description", description.as_deref()),
+                ("Type", kind.as_deref()),
+                ("LayerKeyMode", Some(mode)),
+            ];
+            let members = members
+                .into_iter()
+                .filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?))));
+            api.post("capture", &Value::Object(members.collect()))
+        }
+    }
+}
+
+/// The REST API of one daemon.
+struct Api<'a> {
+    analyzer: &'a str,
+    agent: ureq::Agent,
+}
+
+impl<'a> Api<'a> {
+    fn of(analyzer: &'a str) -> Self {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).build();
+        Self { analyzer, agent: config.into() }
+    }
+
+    fn get(&self, resource: &str) -> anyhow::Result<ExitCode> {
+        self.print(self.agent.get(self.url(resource)).call())
+    }
+
+    fn delete(&self, resource: &str) -> anyhow::Result<ExitCode> {
+        self.print(self.agent.delete(self.url(resource)).call())
+    }
+
+    fn post(&self, resource: &str, body: &Value) -> anyhow::Result<ExitCode> {
+        let request = self.agent.post(self.url(resource));
+        let request = request.header("Content-Type", "application/json");
+        self.print(request.header("Accept", "application/json").send(body.to_string()))
+    }
+
+    fn url(&self, resource: &str) -> String {
+        format!("http://{}/api/{resource}", self.analyzer)
+    }
+
+    /// The answer on stdout; what the daemon objects to on stderr, with exit 2 when it is the
+    /// request that is wrong.
+    fn print(
+        &self,
+        response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> anyhow::Result<ExitCode> {
+        let mut response =
+            response.with_context(|| format!("cannot reach the daemon at {}", self.analyzer))?;
+        let status = response.status();
+        let body = response.body_mut().with_config().limit(ANSWER).read_to_string()?;
+        let body = body.trim_end();
+        if status.is_success() {
+            if !body.is_empty() {
+                println!("{body}");
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        eprintln!("{status}: {body}");
+        Ok(ExitCode::from(if status.as_u16() == 400 { 2 } else { 1 }))
+    }
+}
+
+/// Bytes of an answer at most.
+const ANSWER: u64 = 4 << 30;

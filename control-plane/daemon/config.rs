@@ -1,0 +1,256 @@
+//! The configuration file: everything has a default, an unknown key is an error with its place.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use serde::Deserialize;
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// Address of REST and WebSocket.
+    pub(crate) listen: SocketAddr,
+    /// Name of this host in the topology; the host name when empty.
+    pub(crate) host_id: String,
+    /// Directory of what must survive a restart; nothing survives without one.
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Flow tables and timers.
+    pub(crate) flow: FlowSection,
+    /// AF_PACKET captures.
+    pub(crate) af_packet: AfPacketSection,
+    /// DPDK.
+    pub(crate) dpdk: DpdkSection,
+    /// A capture that is created at start, unless the same is there already.
+    pub(crate) startup_capture: Option<StartupCapture>,
+}
+
+/// Flow tables and timers.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct FlowSection {
+    /// Seconds between two reports of a flow that goes on.
+    pub(crate) update: u64,
+    /// Seconds of silence after which a flow ends.
+    pub(crate) expire: u64,
+    /// Flows in the table of one lcore at most.
+    pub(crate) max_flows: usize,
+    /// Flows that queries can see at most.
+    pub(crate) store: usize,
+    /// Flows in one WebSocket message at most.
+    pub(crate) bulk: usize,
+    /// Seconds that a flow waits for its message to fill at most.
+    pub(crate) bulk_delay: u64,
+}
+
+/// AF_PACKET captures.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AfPacketSection {
+    /// Threads per interface; the kernel spreads flows over them.
+    pub(crate) workers: u16,
+}
+
+/// DPDK.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct DpdkSection {
+    /// CPU of DPDK's main thread, which only waits.
+    pub(crate) main_cpu: usize,
+    /// Mbufs per NUMA socket.
+    pub(crate) mempool: usize,
+    /// The ports to poll. None: DPDK is not started.
+    pub(crate) port: Vec<PortSection>,
+}
+
+/// A DPDK port.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PortSection {
+    /// Name of the port's node in the topology.
+    pub(crate) name: String,
+    /// PCI address, or a vdev with its arguments: `net_pcap0,iface=eth0`.
+    pub(crate) device: String,
+    /// CPUs that poll the port, one queue each.
+    pub(crate) cpus: Vec<usize>,
+    /// Receive descriptors per queue.
+    #[serde(default = "rx_descriptors")]
+    pub(crate) rx_descriptors: u16,
+    /// Whether the port takes frames for others too.
+    #[serde(default = "promiscuous")]
+    pub(crate) promiscuous: bool,
+    /// What an lcore does when there are no frames; `spin` for PCI devices, `adaptive` for vdevs
+    /// when absent.
+    pub(crate) idle: Option<IdleChoice>,
+}
+
+/// What an lcore does when there are no frames.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum IdleChoice {
+    /// Poll on.
+    Spin,
+    /// Nap, for at most 100 us at a time.
+    Adaptive,
+}
+
+/// A capture that is created at start.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StartupCapture {
+    /// Which nodes.
+    pub(crate) gremlin: String,
+    /// Which frames.
+    #[serde(default)]
+    pub(crate) bpf: String,
+    /// Capture type; the node type's default when empty.
+    #[serde(default, rename = "type")]
+    pub(crate) kind: String,
+}
+
+impl Config {
+    /// Reads the file, or takes the defaults.
+    pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(file) = file else { return Ok(Self::default()) };
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read the configuration {}", file.display()))?;
+        Self::parse(&text).with_context(|| format!("in the configuration {}", file.display()))
+    }
+
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        let config: Self = toml::from_str(text)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// What serde cannot see.
+    fn check(&self) -> anyhow::Result<()> {
+        let FlowSection { update, expire, max_flows, store, bulk, .. } = self.flow;
+        ensure!(update > 0, "flow.update: expected at least 1 second, found 0");
+        ensure!(expire > 0, "flow.expire: expected at least 1 second, found 0");
+        ensure!(
+            (1..=MAX_FLOWS).contains(&max_flows),
+            "flow.max_flows: expected 1 to {MAX_FLOWS}, found {max_flows}"
+        );
+        ensure!(store > 0, "flow.store: expected at least 1 flow, found 0");
+        ensure!(bulk > 0, "flow.bulk: expected at least 1 flow, found 0");
+        let workers = self.af_packet.workers;
+        ensure!(
+            (1..=64).contains(&workers),
+            "af_packet.workers: expected 1 to 64, found {workers}"
+        );
+        for (i, port) in self.dpdk.port.iter().enumerate() {
+            let name = &port.name;
+            ensure!(!name.is_empty(), "dpdk.port[{i}].name: expected a name, found none");
+            ensure!(!port.device.is_empty(), "dpdk.port '{name}': expected a device, found none");
+            ensure!(!port.cpus.is_empty(), "dpdk.port '{name}': expected at least one cpu");
+            if self.dpdk.port.iter().take(i).any(|other| other.name == *name) {
+                bail!("dpdk.port[{i}].name: '{name}' names another port already");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8082)),
+            host_id: String::new(),
+            state_dir: None,
+            flow: FlowSection::default(),
+            af_packet: AfPacketSection::default(),
+            dpdk: DpdkSection::default(),
+            startup_capture: None,
+        }
+    }
+}
+
+impl FlowSection {
+    /// Time between two reports of a flow that goes on.
+    pub(crate) fn update(&self) -> Duration {
+        Duration::from_secs(self.update)
+    }
+
+    /// Silence after which a flow ends.
+    pub(crate) fn expire(&self) -> Duration {
+        Duration::from_secs(self.expire)
+    }
+
+    /// How long a flow waits for its message to fill.
+    pub(crate) fn bulk_delay(&self) -> Duration {
+        Duration::from_secs(self.bulk_delay)
+    }
+}
+
+impl Default for FlowSection {
+    fn default() -> Self {
+        Self {
+            update: 60,
+            expire: 600,
+            max_flows: 500_000,
+            store: 1_000_000,
+            bulk: 100,
+            bulk_delay: 5,
+        }
+    }
+}
+
+impl Default for AfPacketSection {
+    fn default() -> Self {
+        Self { workers: 1 }
+    }
+}
+
+impl Default for DpdkSection {
+    fn default() -> Self {
+        Self { main_cpu: 0, mempool: 16_384, port: Vec::new() }
+    }
+}
+
+/// The table indexes flows with 31 bits.
+const MAX_FLOWS: usize = 0x7fff_ffff;
+
+fn rx_descriptors() -> u16 {
+    1024
+}
+
+fn promiscuous() -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Config;
+
+    #[test]
+    fn unknown_key_is_an_error_with_its_place() {
+        let error = Config::parse("listen = \"127.0.0.1:1\"\n[flow]\nupdaet = 3\n").unwrap_err();
+        let text = format!("{error:#}");
+        assert!(text.contains("line 3, column 1"), "{text}");
+        assert!(text.contains("updaet") && text.contains("expected one of"), "{text}");
+    }
+
+    #[test]
+    fn values_are_checked() {
+        for (text, part) in [
+            ("[flow]\nupdate = 0", "flow.update"),
+            ("[flow]\nmax_flows = 0", "flow.max_flows"),
+            ("[flow]\nexpire = -1", "line 2"),
+            ("[[dpdk.port]]\nname='a'\ndevice='net_null0'\ncpus=[]", "at least one cpu"),
+            ("listen = 'nowhere'", "line 1"),
+        ] {
+            let error = format!("{:#}", Config::parse(text).unwrap_err());
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn empty_file_is_the_default() {
+        let config = Config::parse("").unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8082");
+        assert!(config.dpdk.port.is_empty());
+    }
+}

@@ -1,0 +1,228 @@
+//! The DPDK ports between the planes: the probe's facts become nodes, its lcores run the workers.
+
+#[cfg(feature = "dpdk")]
+pub(crate) use dpdk::Ports;
+#[cfg(not(feature = "dpdk"))]
+pub(crate) use without::Ports;
+
+#[cfg(feature = "dpdk")]
+mod dpdk {
+    use std::time::Duration;
+
+    use anyhow::Context;
+    use sonde_control_plane::discovery::{self, PortNode, PortStats};
+    use sonde_control_plane::graph::SharedGraph;
+    use sonde_probe::lcore::{Dpdk, DpdkConfig, PortConfig, PortInfo, Turn};
+    use sonde_probe::source::dpdk::{Idle, RxQueue, port_stats};
+    use sonde_probe::source::{Closed, wall_clock};
+    use sonde_probe::worker::{FlowConfig, Worker};
+    use sonde_proto::plan::Point;
+    use sonde_proto::record::EndReason;
+    use sonde_proto::report::LcoreInfo;
+    use sonde_proto::ring::{Announcer, RingSize};
+    use tokio::runtime::Runtime;
+    use tokio::time::Instant;
+
+    use crate::config::{Config, IdleChoice};
+    use crate::signals::Stop;
+
+    /// The ports that were brought up, if there are any.
+    pub(crate) struct Ports {
+        dpdk: Option<Dpdk>,
+        announcer: Announcer,
+        flow: FlowConfig,
+    }
+
+    impl Ports {
+        /// Initialises DPDK when the configuration has ports.
+        pub(crate) fn bring_up(
+            config: &Config,
+            announcer: Announcer,
+            flow: FlowConfig,
+        ) -> anyhow::Result<Self> {
+            let dpdk = match config.dpdk.port.as_slice() {
+                [] => None,
+                _ => Some(Dpdk::bring_up(dpdk_config(config)).context("cannot start DPDK")?),
+            };
+            if let Some(dpdk) = &dpdk {
+                tracing::info!(memory = %dpdk.memory(), ports = dpdk.ports().len(), "DPDK is up");
+            }
+            Ok(Self { dpdk, announcer, flow })
+        }
+
+        /// The ports as the topology wants them.
+        pub(crate) fn nodes(&self) -> Vec<PortNode> {
+            self.infos().iter().map(node).collect()
+        }
+
+        /// Keeps counters and link state of the ports' nodes current.
+        pub(crate) fn follow(&self, runtime: &Runtime, graph: SharedGraph) {
+            let ports: Vec<(String, u16)> =
+                self.infos().iter().map(|port| (port.name.clone(), port.number)).collect();
+            if ports.is_empty() {
+                return;
+            }
+            runtime.spawn(async move {
+                // The links come up when the ports start, shortly after now.
+                let start = Instant::now() + Duration::from_secs(1);
+                let mut tick = tokio::time::interval_at(start, discovery::COUNTERS_EVERY);
+                loop {
+                    tick.tick().await;
+                    for (name, number) in &ports {
+                        if let Some(stats) = port_stats(*number) {
+                            discovery::port::update(&graph, name, &counters(&stats), wall_clock());
+                        }
+                    }
+                }
+            });
+        }
+
+        /// Polls the ports until `stop`, or until all of them have nothing more to give.
+        pub(crate) fn run(self, stop: &Stop) -> anyhow::Result<()> {
+            let Self { dpdk: Some(dpdk), announcer, flow } = self else { return Ok(()) };
+            dpdk.run(stop.flag(), move |queue, which| {
+                let point = Point::Port(which.port.clone());
+                let ring = announcer.open(
+                    LcoreInfo {
+                        point: point.clone(),
+                        queue: which.queue,
+                        cpu: u16::try_from(which.cpu).ok(),
+                        source: "dpdk",
+                    },
+                    RingSize::default(),
+                );
+                Polled { worker: Worker::new(queue, point, ring, &flow), ending: false }
+            })
+            .context("DPDK ended badly")
+        }
+
+        fn infos(&self) -> &[PortInfo] {
+            self.dpdk.as_ref().map_or(&[], Dpdk::ports)
+        }
+    }
+
+    /// A worker on its lcore.
+    struct Polled {
+        worker: Worker<RxQueue>,
+        ending: bool,
+    }
+
+    impl Turn for Polled {
+        fn turn(&mut self) -> Result<usize, Closed> {
+            self.worker.turn()
+        }
+
+        fn idle(&mut self, limit: Duration) {
+            self.worker.idle(limit);
+        }
+
+        fn finish(&mut self) -> bool {
+            if !std::mem::replace(&mut self.ending, true) {
+                self.worker.end(EndReason::Drained);
+            }
+            self.worker.drain()
+        }
+    }
+
+    fn dpdk_config(config: &Config) -> DpdkConfig {
+        let ports = config.dpdk.port.iter().map(|port| PortConfig {
+            name: port.name.clone(),
+            device: port.device.clone(),
+            cpus: port.cpus.clone(),
+            rx_descriptors: port.rx_descriptors,
+            promiscuous: port.promiscuous,
+            idle: port.idle.map(|idle| match idle {
+                IdleChoice::Spin => Idle::Spin,
+                IdleChoice::Adaptive => Idle::Adaptive,
+            }),
+        });
+        DpdkConfig {
+            ports: ports.collect(),
+            main_cpu: config.dpdk.main_cpu,
+            mempool: config.dpdk.mempool,
+            ..DpdkConfig::default()
+        }
+    }
+
+    fn node(port: &PortInfo) -> PortNode {
+        let facts = &port.facts;
+        PortNode {
+            name: port.name.clone(),
+            id: port.number,
+            device: port.device.clone(),
+            driver: facts.driver.clone(),
+            pci: port.pci.clone(),
+            mac: Some(facts.mac),
+            mtu: u32::from(facts.mtu),
+            speed_mbit: known(facts.speed),
+            link_up: facts.link_up,
+            socket: facts.socket.map(u32::from),
+            queues: facts.queues,
+            cpus: port.cpus.iter().filter_map(|&cpu| u32::try_from(cpu).ok()).collect(),
+            rss: facts.rss,
+            promiscuous: facts.promiscuous,
+        }
+    }
+
+    fn counters(stats: &sonde_probe::source::dpdk::PortStats) -> PortStats {
+        PortStats {
+            rx_packets: stats.packets,
+            rx_bytes: stats.bytes,
+            rx_missed: stats.lost.missed,
+            rx_errors: stats.lost.errors,
+            rx_no_mbuf: stats.lost.no_mbuf,
+            link_up: stats.link_up,
+            speed_mbit: known(stats.speed),
+            ..PortStats::default()
+        }
+    }
+
+    /// A speed in Mbit/s; DPDK says 0 or the largest number when it does not know.
+    fn known(speed: u32) -> Option<u32> {
+        (speed != 0 && speed != u32::MAX).then_some(speed)
+    }
+}
+
+#[cfg(not(feature = "dpdk"))]
+mod without {
+    use anyhow::ensure;
+    use sonde_control_plane::discovery::PortNode;
+    use sonde_control_plane::graph::SharedGraph;
+    use sonde_probe::worker::FlowConfig;
+    use sonde_proto::ring::Announcer;
+    use tokio::runtime::Runtime;
+
+    use crate::config::Config;
+    use crate::signals::Stop;
+
+    /// No ports: this build is without DPDK.
+    pub(crate) struct Ports;
+
+    impl Ports {
+        /// Refuses ports.
+        pub(crate) fn bring_up(
+            config: &Config,
+            _: Announcer,
+            _: FlowConfig,
+        ) -> anyhow::Result<Self> {
+            ensure!(
+                config.dpdk.port.is_empty(),
+                "dpdk.port: expected none, this sonde was built without the feature dpdk"
+            );
+            Ok(Self)
+        }
+
+        /// None.
+        pub(crate) fn nodes(&self) -> Vec<PortNode> {
+            Vec::new()
+        }
+
+        /// Does nothing.
+        pub(crate) fn follow(&self, _: &Runtime, _: SharedGraph) {}
+
+        /// Returns at once.
+        pub(crate) fn run(self, _: &Stop) -> anyhow::Result<()> {
+            Ok(())
+        }
+    }
+}

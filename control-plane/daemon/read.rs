@@ -1,0 +1,172 @@
+//! `sonde read`: capture files in, flows out, without a daemon.
+
+use std::fs::Metadata;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+use sonde_control_plane::bpf;
+use sonde_probe::flow::Timers;
+use sonde_probe::source::Closed;
+use sonde_probe::source::pcap::PcapFile;
+use sonde_probe::worker::{FlowConfig, Worker};
+use sonde_proto::flow::Flow;
+use sonde_proto::plan::{BpfInstruction, KeyMode, Plan, PlannedPoint, Point, Watch};
+use sonde_proto::record::{Cause, EndReason, WatchId};
+use sonde_proto::report::{Books, LcoreInfo};
+use sonde_proto::ring::{self, RingSize, Rings};
+
+use crate::cli::{LayerKeyMode, Read};
+use crate::output::{self, Printer};
+use crate::signals::Stop;
+
+/// Reads every file. Exit 1 when one of them could not be read to its end; its flows up to there
+/// are printed all the same.
+pub(crate) fn read(options: &Read) -> anyhow::Result<ExitCode> {
+    let filter = match &options.bpf {
+        Some(text) => bpf::compile(text)?,
+        None => Arc::default(),
+    };
+    let stop = Stop::on_signals()?;
+    let mut summary = Summary::default();
+    let mut printer = Printer::new(options.output, std::io::stdout().lock());
+    let mut failed = false;
+    printer.begin()?;
+    for file in &options.files {
+        let reading = Reading { options, filter: &filter, stop: &stop };
+        if let Err(error) = reading.file(file, &mut printer, &mut summary) {
+            if output::is_closed(&error) {
+                return Ok(ExitCode::SUCCESS);
+            }
+            eprintln!("{}: {error:#}", file.display());
+            failed = true;
+        }
+        if stop.asked() {
+            break;
+        }
+    }
+    printer.finish()?;
+    summary.print();
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What holds for every file.
+struct Reading<'a> {
+    options: &'a Read,
+    filter: &'a Arc<[BpfInstruction]>,
+    stop: &'a Stop,
+}
+
+impl Reading<'_> {
+    fn file(
+        &self,
+        path: &Path,
+        printer: &mut Printer<impl Write>,
+        summary: &mut Summary,
+    ) -> anyhow::Result<()> {
+        let size = std::fs::metadata(path).as_ref().map(Metadata::len).unwrap_or(0);
+        let source = PcapFile::open(path)?;
+        let progress = progress(size);
+        let point = Point::File(path.to_owned());
+        let (announcer, mut rings) = ring::rings();
+        rings.follow(Arc::new(self.plan(&point)));
+        let lcore = LcoreInfo { point: point.clone(), queue: 0, cpu: None, source: "pcap" };
+        let ring = announcer.open(lcore, RingSize::default());
+        let config = FlowConfig {
+            max_flows: self.options.max_flows,
+            timers: Timers { update: Duration::MAX, ..Timers::default() },
+            ..FlowConfig::default()
+        };
+        let mut worker = Worker::new(source, point, ring, &config);
+        let closed = loop {
+            match worker.turn() {
+                Ok(_) if self.stop.asked() => break Closed::End,
+                Ok(_) => {}
+                Err(closed) => break closed,
+            }
+            print(&mut rings, printer)?;
+            progress.set_position(worker.source().bytes_read());
+        };
+        worker.end(EndReason::Drained);
+        while !worker.drain() {
+            print(&mut rings, printer)?;
+        }
+        print(&mut rings, printer)?;
+        progress.finish_and_clear();
+        summary.add(&worker.books(), printer.flows());
+        match closed {
+            Closed::End => Ok(()),
+            damaged => Err(damaged).context("cannot be read on"),
+        }
+    }
+
+    fn plan(&self, point: &Point) -> Plan {
+        let watch = Watch {
+            id: WatchId(0),
+            node_tid: None,
+            filter: self.filter.clone(),
+            key_mode: match self.options.layer_key_mode {
+                LayerKeyMode::L2 => KeyMode::L2,
+                LayerKeyMode::L3 => KeyMode::L3,
+            },
+            header_size: u32::MAX,
+        };
+        let points = vec![PlannedPoint { point: point.clone(), watches: vec![watch] }];
+        Plan { revision: 1, sweep: 0, points }
+    }
+}
+
+/// Prints the flows that wait in the ring.
+fn print(rings: &mut Rings, printer: &mut Printer<impl Write>) -> anyhow::Result<()> {
+    let mut printed = Ok(());
+    rings.drain(
+        |_, report| {
+            for record in &report.flows {
+                if printed.is_ok() && matches!(record.cause, Cause::End(_)) {
+                    printed = printer.flow(&Flow::from(record));
+                }
+            }
+        },
+        |_| {},
+    );
+    printed
+}
+
+/// What all files came to.
+#[derive(Default)]
+struct Summary {
+    books: Books,
+    flows: u64,
+}
+
+impl Summary {
+    fn add(&mut self, books: &Books, flows: u64) {
+        self.books.add(books);
+        self.flows = flows;
+    }
+
+    /// Every counter, on stderr.
+    fn print(&self) {
+        eprintln!("flows: {}", self.flows);
+        for (name, n) in self.books.named() {
+            eprintln!("{name}: {n}");
+        }
+        eprintln!("unaccounted: {}", self.books.unaccounted());
+    }
+}
+
+/// A bar with rate and time left, when somebody watches.
+fn progress(size: u64) -> ProgressBar {
+    if size == 0 || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(size);
+    let template = "{bar:40} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}";
+    bar.with_style(
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+    )
+}

@@ -1,0 +1,166 @@
+//! `sonde run`: starts the control plane, then the data plane, and stops them with the data.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use sonde_control_plane::control::{self, Control, StartUp};
+use sonde_control_plane::discovery::{self, HostConfig};
+use sonde_control_plane::server;
+use sonde_control_plane::stream::{BulkConfig, QueueLimits};
+use sonde_control_plane::ws::KeepAlive;
+use sonde_probe::flow::Timers;
+use sonde_probe::source::wall_clock;
+use sonde_probe::supervisor::{Supervisor, SupervisorConfig};
+use sonde_probe::worker::FlowConfig;
+use sonde_proto::graph::Metadata;
+use sonde_proto::plan::KeyMode;
+use sonde_proto::report::Books;
+use sonde_proto::ring;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use crate::cli::Run;
+use crate::config::Config;
+use crate::log;
+use crate::ports::Ports;
+use crate::signals::Stop;
+
+/// Runs the daemon until it is told to stop. Exit 2 when the configuration is wrong.
+pub(crate) fn run(options: &Run) -> anyhow::Result<ExitCode> {
+    let mut config = match Config::load(options.config.as_deref()) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("sonde: {error:#}");
+            return Ok(ExitCode::from(2));
+        }
+    };
+    if let Some(listen) = options.listen {
+        config.listen = listen;
+    }
+    log::init();
+    let stop = Stop::on_signals()?;
+    let books = Daemon::start(config, &stop)?.run(&stop)?;
+    let counters: Vec<_> = books.named().iter().map(|(name, n)| format!("{name} {n}")).collect();
+    tracing::info!(unaccounted = books.unaccounted(), "ended: {}", counters.join(", "));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Both planes, started.
+struct Daemon {
+    runtime: Runtime,
+    control: Control,
+    supervisor: Supervisor,
+    ports: Ports,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl Daemon {
+    /// Starts everything but the lcores of the ports.
+    fn start(config: Config, stop: &Stop) -> anyhow::Result<Self> {
+        let flow = flow_config(&config);
+        // First, because bringing up DPDK pins the thread it runs on, and with it all threads that
+        // the pinned one starts.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(CONTROL_THREADS)
+            .thread_name("sonde-control")
+            .enable_all()
+            .build()
+            .context("cannot start the control plane")?;
+        let listener = runtime
+            .block_on(TcpListener::bind(config.listen))
+            .with_context(|| format!("cannot listen on {}", config.listen))?;
+        if !config.listen.ip().is_loopback() {
+            tracing::warn!(listen = %config.listen, "anyone who reaches this address may capture");
+        }
+        let (announcer, rings) = ring::rings();
+        let supervisor = SupervisorConfig {
+            workers_per_interface: config.af_packet.workers,
+            ..SupervisorConfig::default()
+        };
+        let supervisor = Supervisor::start(announcer.clone(), flow, supervisor)
+            .context("cannot start the supervisor")?;
+        // EAL starts threads that inherit the affinity of the control plane's; then ours is pinned.
+        let ports = Ports::bring_up(&config, announcer, flow)?;
+        let control = runtime
+            .block_on(Control::start(control_config(&config)?, rings, ports.nodes()))
+            .context("cannot start the control plane")?;
+        ports.follow(&runtime, control.state().graph.clone());
+        let asked = stop.clone();
+        let server = runtime.spawn(server::serve(listener, control.router(), async move {
+            asked.wait().await;
+        }));
+        tracing::info!(listen = %config.listen, "ready");
+        Ok(Self { runtime, control, supervisor, ports, server })
+    }
+
+    /// Polls the ports on this thread's lcores until the daemon shall stop; then stops in the
+    /// order of the data: sources, shards, rings, subscribers, servers.
+    fn run(self, stop: &Stop) -> anyhow::Result<Books> {
+        let Self { runtime, control, supervisor, ports, server } = self;
+        let polled = ports.run(stop);
+        runtime.block_on(stop.wait());
+        tracing::info!("stopping");
+        supervisor.stop();
+        let lcores = control.state().lcores.clone();
+        if !runtime.block_on(control.stop(LIMIT)) {
+            tracing::warn!("some flows were not delivered in time");
+        }
+        let books = lcores.totals();
+        runtime.block_on(async { tokio::time::timeout(LIMIT, server).await }).ok();
+        runtime.shutdown_timeout(Duration::from_millis(100));
+        polled.map(|()| books)
+    }
+}
+
+fn flow_config(config: &Config) -> FlowConfig {
+    FlowConfig {
+        max_flows: config.flow.max_flows,
+        timers: Timers {
+            update: config.flow.update(),
+            expire: config.flow.expire(),
+            ..Timers::default()
+        },
+        ..FlowConfig::default()
+    }
+}
+
+fn control_config(config: &Config) -> anyhow::Result<control::Config> {
+    let id = match config.host_id.as_str() {
+        "" => std::fs::read_to_string(HOST_NAME)
+            .with_context(|| format!("cannot read {HOST_NAME}"))?
+            .trim_end()
+            .to_owned(),
+        id => id.to_owned(),
+    };
+    Ok(control::Config {
+        host: HostConfig {
+            id,
+            metadata: Metadata::new(),
+            clock: wall_clock,
+            counters_every: discovery::COUNTERS_EVERY,
+        },
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        flows: config.flow.store,
+        hold: Timers::default().hold,
+        bulk: BulkConfig { flows: config.flow.bulk, delay: config.flow.bulk_delay() },
+        limits: QueueLimits::default(),
+        keep_alive: KeepAlive::default(),
+        directory: config.state_dir.clone(),
+        key_mode: KeyMode::default(),
+        start_up: config.startup_capture.as_ref().map(|capture| StartUp {
+            gremlin: capture.gremlin.clone(),
+            bpf: capture.bpf.clone(),
+            kind: capture.kind.clone(),
+        }),
+    })
+}
+
+/// Where the kernel says the name of this host.
+const HOST_NAME: &str = "/proc/sys/kernel/hostname";
+
+/// Threads of the control plane.
+const CONTROL_THREADS: usize = 2;
+
+/// How long each part of the stop may take.
+const LIMIT: Duration = Duration::from_millis(1500);
