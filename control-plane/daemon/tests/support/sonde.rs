@@ -1,0 +1,151 @@
+//! The real binary, started and asked as a user would.
+
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::netns::Netns;
+
+/// The binary under test.
+pub(crate) const SONDE: &str = env!("CARGO_BIN_EXE_sonde");
+
+/// A running daemon; killed when dropped.
+pub(crate) struct Sonde {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Sonde {
+    /// Starts the daemon with this configuration and waits until it answers. `netns`: in that
+    /// namespace, which the calling thread must be in.
+    pub(crate) fn start(config: &str, directory: &Path, netns: Option<&Netns>) -> Self {
+        let address = free_address();
+        let file = directory.join("sonde.toml");
+        std::fs::write(&file, config).unwrap();
+        let mut command = match netns {
+            Some(netns) => netns.command(SONDE),
+            None => Command::new(SONDE),
+        };
+        let child = command
+            .args(["run", "--listen", &address.to_string(), "--config"])
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut sonde = Self { child, address };
+        sonde.wait("the daemon answers", |sonde| {
+            if let Some(status) = sonde.child.try_wait().unwrap() {
+                let mut log = String::new();
+                sonde.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+                panic!("the daemon ended, {status}:\n{log}");
+            }
+            ureq::get(format!("http://{}/api", sonde.address)).call().is_ok()
+        });
+        // Nobody reads it from here on; a full pipe must not hold the daemon up.
+        if let Some(mut log) = sonde.child.stderr.take() {
+            std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::stderr()));
+        }
+        sonde
+    }
+
+    /// Answer to a Gremlin query.
+    pub(crate) fn query(&self, gremlin: &str) -> Value {
+        let (status, body) = self.post("topology", &json!({ "GremlinQuery": gremlin }).to_string());
+        assert_eq!(status, 200, "{gremlin}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// Creates a capture; its UUID.
+    pub(crate) fn capture(&self, capture: Value) -> String {
+        let (status, body) = self.post("capture", &capture.to_string());
+        assert_eq!(status, 201, "{body}");
+        let created: Value = serde_json::from_str(&body).unwrap();
+        created["UUID"].as_str().unwrap().to_owned()
+    }
+
+    /// Status and body of a POST.
+    pub(crate) fn post(&self, resource: &str, body: &str) -> (u16, String) {
+        let request = agent().post(format!("http://{}/api/{resource}", self.address));
+        let mut response = request.header("Content-Type", "application/json").send(body).unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
+    }
+
+    /// Status and body of a GET.
+    pub(crate) fn get(&self, resource: &str) -> (u16, Value) {
+        let url = format!("http://{}/api/{resource}", self.address);
+        let mut response = agent().get(url).call().unwrap();
+        let body = response.body_mut().read_to_string().unwrap();
+        (response.status().as_u16(), serde_json::from_str(&body).unwrap_or(Value::String(body)))
+    }
+
+    /// Status of a DELETE.
+    pub(crate) fn delete(&self, resource: &str) -> u16 {
+        let url = format!("http://{}/api/{resource}", self.address);
+        agent().delete(url).call().unwrap().status().as_u16()
+    }
+
+    /// Waits until `done`, for ten seconds at most.
+    pub(crate) fn wait(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+        let start = Instant::now();
+        while !done(self) {
+            assert!(start.elapsed() < Duration::from_secs(10), "not within 10 s: {what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Sum of a counter over all queues, from `/api/status`.
+    pub(crate) fn counter(&self, name: &str) -> i64 {
+        let (status, body) = self.get("status");
+        assert_eq!(status, 200, "{body}");
+        body["Totals"][name].as_i64().unwrap_or_else(|| panic!("no counter {name} in {body}"))
+    }
+
+    /// Sends SIGINT and waits for the end, which must be clean and within five seconds.
+    pub(crate) fn stop(mut self) {
+        let start = Instant::now();
+        signal(&self.child, "INT");
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "after SIGINT: {status}");
+        assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
+    }
+
+    /// Kills the daemon without a warning.
+    pub(crate) fn kill(mut self) {
+        signal(&self.child, "KILL");
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Sonde {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            signal(&self.child, "KILL");
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Runs a command of the binary to its end.
+pub(crate) fn run(arguments: &[&str]) -> Output {
+    Command::new(SONDE).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Sends a signal by `kill`, which is in every base system.
+pub(crate) fn signal(child: &Child, name: &str) {
+    let _ = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder().http_status_as_error(false).build().into()
+}
+
+/// A loopback address with a port that is free now.
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap()
+}
