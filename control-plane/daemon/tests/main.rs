@@ -1,6 +1,9 @@
 //! End to end: the real binary, real frames, real sockets. Needs root for namespaces and raw
 //! sockets; `scripts/test` sees to that.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
+#![expect(clippy::disallowed_methods, reason = "a test waits on the clock of the wall")]
+
 mod support;
 
 mod commands;
