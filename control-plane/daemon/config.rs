@@ -68,6 +68,7 @@ pub(crate) struct DpdkSection {
 /// A DPDK port.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(not(feature = "dpdk"), expect(dead_code, reason = "checked, and then refused"))]
 pub(crate) struct PortSection {
     /// Name of the port's node in the topology.
     pub(crate) name: String,
