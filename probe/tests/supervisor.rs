@@ -10,7 +10,7 @@ use etherparse::PacketBuilder;
 use netns::{Pair, index, ip, netns, send};
 use sonde_probe::supervisor::{Supervisor, SupervisorConfig};
 use sonde_probe::worker::FlowConfig;
-use sonde_proto::plan::{KeyMode, Plan, PlannedPoint, Point, Watch};
+use sonde_proto::plan::{Options, Plan, PlannedPoint, Point, Watch};
 use sonde_proto::record::{Cause, EndReason, FlowRecord, WatchId};
 use sonde_proto::report::{LcoreInfo, WatchState};
 use sonde_proto::ring::{Rings, rings};
@@ -49,8 +49,7 @@ impl World {
                 id: WATCH,
                 node_tid: None,
                 filter: Arc::new([]),
-                key_mode: KeyMode::L2,
-                header_size: 256,
+                options: Options::default(),
             }],
         });
         self.rings.follow(Arc::new(Plan { revision, sweep: revision, points: points.collect() }));

@@ -60,10 +60,66 @@ pub struct Watch {
     pub node_tid: Option<Uuid>,
     /// Classic BPF over Ethernet; empty admits all.
     pub filter: Arc<[BpfInstruction]>,
+    /// What is made of the frames.
+    pub options: Options,
+}
+
+/// What a capture asks for beyond plain flows (Skydive's capture options, API §2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
     /// How flows are keyed.
     pub key_mode: KeyMode,
-    /// Bytes of a frame that are looked at (Skydive's `HeaderSize`), at least 14.
+    /// Bytes of a frame that are looked at (`HeaderSize`), at least 14.
     pub header_size: u32,
+    /// One in so many flows is metered, the same ones on every lcore (`SamplingRate`); 0 and 1:
+    /// all are.
+    pub sampling: u32,
+    /// Packets of each flow that are sent up whole (`RawPacketLimit`).
+    pub raw_packets: u32,
+    /// Times and TTLs of TCP flags (`ExtraTCPMetric`).
+    pub tcp_metric: bool,
+    /// Segments in order, out of order, missing (`ReassembleTCP`).
+    pub reassemble_tcp: bool,
+    /// IP fragments are put together before they are metered (`IPDefrag`).
+    pub defragment: bool,
+    /// Application layers whose packets are sent up to be read (`ExtraLayers`).
+    pub extra_layers: ExtraLayers,
+    /// UDP port that carries MPLS (OpenContrail: 51234).
+    pub mpls_udp_port: Option<u16>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            key_mode: KeyMode::L2,
+            header_size: 256,
+            sampling: 0,
+            raw_packets: 0,
+            tcp_metric: false,
+            reassemble_tcp: false,
+            defragment: false,
+            extra_layers: ExtraLayers::default(),
+            mpls_udp_port: None,
+        }
+    }
+}
+
+/// A set of application layers, in Skydive's bit mask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExtraLayers(pub u8);
+
+impl ExtraLayers {
+    /// VRRP version 2 (RFC 3768).
+    pub const VRRP: Self = Self(1);
+    /// DNS (RFC 1035).
+    pub const DNS: Self = Self(2);
+    /// DHCP for IPv4 (RFC 2131).
+    pub const DHCPV4: Self = Self(4);
+
+    /// Whether all layers of `other` are in this set.
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
 }
 
 /// Skydive's `LayerKeyMode`.

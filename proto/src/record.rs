@@ -34,6 +34,12 @@ pub struct FlowRecord {
     pub metric: Metric,
     /// What was added between the last two update ticks; absent before the first.
     pub last_update: Option<Metric>,
+    /// TCP beyond counters; only when the capture asks for it.
+    pub tcp: Option<TcpMetric>,
+    /// Fragments; only when the capture puts them together.
+    pub ip: Option<IpMetric>,
+    /// Packets that were sent up whole.
+    pub raw_packets: u32,
     /// How the flow ended, as Skydive says it.
     pub finish: FinishType,
     /// Why the record was reported.
@@ -101,6 +107,51 @@ pub struct Metric {
     pub last: Timestamp,
     /// Round trip time in nanoseconds, 0 when unknown.
     pub rtt: u64,
+}
+
+/// What TCP says in both directions (Skydive API §4.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpMetric {
+    /// What the A end sent.
+    pub ab: TcpSide,
+    /// What the B end sent.
+    pub ba: TcpSide,
+}
+
+/// What one end of a TCP flow sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpSide {
+    /// First SYN.
+    pub syn: Option<Timestamp>,
+    /// TTL or hop limit of that SYN.
+    pub syn_ttl: u8,
+    /// Last FIN.
+    pub fin: Option<Timestamp>,
+    /// Last RST.
+    pub rst: Option<Timestamp>,
+    /// Segments that came before one they follow.
+    pub out_of_order: u64,
+    /// Gaps that were given up.
+    pub skipped: u64,
+    /// Bytes in those gaps.
+    pub skipped_bytes: u64,
+    /// Segments delivered in order.
+    pub packets: u64,
+    /// Payload bytes of those segments.
+    pub bytes: u64,
+    /// Whether the stream was seen from its start.
+    pub saw_start: bool,
+    /// Whether the stream was seen to its end.
+    pub saw_end: bool,
+}
+
+/// Fragments of the datagrams of a flow (Skydive API §4.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IpMetric {
+    /// Fragments that were put together.
+    pub fragments: u64,
+    /// Fragments that could not be.
+    pub errors: u64,
 }
 
 /// A six-byte MAC address.

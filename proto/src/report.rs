@@ -1,6 +1,6 @@
 //! What travels up the ring: records, and the books of an lcore.
 
-use crate::plan::Point;
+use crate::plan::{ExtraLayers, Point};
 use crate::record::{FlowRecord, WatchId};
 use crate::time::Timestamp;
 
@@ -28,10 +28,97 @@ pub struct Report {
     pub sweep: u64,
     /// Records, each cumulative: the newest one of a flow heals the loss of those before.
     pub flows: Vec<FlowRecord>,
+    /// Packets that captures want whole.
+    pub packets: Packets,
     /// State and counters of each watch.
     pub watches: Vec<WatchReport>,
     /// The counters of the queue since it was opened.
     pub books: Books,
+}
+
+/// Copies of packets, their bytes one after the other.
+#[derive(Clone, Debug, Default)]
+pub struct Packets {
+    heads: Vec<PacketHead>,
+    bytes: Vec<u8>,
+}
+
+/// What is known of a copied packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketHead {
+    /// The watch that wants it.
+    pub watch: WatchId,
+    /// `uuid` of its flow.
+    pub flow: u64,
+    /// What it is wanted for.
+    pub want: PacketWant,
+    /// When it was captured.
+    pub at: Timestamp,
+    /// LINKTYPE of its bytes: 1 Ethernet, 101 raw IP.
+    pub link: u16,
+    /// Bytes on the wire.
+    pub length: u32,
+    /// Bytes copied.
+    captured: u32,
+}
+
+/// What a packet is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PacketWant {
+    /// To be served as it is: the flow's packet of this number, from 0.
+    Raw(u32),
+    /// The payload is a message of this layer, to be read for the flow.
+    Layer(ExtraLayers),
+}
+
+impl Packets {
+    /// Room for `packets` packets of `bytes` bytes together.
+    pub fn reserve(&mut self, packets: usize, bytes: usize) {
+        self.heads.reserve(packets.saturating_sub(self.heads.len()));
+        self.bytes.reserve(bytes.saturating_sub(self.bytes.len()));
+    }
+
+    /// Copies a packet; `false`, and no copy, when it does not fit into what was reserved.
+    pub fn push(&mut self, head: PacketHead, bytes: &[u8]) -> bool {
+        let fits = self.heads.len() < self.heads.capacity()
+            && self.bytes.capacity() - self.bytes.len() >= bytes.len();
+        let Ok(captured) = u32::try_from(bytes.len()) else { return false };
+        if fits {
+            self.heads.push(PacketHead { captured, ..head });
+            self.bytes.extend_from_slice(bytes);
+        }
+        fits
+    }
+
+    /// The packets, in the order they were pushed.
+    pub fn iter(&self) -> impl Iterator<Item = (&PacketHead, &[u8])> {
+        self.heads.iter().scan(0_usize, |start, head| {
+            let end = *start + head.captured as usize;
+            let bytes = self.bytes.get(*start..end)?;
+            *start = end;
+            Some((head, bytes))
+        })
+    }
+
+    /// Forgets the packets and keeps the room.
+    pub fn clear(&mut self) {
+        self.heads.clear();
+        self.bytes.clear();
+    }
+}
+
+impl PacketHead {
+    /// The head of a packet that was not copied yet.
+    pub const fn new(
+        watch: WatchId,
+        flow: u64,
+        want: PacketWant,
+        at: Timestamp,
+        link: u16,
+        length: u32,
+    ) -> Self {
+        Self { watch, flow, want, at, link, length, captured: 0 }
+    }
 }
 
 /// A watch as the data plane sees it.

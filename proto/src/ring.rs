@@ -171,6 +171,7 @@ impl Rings {
                 room = room.saturating_sub(1);
                 take(&end.lcore, &report);
                 report.flows.clear();
+                report.packets.clear();
                 report.watches.clear();
                 let _ = end.channel.back.push(report);
             }

@@ -104,8 +104,7 @@ impl Running {
                 id: run.watch,
                 node_tid: Some(run.tid),
                 filter: capture.filter.clone(),
-                key_mode: capture.key_mode,
-                header_size: capture.header_size,
+                options: capture.options,
             };
             match points.iter_mut().find(|planned| planned.point == run.point) {
                 Some(planned) => planned.watches.push(watch),
@@ -170,7 +169,7 @@ mod tests {
     use serde_json::json;
     use sonde_proto::capture::Capture;
     use sonde_proto::graph::{Edge, uuid_v5};
-    use sonde_proto::plan::KeyMode;
+    use sonde_proto::plan::{KeyMode, Options};
     use sonde_proto::time::Timestamp;
 
     use super::super::validate::validate;
@@ -245,8 +244,7 @@ mod tests {
             id: WatchId(id),
             node_tid: Some(uuid_v5(&[name])),
             filter: runnable.filter.clone(),
-            key_mode: KeyMode::L2,
-            header_size: 256,
+            options: Options::default(),
         };
         let eth0 = Point::Interface { index: 2, netns: None };
         let [first, second] =

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sonde_proto::capture::Capture;
-use sonde_proto::plan::{BpfInstruction, KeyMode};
+use sonde_proto::plan::{BpfInstruction, KeyMode, Options};
 
 use super::kind::Kind;
 use crate::bpf;
@@ -18,10 +18,8 @@ pub(super) struct Runnable {
     pub(super) filter: Arc<[BpfInstruction]>,
     /// How frames are taken; `None` for the node's default.
     pub(super) kind: Option<Kind>,
-    /// How flows are keyed.
-    pub(super) key_mode: KeyMode,
-    /// Bytes of a frame that are looked at.
-    pub(super) header_size: u32,
+    /// What is made of the frames.
+    pub(super) options: Options,
 }
 
 /// A rule that is broken: the member, and what is wrong with it.
@@ -64,7 +62,8 @@ pub(super) fn validate(
         (Some(query), Some(filter), Some(kind), Some(header_size), Some(key_mode))
             if broken.is_empty() =>
         {
-            Ok(Runnable { query, filter, kind, key_mode, header_size })
+            let options = Options { key_mode, header_size, ..Options::default() };
+            Ok(Runnable { query, filter, kind, options })
         }
         _ => Err(broken),
     }
@@ -201,8 +200,8 @@ mod tests {
         let mut capture = Capture { gremlin_query: "G.V()".into(), ..Capture::default() };
         let runnable = validate(&mut capture, KeyMode::L3).unwrap();
         assert_eq!(capture.layer_key_mode, "L3");
-        assert_eq!(runnable.key_mode, KeyMode::L3);
-        assert_eq!(runnable.header_size, 256);
+        assert_eq!(runnable.options.key_mode, KeyMode::L3);
+        assert_eq!(runnable.options.header_size, 256);
     }
 
     #[test]

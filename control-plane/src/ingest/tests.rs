@@ -4,7 +4,7 @@ use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use sonde_proto::plan::{KeyMode, PlannedPoint, Point, Watch};
+use sonde_proto::plan::{Options, PlannedPoint, Point, Watch};
 use sonde_proto::record::{
     Cause, EndReason, FinishType, FlowRecord, LayersPath, LinkEnds, Metric, NetworkEnds,
 };
@@ -62,8 +62,7 @@ fn desired(watches: &[WatchId]) -> Desired {
         id: *id,
         node_tid: None,
         filter: Arc::default(),
-        key_mode: KeyMode::L2,
-        header_size: 256,
+        options: Options::default(),
     };
     let watched = |id: &WatchId| Watched {
         capture_id: format!("capture-{}", id.0),
@@ -104,6 +103,9 @@ fn record(uuid: u64, packets: u64, cause: Cause) -> FlowRecord {
         icmp: None,
         metric: Metric { ab_packets: packets, ..Metric::default() },
         last_update: None,
+        tcp: None,
+        ip: None,
+        raw_packets: 0,
         finish: FinishType::NotFinished,
         cause,
     }

@@ -158,6 +158,9 @@ impl Hot {
             }),
             metric: self.totals.metric(cold.start, self.last, cold.rtt),
             last_update,
+            tcp: None,
+            ip: None,
+            raw_packets: 0,
             finish: self.finish(),
             cause,
         }

@@ -150,7 +150,8 @@ impl Shard {
             if !watching.admits(frame) {
                 continue;
             }
-            let (mode, size) = (watching.watch.key_mode, watching.watch.header_size);
+            let (mode, size) =
+                (watching.watch.options.key_mode, watching.watch.options.header_size);
             let parsed = match parsed {
                 Some(parsed) if parsed.header_size == size => parsed,
                 _ => *parsed.insert(self.parse(frame, size)),

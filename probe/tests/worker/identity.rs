@@ -3,7 +3,7 @@
 use sonde_proto::plan::{KeyMode, Watch};
 use sonde_proto::record::{EndReason, FlowRecord};
 
-use crate::lab::{A, B, End, Lab, SYN, at, gre, tcp, udp, vxlan, watch};
+use crate::lab::{A, B, End, Lab, SYN, at, gre, tcp, udp, vxlan, watch, watch_in};
 
 fn records(watch: Watch, frames: &[Vec<u8>]) -> Vec<FlowRecord> {
     let mut lab = Lab::new(vec![watch]);
@@ -42,7 +42,7 @@ fn both_directions_are_one_flow_in_both_key_modes() {
     for key_mode in [KeyMode::L2, KeyMode::L3] {
         let there = tcp((A, 36108), (B, 3333), SYN);
         let back = tcp((B, 3333), (A, 36108), SYN);
-        let watch = Watch { key_mode, ..watch(1) };
+        let watch = watch_in(key_mode, 1);
         let one = records(watch.clone(), &[there.clone(), back.clone()]);
         let other = records(watch, &[back, there]);
         let ([one], [other]) = (&one[..], &other[..]) else {
@@ -65,7 +65,7 @@ fn both_directions_are_one_flow_in_both_key_modes() {
 fn key_modes_differ_in_the_mac_addresses() {
     let other = End { mac: [2, 0, 0, 0, 0, 9], ..B };
     let frames = [tcp((A, 36108), (B, 3333), SYN), tcp((A, 36108), (other, 3333), SYN)];
-    let l3 = Watch { key_mode: KeyMode::L3, ..watch(1) };
+    let l3 = watch_in(KeyMode::L3, 1);
     assert_eq!(records(watch(1), &frames).len(), 2);
     let [flow] = records(l3, &frames)[..] else {
         panic!("one flow");

@@ -11,7 +11,7 @@ use etherparse::PacketBuilder;
 use sonde_probe::flow::Timers;
 use sonde_probe::source::{BURST, Closed, Frame, LinkType, Source};
 use sonde_probe::worker::{FlowConfig, Worker};
-use sonde_proto::plan::{KeyMode, Plan, PlannedPoint, Point, Watch};
+use sonde_proto::plan::{KeyMode, Options, Plan, PlannedPoint, Point, Watch};
 use sonde_proto::record::{Cause, EndReason, FlowRecord, WatchId};
 use sonde_proto::report::{LcoreInfo, Lost, Report};
 use sonde_proto::ring::{RingSize, Rings, rings};
@@ -185,13 +185,12 @@ pub(crate) fn point() -> Point {
 
 /// A watch that takes all frames, in L2 key mode, without node.
 pub(crate) fn watch(id: u32) -> Watch {
-    Watch {
-        id: WatchId(id),
-        node_tid: None,
-        filter: Arc::new([]),
-        key_mode: KeyMode::L2,
-        header_size: 256,
-    }
+    Watch { id: WatchId(id), node_tid: None, filter: Arc::new([]), options: Options::default() }
+}
+
+/// A watch that takes all frames, in that key mode, without node.
+pub(crate) fn watch_in(key_mode: KeyMode, id: u32) -> Watch {
+    Watch { options: Options { key_mode, ..Options::default() }, ..watch(id) }
 }
 
 /// A second of the lab's clock.

@@ -1,12 +1,12 @@
 //! Directions, bytes and round trips.
 
-use sonde_proto::plan::{KeyMode, Watch};
+use sonde_proto::plan::KeyMode;
 use sonde_proto::record::{EndReason, FinishType, FlowRecord, Metric};
 
-use crate::lab::{A, ACK, B, End, FIN, Lab, RST, SYN, echo, tcp, watch};
+use crate::lab::{A, ACK, B, End, FIN, Lab, RST, SYN, echo, tcp, watch_in};
 
 fn one(key_mode: KeyMode, frames: &[(f64, Vec<u8>)]) -> FlowRecord {
-    let mut lab = Lab::new(vec![Watch { key_mode, ..watch(1) }]);
+    let mut lab = Lab::new(vec![watch_in(key_mode, 1)]);
     for (second, frame) in frames {
         lab.play(*second, frame);
     }

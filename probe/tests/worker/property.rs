@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use sonde_proto::plan::{KeyMode, Watch};
+use sonde_proto::plan::KeyMode;
 use sonde_proto::record::{EndReason, FlowRecord};
 use sonde_proto::ring::RingSize;
 
-use crate::lab::{A, B, Lab, echo, tcp, timers, udp, vxlan, watch};
+use crate::lab::{A, B, Lab, echo, tcp, timers, udp, vxlan, watch, watch_in};
 
 /// A frame of few ends, so that flows meet; or any bytes.
 fn frame() -> impl Strategy<Value = Vec<u8>> {
@@ -75,7 +75,7 @@ proptest! {
         let mut config = timers(5, 20, 2);
         config.max_flows = max_flows;
         let size = RingSize { reports: 2, records: 8 };
-        let watches = vec![Watch { key_mode, ..watch(1) }];
+        let watches = vec![watch_in(key_mode, 1)];
         let mut lab = Lab::with(watches, &config, size);
         for (n, (second, frame)) in frames.iter().enumerate() {
             lab.tape.add(*second, frame);

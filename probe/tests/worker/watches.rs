@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use sonde_proto::plan::{BpfInstruction, KeyMode, Watch};
+use sonde_proto::plan::{BpfInstruction, KeyMode, Options, Watch};
 use sonde_proto::record::{Cause, EndReason, FinishType, FlowRecord, WatchId};
 use sonde_proto::report::{WatchReport, WatchState};
 
-use crate::lab::{A, ACK, B, Lab, tcp, udp, watch};
+use crate::lab::{A, ACK, B, Lab, tcp, udp, watch, watch_in};
 
 fn bpf(code: u16, jt: u8, jf: u8, k: u32) -> BpfInstruction {
     BpfInstruction { code, jt, jf, k }
@@ -33,8 +33,12 @@ fn by_watch(flows: &[FlowRecord], id: u32) -> Vec<&FlowRecord> {
 
 #[test]
 fn each_watch_has_its_own_flows() {
-    let l3 = Watch { key_mode: KeyMode::L3, ..watch(2) };
-    let filtered = Watch { filter: udp_only(), header_size: 64, ..watch(3) };
+    let l3 = watch_in(KeyMode::L3, 2);
+    let filtered = Watch {
+        filter: udp_only(),
+        options: Options { header_size: 64, ..Options::default() },
+        ..watch(3)
+    };
     let mut lab = Lab::new(vec![watch(1), l3, filtered]);
     let frames = [tcp((A, 1), (B, 80), ACK), tcp((B, 80), (A, 1), ACK), udp((A, 1), (B, 80), b"x")];
     let bytes: usize = frames.iter().map(Vec::len).sum();

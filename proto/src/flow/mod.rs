@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use uuid::Uuid;
 
 use crate::record::{
-    FinishType, FlowRecord, Icmp, LinkEnds, Mac, Metric, NetworkEnds, Transport, TransportEnds,
+    self, FinishType, FlowRecord, Icmp, LinkEnds, Mac, Metric, NetworkEnds, Transport,
+    TransportEnds,
 };
+use crate::time::Timestamp;
 
 pub(crate) mod json;
 
@@ -42,6 +44,9 @@ impl From<&FlowRecord> for Flow {
             icmp: record.icmp.as_ref().map(IcmpLayer::from),
             last_update_metric: record.last_update.as_ref().map(FlowMetric::from),
             metric: Some(FlowMetric::from(&record.metric)),
+            tcp_metric: record.tcp.as_ref().map(TcpMetric::from),
+            ip_metric: record.ip.as_ref().map(IpMetric::from),
+            raw_packets_captured: record.raw_packets.into(),
             tracking_id: hex(record.tracking_id),
             l3_tracking_id: hex(record.l3_tracking_id),
             finish_type: FlowFinishType::from(record.finish).into(),
@@ -104,6 +109,42 @@ impl From<&Metric> for FlowMetric {
             last: metric.last.millis(),
             rtt: count(metric.rtt),
         }
+    }
+}
+
+impl From<&record::TcpMetric> for TcpMetric {
+    fn from(record::TcpMetric { ab, ba }: &record::TcpMetric) -> Self {
+        let at = |time: Option<Timestamp>| time.map_or(0, Timestamp::millis);
+        Self {
+            ab_syn_start: at(ab.syn),
+            ba_syn_start: at(ba.syn),
+            ab_syn_ttl: ab.syn_ttl.into(),
+            ba_syn_ttl: ba.syn_ttl.into(),
+            ab_fin_start: at(ab.fin),
+            ba_fin_start: at(ba.fin),
+            ab_rst_start: at(ab.rst),
+            ba_rst_start: at(ba.rst),
+            ab_segment_out_of_order: count(ab.out_of_order),
+            ab_segment_skipped: count(ab.skipped),
+            ab_segment_skipped_bytes: count(ab.skipped_bytes),
+            ab_packets: count(ab.packets),
+            ab_bytes: count(ab.bytes),
+            ab_saw_start: ab.saw_start.into(),
+            ab_saw_end: ab.saw_end.into(),
+            ba_segment_out_of_order: count(ba.out_of_order),
+            ba_segment_skipped: count(ba.skipped),
+            ba_segment_skipped_bytes: count(ba.skipped_bytes),
+            ba_packets: count(ba.packets),
+            ba_bytes: count(ba.bytes),
+            ba_saw_start: ba.saw_start.into(),
+            ba_saw_end: ba.saw_end.into(),
+        }
+    }
+}
+
+impl From<&record::IpMetric> for IpMetric {
+    fn from(ip: &record::IpMetric) -> Self {
+        Self { fragments: count(ip.fragments), fragment_errors: count(ip.errors) }
     }
 }
 
@@ -182,6 +223,9 @@ mod tests {
                 rtt: 33000,
             },
             last_update: None,
+            tcp: None,
+            ip: None,
+            raw_packets: 0,
             finish: FinishType::NotFinished,
             cause: Cause::Sweep,
         }
@@ -206,7 +250,7 @@ mod tests {
     fn both_encodings_carry_the_same() {
         let mut record = record();
         record.parent = Some(0xab);
-        record.icmp = Some(Icmp { kind: crate::record::IcmpKind::PacketTooBig, code: 3, id: 77 });
+        record.icmp = Some(Icmp { kind: record::IcmpKind::PacketTooBig, code: 3, id: 77 });
         record.last_update = Some(record.metric);
         record.finish = FinishType::TcpRst;
         let flow = Flow { node_tid: "n".into(), b_node_tid: "b".into(), ..Flow::from(&record) };
