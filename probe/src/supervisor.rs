@@ -104,7 +104,7 @@ impl Reconciler {
             point: Point::Interface { index: 0, netns: None },
             queue: 0,
             cpu: None,
-            source: "supervisor",
+            source: LcoreInfo::SUPERVISOR,
         };
         let size = RingSize { reports: 4, records: 0 };
         Self {

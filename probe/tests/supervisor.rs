@@ -60,7 +60,7 @@ impl World {
         self.rings.drain(
             |lcore, report| {
                 flows.extend_from_slice(&report.flows);
-                if lcore.source == "supervisor" {
+                if lcore.source == LcoreInfo::SUPERVISOR {
                     *failed = report.watches.iter().map(|w| (w.watch, w.state)).collect();
                     *sweep = report.sweep;
                 }

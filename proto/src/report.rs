@@ -13,8 +13,18 @@ pub struct LcoreInfo {
     pub queue: u16,
     /// The CPU it is pinned to, if it is.
     pub cpu: Option<u16>,
-    /// The kind of source: `dpdk`, `af_packet`, `pcap`.
+    /// The kind of source: `dpdk`, `af_packet`, `pcap`; or [`Self::SUPERVISOR`].
     pub source: &'static str,
+}
+
+impl LcoreInfo {
+    /// The source of what takes no frames, but opens and closes sources and says how that went.
+    pub const SUPERVISOR: &'static str = "supervisor";
+
+    /// Whether it takes frames.
+    pub fn is_queue(&self) -> bool {
+        self.source != Self::SUPERVISOR
+    }
 }
 
 /// A snapshot an lcore pushes: flows changed, watches and counters as they stand.

@@ -35,17 +35,18 @@ fn of(state: &State) -> Status {
         connect_time: rfc3339(state.started),
         ..Connection::default()
     };
-    let running = |name: &str| {
-        let status = "running".into();
-        (name.to_owned(), Probe { status })
-    };
+    let mut queues = state.lcores.status();
+    queues.retain(|queue| queue.lcore.is_queue());
+    let sources = queues.iter().filter(|queue| queue.open).map(|queue| queue.lcore.source);
+    let running = |name: &str| (name.to_owned(), Probe { status: "running".into() });
     Status {
         agents: [(state.host.clone(), myself)].into(),
         subscribers: state.ws.clients.list().into_iter().map(subscriber).collect(),
         alerts: Election { is_master: true },
         captures: Election { is_master: true },
-        probes: [running("netlink"), running("dpdk")].into(),
-        queues: state.lcores.status().iter().map(queue).collect(),
+        // Discovery runs as long as we do; a source as long as a queue of it is open.
+        probes: sources.chain(["netlink"]).map(running).collect(),
+        queues: queues.iter().map(queue).collect(),
         totals: (&state.lcores.totals()).into(),
         flow_store: flow_store(state),
         flow_stream: flow_stream(state),
