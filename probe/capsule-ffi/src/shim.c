@@ -40,6 +40,15 @@ uint16_t _rte_eth_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbuf
 	return rte_eth_tx_burst(port, queue, mbufs, count);
 }
 
+int _rte_mbuf_timestamp(int *offset, uint64_t *flag)
+{
+	int bit = rte_mbuf_dynflag_lookup(RTE_MBUF_DYNFLAG_RX_TIMESTAMP_NAME, NULL);
+
+	*offset = rte_mbuf_dynfield_lookup(RTE_MBUF_DYNFIELD_TIMESTAMP_NAME, NULL);
+	*flag = bit < 0 ? 0 : UINT64_C(1) << bit;
+	return *offset < 0 || bit < 0 ? -1 : 0;
+}
+
 int _rte_eth_link(uint16_t port, uint32_t *mbps, int *up)
 {
 	struct rte_eth_link link = { 0 };

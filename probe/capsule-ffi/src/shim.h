@@ -7,6 +7,7 @@
 #include <rte_ethdev.h>
 #include <rte_lcore.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_dyn.h>
 #include <rte_mempool.h>
 #include <rte_thread.h>
 
@@ -33,5 +34,7 @@ void _rte_mempool_put_bulk(struct rte_mempool *pool, void *const *objects, unsig
 
 uint16_t _rte_eth_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
 uint16_t _rte_eth_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
+/* Where drivers put a frame's time, and the flag of mbufs that have one; fails when none does. */
+int _rte_mbuf_timestamp(int *offset, uint64_t *flag);
 /* The link without waiting for it. The layout of struct rte_eth_link changed more than once. */
 int _rte_eth_link(uint16_t port, uint32_t *mbps, int *up);

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use std::{hint, ptr, slice, thread};
 
 use capsule_ffi as ffi;
@@ -18,7 +18,7 @@ use sonde_proto::record::Mac;
 use sonde_proto::report::Lost;
 use sonde_proto::time::Timestamp;
 
-use super::{BURST, Closed, Frame, LinkType, Source};
+use super::{BURST, Closed, Frame, LinkType, Source, wall_clock};
 
 /// A receive queue of a port. It stays on the thread that claimed it, as DPDK demands.
 #[derive(Debug)]
@@ -26,7 +26,10 @@ pub struct RxQueue {
     port: u16,
     queue: u16,
     idle: Idle,
+    stamps: Option<Stamps>,
     now: Timestamp,
+    /// The wall clock at the last burst.
+    wall: Timestamp,
     lost: Lost,
     mbufs: [*mut ffi::rte_mbuf; BURST],
 }
@@ -46,11 +49,14 @@ impl RxQueue {
         let queues = device(port)?.nb_rx_queues;
         let claimed = queue < queues
             && CLAIMED.lock().unwrap_or_else(PoisonError::into_inner).insert((port, queue));
+        let (stamps, wall) = (Stamps::of(port), wall_clock());
         claimed.then(|| Self {
             port,
             queue,
             idle,
-            now: wall_clock(),
+            stamps,
+            now: if stamps.is_some() { Timestamp::default() } else { wall },
+            wall,
             lost: Lost::default(),
             mbufs: [ptr::null_mut(); BURST],
         })
@@ -60,7 +66,13 @@ impl RxQueue {
 impl Source for RxQueue {
     #[inline]
     fn burst(&mut self, mut meter: impl FnMut(Frame<'_>)) -> Result<usize, Closed> {
-        self.now = wall_clock();
+        let wall = wall_clock();
+        self.now = match self.stamps {
+            None => wall,
+            // After the end of a file its time goes on at the pace of the wall.
+            Some(_) => self.now.after(wall.since(self.wall)),
+        };
+        self.wall = wall;
         let room = self.mbufs.as_mut_ptr();
         // SAFETY: the queue exists and is polled by this thread alone (`claim`), and `room` takes
         // BURST pointers. A port that is stopped or closed gives none.
@@ -74,6 +86,9 @@ impl Source for RxQueue {
         }
         for at in 0..burst.0.len() {
             burst.prefetch(at + AHEAD);
+            if let Some(stamps) = self.stamps {
+                self.now = burst.time(at, stamps).unwrap_or(wall);
+            }
             meter(burst.frame(at, self.now));
         }
         Ok(burst.0.len())
@@ -132,6 +147,21 @@ impl Burst<'_> {
         }
     }
 
+    /// When the driver says an mbuf was captured.
+    #[inline]
+    fn time(&self, at: usize, stamps: Stamps) -> Option<Timestamp> {
+        let mbuf = self.0[at];
+        // SAFETY: as in `frame`.
+        if unsafe { (*mbuf).ol_flags } & stamps.flag == 0 {
+            return None;
+        }
+        // SAFETY: DPDK gave the offset of eight bytes within every mbuf.
+        let place = unsafe { mbuf.byte_add(stamps.offset) };
+        // SAFETY: as above; the field is as aligned as DPDK made it, which is not relied on.
+        let micros = unsafe { place.cast::<u64>().read_unaligned() };
+        Some(Timestamp::from_nanos(micros.saturating_mul(1000)))
+    }
+
     /// Fetches the headers of a frame to come into the cache.
     #[inline]
     fn prefetch(&self, at: usize) {
@@ -152,6 +182,28 @@ impl Drop for Burst<'_> {
     fn drop(&mut self) {
         // SAFETY: all mbufs are ours and no frame borrows them any more.
         unsafe { ffi::rte_pktmbuf_free_bulk(self.0.as_mut_ptr(), self.0.len() as u32) }
+    }
+}
+
+/// Where `net_pcap` puts the time a file gives a frame, in microseconds since the epoch: with it a
+/// file makes the flows that reading it makes. Other drivers count in units of their own.
+#[derive(Clone, Copy, Debug)]
+struct Stamps {
+    offset: usize,
+    flag: u64,
+}
+
+impl Stamps {
+    /// None when the port has no such times.
+    fn of(port: u16) -> Option<Self> {
+        if port_facts(port)?.driver != "net_pcap" {
+            return None;
+        }
+        let (mut offset, mut flag) = (0, 0);
+        // SAFETY: EAL is initialised, and both places can be written.
+        let known = unsafe { ffi::_rte_mbuf_timestamp(&mut offset, &mut flag) } == 0;
+        let offset = usize::try_from(offset).ok()?;
+        known.then_some(Self { offset, flag })
     }
 }
 
@@ -321,12 +373,6 @@ fn link(port: u16) -> (u32, bool) {
 #[inline]
 fn data(mbuf: &ffi::rte_mbuf) -> *const u8 {
     mbuf.buf_addr.cast::<u8>().wrapping_add(usize::from(mbuf.data_off))
-}
-
-#[expect(clippy::disallowed_methods, reason = "a live source is a clock, read once a burst")]
-fn wall_clock() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// Queues that somebody polls, by port and queue.
