@@ -1,5 +1,6 @@
 //! `sonde query`, `sonde capture`: the REST API of a running daemon, from the command line.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -86,7 +87,7 @@ impl<'a> Api<'a> {
         let body = body.trim_end();
         if status.is_success() {
             if !body.is_empty() {
-                println!("{body}");
+                writeln!(std::io::stdout(), "{body}")?;
             }
             return Ok(ExitCode::SUCCESS);
         }

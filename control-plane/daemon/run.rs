@@ -99,6 +99,10 @@ impl Daemon {
     fn run(self, stop: &Stop) -> anyhow::Result<Books> {
         let Self { runtime, control, supervisor, ports, server } = self;
         let polled = ports.run(stop);
+        if polled.is_err() {
+            // A daemon that polls nothing must not look healthy.
+            stop.ask();
+        }
         runtime.block_on(stop.wait());
         tracing::info!("stopping");
         supervisor.stop();

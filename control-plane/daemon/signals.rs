@@ -24,6 +24,11 @@ impl Stop {
         Ok(stop)
     }
 
+    /// Asks to stop, as a signal does.
+    pub(crate) fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
     /// Whether to stop.
     pub(crate) fn asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)

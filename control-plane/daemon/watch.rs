@@ -11,6 +11,7 @@ use sonde_proto::flow::FlowSet;
 use sonde_proto::message::{Format, StructMessage};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::cli::{Encoding, Flows, FlowsAction};
 
@@ -22,7 +23,6 @@ pub(crate) fn flows(options: &Flows) -> anyhow::Result<ExitCode> {
     let url = format!("ws://{analyzer}/ws/subscriber/flow");
     let mut request = ClientRequestBuilder::new(url.parse().context("the daemon's address")?)
         .with_header("X-Client-Type", "sonde")
-        .with_header("X-Host-ID", format!("sonde-watch-{}", std::process::id()))
         .with_header("X-Websocket-Namespace", namespace);
     request = match encoding {
         Encoding::Json => request.with_header("X-Client-Protocol", "json"),
@@ -41,9 +41,10 @@ pub(crate) fn flows(options: &Flows) -> anyhow::Result<ExitCode> {
             let flows = match message? {
                 Message::Text(text) => json(&text)?,
                 Message::Binary(bytes) => protobuf(&bytes)?,
-                Message::Close(frame) => {
-                    let reason = frame.map(|f| f.reason.to_string()).unwrap_or_default();
-                    ensure!(reason.is_empty(), "the daemon closed the stream: {reason}");
+                Message::Close(None) => break,
+                Message::Close(Some(frame)) => {
+                    let ended = frame.reason.is_empty() || frame.code == CloseCode::Away;
+                    ensure!(ended, "the daemon closed the stream: {}", frame.reason);
                     break;
                 }
                 _ => continue,
