@@ -48,7 +48,7 @@ pub(super) fn any<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
 #[inline(always)]
 pub(super) fn v4<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     let (header, after) = rest.split::<20>()?;
-    let [vihl, _, l0, l1, _, _, f0, f1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
+    let [vihl, _, l0, l1, _, _, f0, f1, ttl, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
         *header;
     let header_length = u32::from(vihl & 0x0f) * 4;
     let total_length = match u32::from(u16::from_be_bytes([l0, l1])) {
@@ -61,7 +61,7 @@ pub(super) fn v4<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     }
     // Addresses stand before the options: they count even if the options are cut.
     piece.name(Layer::Ipv4)?;
-    piece.set_ipv4([s0, s1, s2, s3], [d0, d1, d2, d3], total_length);
+    piece.set_ipv4([s0, s1, s2, s3], [d0, d1, d2, d3], total_length, ttl);
     let payload = if vihl == 0x45 {
         after
     } else {
@@ -90,7 +90,7 @@ pub(super) fn v6<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     else {
         return Err(Stop::Unread);
     };
-    let [version, _, _, _, l0, l1, next, _] = *head;
+    let [version, _, _, _, l0, l1, next, hop_limit] = *head;
     if version >> 4 != 6 {
         return Err(Stop::Unread);
     }
@@ -100,7 +100,7 @@ pub(super) fn v6<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
         length => length,
     };
     piece.name(Layer::Ipv6)?;
-    piece.set_ipv6(*source, *destination, payload_length);
+    piece.set_ipv6(*source, *destination, payload_length, hop_limit);
     protocol(piece, next, payload.limit(payload_length))
 }
 

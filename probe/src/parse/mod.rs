@@ -90,6 +90,12 @@ pub struct Piece {
     pub echo: Option<Echo>,
     /// TCP flags (RFC 9293 §3.1), 0 without TCP.
     pub tcp_flags: u8,
+    /// TCP sequence number, 0 without TCP.
+    pub tcp_sequence: u32,
+    /// Bytes of TCP payload on the wire, as the IP header counts them.
+    pub tcp_payload: u32,
+    /// TTL or hop limit of the IP header that `network` is from, 0 without IP.
+    pub ttl: u8,
     /// Bytes that count for the flow in L2 key mode: `wire_length`; without Ethernet, the total
     /// length of the IPv4 header or the payload length of the IPv6 header.
     pub length: u32,
@@ -191,6 +197,9 @@ mod tests {
             icmp: None,
             echo: None,
             tcp_flags: tcp_flags::SYN,
+            tcp_sequence: 1,
+            tcp_payload: 0,
+            ttl: 64,
             length: 74,
             wire_length: 74,
             truncated: false,

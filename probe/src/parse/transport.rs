@@ -14,11 +14,14 @@ pub(super) fn tcp<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     let source = u16::from_be_bytes([s0, s1]);
     let destination = u16::from_be_bytes([d0, d1]);
     let taken = piece.set_ports(Transport::Tcp, source, destination);
-    let (&[.., data_offset, flags], _) = after.split::<10>()?;
+    let (&[q0, q1, q2, q3, .., data_offset, flags], _) = after.split::<10>()?;
+    let header_length = u32::from(data_offset >> 4) * 4;
     if taken {
         piece.tcp_flags = flags;
+        piece.tcp_sequence = u32::from_be_bytes([q0, q1, q2, q3]);
+        piece.tcp_payload = rest.len().saturating_sub(header_length);
     }
-    rest.skip(usize::from(data_offset >> 4) * 4)?;
+    rest.skip(header_length as usize)?;
     Ok(Next::End)
 }
 

@@ -24,6 +24,9 @@ impl Piece {
             icmp: None,
             echo: None,
             tcp_flags: 0,
+            tcp_sequence: 0,
+            tcp_payload: 0,
+            ttl: 0,
             length: wire_length,
             wire_length,
             truncated: false,
@@ -65,10 +68,17 @@ impl Piece {
 
     /// Takes IPv4 addresses: those of the first IPv4 header, even inside IPv6.
     #[inline]
-    pub(super) fn set_ipv4(&mut self, source: [u8; 4], destination: [u8; 4], total_length: u32) {
+    pub(super) fn set_ipv4(
+        &mut self,
+        source: [u8; 4],
+        destination: [u8; 4],
+        total_length: u32,
+        ttl: u8,
+    ) {
         if let Some(Network { source: IpAddr::V4(_), .. }) = self.network {
             return;
         }
+        self.ttl = ttl;
         self.network = Some(Network {
             source: IpAddr::V4(Ipv4Addr::from(source)),
             destination: IpAddr::V4(Ipv4Addr::from(destination)),
@@ -86,10 +96,12 @@ impl Piece {
         source: [u8; 16],
         destination: [u8; 16],
         payload_length: u32,
+        hop_limit: u8,
     ) {
         if self.network.is_some() {
             return;
         }
+        self.ttl = hop_limit;
         self.network = Some(Network {
             source: IpAddr::V6(Ipv6Addr::from(source)),
             destination: IpAddr::V6(Ipv6Addr::from(destination)),
