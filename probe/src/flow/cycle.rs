@@ -208,7 +208,9 @@ impl Shard {
         let watch = hot
             .and_then(|hot| self.watches.get(usize::from(hot.key.watch))?.as_ref())
             .map_or(WatchId::default(), |watching| watching.watch.id);
-        self.slab.report(index, watch, cause, self.timers.update)
+        let mut record = self.slab.report(index, watch, cause, self.timers.update);
+        self.extras.report(index, &mut record);
+        record
     }
 
     fn watching_leaves(&self, index: u32) -> bool {

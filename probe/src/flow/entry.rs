@@ -88,7 +88,7 @@ impl Hot {
     #[inline]
     pub(crate) fn count(&mut self, swap: bool, direction: Direction, length: u32, at: Timestamp) {
         let ab = match direction {
-            Direction::Ends => swap == self.is(SWAP),
+            Direction::Ends => self.is_from_a(swap),
             Direction::Ports(source) => self.port > source,
             Direction::Ab => true,
             Direction::Ba => false,
@@ -169,6 +169,11 @@ impl Hot {
     #[inline]
     pub(super) fn is(&self, flag: u16) -> bool {
         self.flags & flag != 0
+    }
+
+    /// Whether a packet so ordered has the source of the first one.
+    pub(crate) fn is_from_a(&self, swap: bool) -> bool {
+        swap == self.is(SWAP)
     }
 
     /// Whether a flow lives here.

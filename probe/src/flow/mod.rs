@@ -3,11 +3,14 @@
 //! Share nothing: all is reached through `&mut self`, all memory is reserved at the start, and
 //! time is an argument. Records leave through an [`Export`], when it has room.
 
+mod beside;
 mod cycle;
 mod entry;
+mod extras;
 mod identity;
 mod key;
 mod shard;
+mod signals;
 mod slab;
 mod table;
 mod watching;

@@ -8,6 +8,7 @@ use sonde_proto::record::EndReason;
 use sonde_proto::report::{Books, Skip, WatchReport, WatchState};
 use sonde_proto::time::Timestamp;
 
+use super::extras::Extras;
 use super::identity::Identity;
 use super::key::{Key, Keyed};
 use super::slab::Slab;
@@ -29,6 +30,7 @@ pub struct Shard {
     pub(super) slab: Slab,
     pub(super) table: Table,
     pub(super) wheel: Wheel,
+    pub(super) extras: Extras,
     pub(super) timers: Timers,
     /// Two of the timers in nanoseconds, as each packet compares them.
     pub(super) expire: u64,
@@ -76,6 +78,7 @@ impl Shard {
             slab: Slab::new(max_flows),
             table: Table::new(max_flows),
             wheel: Wheel::new(max_flows),
+            extras: Extras::default(),
             timers: Timers { update: timers.update.max(LEAST_UPDATE), ..timers },
             expire: nanos(timers.expire),
             hold: nanos(timers.hold),
@@ -93,6 +96,7 @@ impl Shard {
 
     /// Runs the watches of a plan: new ones start, those it no longer names leave.
     pub fn follow(&mut self, watches: &[Watch]) {
+        self.extras.follow(watches, self.slab.capacity(), self.slab.used() as usize);
         for place in &mut self.watches {
             let Some(watching) = place else { continue };
             if watches.iter().any(|watch| watch.id == watching.watch.id) {
@@ -299,7 +303,11 @@ impl Shard {
             None => self.begin(item, key, piece, out)?,
         };
         self.slab.count(index, &item.keyed, piece, item.length, item.at);
-        self.slab.hot.get(index as usize).map(|hot| hot.uuid)
+        let hot = self.slab.hot.get(index as usize)?;
+        if self.extras.any() {
+            self.extras.count(index, piece, hot.is_from_a(item.keyed.swap), item.at);
+        }
+        Some(hot.uuid)
     }
 
     #[inline]
@@ -336,6 +344,7 @@ impl Shard {
         let uuid = Identity::of(&key).uuid(item.at, watching.tid());
         let index = self.slab.begin(item.tag, key, item.keyed.swap, piece, item.at, uuid);
         self.table.insert(item.tag, index);
+        self.extras.begin(index, &watching.watch.options, piece);
         let due = self.due(index);
         self.wheel.file(index, due);
         Some(index)

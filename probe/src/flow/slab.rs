@@ -43,6 +43,11 @@ impl Slab {
         !self.free.is_empty() || self.hot.len() < self.capacity
     }
 
+    /// Places there are.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Places that were used so far, flows on some of them.
     pub(crate) fn used(&self) -> u32 {
         self.hot.len() as u32

@@ -6,4 +6,5 @@ mod lab;
 mod limits;
 mod meter;
 mod property;
+mod tcp;
 mod watches;

@@ -1,0 +1,64 @@
+//! What captures may want to know of their flows beyond counters.
+
+use sonde_proto::plan::{Options, Watch};
+use sonde_proto::record::{FlowRecord, TcpMetric, Transport};
+use sonde_proto::time::Timestamp;
+
+use super::beside::Beside;
+use super::signals::Signals;
+use crate::parse::Piece;
+
+/// Tables beside the slab, one an option. Each is made when the first watch asks for it, so that
+/// captures without options pay nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Extras {
+    /// What both ends signalled, A first (`ExtraTCPMetric`).
+    signals: Option<Beside<[Signals; 2]>>,
+}
+
+impl Extras {
+    /// Makes the tables that `watches` ask for, beside a slab of `capacity` places, of which
+    /// `used` are in use.
+    pub(crate) fn follow(&mut self, watches: &[Watch], capacity: usize, used: usize) {
+        let wanted = |by: fn(&Options) -> bool| watches.iter().any(|watch| by(&watch.options));
+        if wanted(|options| options.tcp_metric) {
+            self.signals.get_or_insert_with(|| Beside::new(capacity, used));
+        }
+    }
+
+    /// Whether there is any table.
+    #[inline]
+    pub(crate) fn any(&self) -> bool {
+        self.signals.is_some()
+    }
+
+    /// A flow begins with `piece`, which is yet to be counted.
+    pub(crate) fn begin(&mut self, index: u32, options: &Options, piece: &Piece) {
+        let is_tcp = piece.ports.is_some_and(|ports| ports.protocol == Transport::Tcp);
+        if let Some(signals) = &mut self.signals {
+            signals.put(index, (options.tcp_metric && is_tcp).then(Default::default));
+        }
+    }
+
+    /// Counts a packet of a flow, from its A end or not.
+    pub(crate) fn count(&mut self, index: u32, piece: &Piece, from_a: bool, at: Timestamp) {
+        let side = usize::from(!from_a);
+        if Signals::are_in(piece.tcp_flags)
+            && let Some(signals) = &mut self.signals
+            && let Some(signals) = signals.get_mut(index)
+        {
+            signals[side].take(piece.tcp_flags, piece.ttl, at);
+        }
+    }
+
+    /// Adds to a flow's record what is known of it here.
+    pub(crate) fn report(&self, index: u32, record: &mut FlowRecord) {
+        if let Some(signals) = &self.signals
+            && let Some([ab, ba]) = signals.get(index)
+        {
+            let tcp = record.tcp.get_or_insert(TcpMetric::default());
+            ab.report(&mut tcp.ab);
+            ba.report(&mut tcp.ba);
+        }
+    }
+}
