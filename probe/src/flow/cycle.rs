@@ -100,6 +100,7 @@ impl Shard {
 
     /// Reports a flow for the last time and frees its place; a record must be taken.
     pub(super) fn end_flow(&mut self, index: u32, reason: EndReason, out: &mut impl Export) {
+        self.extras.end(index);
         let mut record = self.report(index, Cause::End(reason));
         let finish = match reason {
             EndReason::Idle | EndReason::Stopped | EndReason::Evicted => FinishType::Timeout,

@@ -6,6 +6,7 @@ use sonde_proto::time::Timestamp;
 
 use super::beside::Beside;
 use super::signals::Signals;
+use super::stream::Stream;
 use crate::parse::Piece;
 
 /// Tables beside the slab, one an option. Each is made when the first watch asks for it, so that
@@ -14,6 +15,8 @@ use crate::parse::Piece;
 pub(crate) struct Extras {
     /// What both ends signalled, A first (`ExtraTCPMetric`).
     signals: Option<Beside<[Signals; 2]>>,
+    /// What both ends sent, A first (`ReassembleTCP`).
+    streams: Option<Beside<[Stream; 2]>>,
 }
 
 impl Extras {
@@ -24,12 +27,15 @@ impl Extras {
         if wanted(|options| options.tcp_metric) {
             self.signals.get_or_insert_with(|| Beside::new(capacity, used));
         }
+        if wanted(|options| options.reassemble_tcp) {
+            self.streams.get_or_insert_with(|| Beside::new(capacity, used));
+        }
     }
 
     /// Whether there is any table.
     #[inline]
     pub(crate) fn any(&self) -> bool {
-        self.signals.is_some()
+        self.signals.is_some() || self.streams.is_some()
     }
 
     /// A flow begins with `piece`, which is yet to be counted.
@@ -37,6 +43,9 @@ impl Extras {
         let is_tcp = piece.ports.is_some_and(|ports| ports.protocol == Transport::Tcp);
         if let Some(signals) = &mut self.signals {
             signals.put(index, (options.tcp_metric && is_tcp).then(Default::default));
+        }
+        if let Some(streams) = &mut self.streams {
+            streams.put(index, (options.reassemble_tcp && is_tcp).then(Default::default));
         }
     }
 
@@ -49,12 +58,34 @@ impl Extras {
         {
             signals[side].take(piece.tcp_flags, piece.ttl, at);
         }
+        if Stream::has(piece)
+            && let Some(streams) = &mut self.streams
+            && let Some(streams) = streams.get_mut(index)
+        {
+            streams[side].take(piece);
+        }
+    }
+
+    /// A flow ends: what it waits for will not come.
+    pub(crate) fn end(&mut self, index: u32) {
+        if let Some(streams) = &mut self.streams
+            && let Some(streams) = streams.get_mut(index)
+        {
+            streams.iter_mut().for_each(Stream::flush);
+        }
     }
 
     /// Adds to a flow's record what is known of it here.
     pub(crate) fn report(&self, index: u32, record: &mut FlowRecord) {
         if let Some(signals) = &self.signals
             && let Some([ab, ba]) = signals.get(index)
+        {
+            let tcp = record.tcp.get_or_insert(TcpMetric::default());
+            ab.report(&mut tcp.ab);
+            ba.report(&mut tcp.ba);
+        }
+        if let Some(streams) = &self.streams
+            && let Some([ab, ba]) = streams.get(index)
         {
             let tcp = record.tcp.get_or_insert(TcpMetric::default());
             ab.report(&mut tcp.ab);

@@ -12,6 +12,7 @@ mod key;
 mod shard;
 mod signals;
 mod slab;
+mod stream;
 mod table;
 mod watching;
 mod wheel;

@@ -12,7 +12,7 @@ use super::{Network, Piece, Ports, ip, link};
 const MAX_HEADERS: usize = 32;
 
 impl Piece {
-    pub(super) fn new(depth: u8, wire_length: u32) -> Self {
+    pub(crate) fn new(depth: u8, wire_length: u32) -> Self {
         Self {
             layers: LayersPath::new(),
             depth,

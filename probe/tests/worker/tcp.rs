@@ -127,3 +127,71 @@ fn a_flow_knows_nothing_of_the_one_before_in_its_place() {
     let metric = metric(lab);
     assert_eq!((metric.ab.syn, metric.ab.fin), (Some(at(1000.0)), None));
 }
+
+/// A watch that puts streams in order.
+fn reassembling() -> Watch {
+    Watch { options: Options { reassemble_tcp: true, ..Options::default() }, ..watch(1) }
+}
+
+/// A segment of A's or B's with that much payload, in a frame padded to Ethernet's least length.
+fn segment(from: End, flags: u8, sequence: u32, payload: &[u8]) -> Vec<u8> {
+    let (to, source, destination) = if from == A { (B, 40000, 80) } else { (A, 80, 40000) };
+    let header = TcpHeader {
+        syn: flags & SYN != 0,
+        fin: flags & FIN != 0,
+        rst: flags & RST != 0,
+        ack: flags & ACK != 0,
+        ..TcpHeader::new(source, destination, sequence, 1000)
+    };
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2(from.mac, to.mac)
+        .ipv4(from.ip, to.ip, 64)
+        .tcp_header(header)
+        .write(&mut frame, payload)
+        .expect("a Vec takes all");
+    frame.resize(frame.len().max(60), 0);
+    frame
+}
+
+#[test]
+fn streams_are_put_in_order() {
+    let mut lab = Lab::new(vec![reassembling()]);
+    let isn = u32::MAX;
+    lab.play(0.0, &segment(A, SYN, isn, b""));
+    lab.play(0.1, &segment(B, SYN | ACK, 7000, b""));
+    lab.play(0.2, &segment(A, ACK, 0, b""));
+    lab.play(0.3, &segment(A, ACK, 5, b"world"));
+    lab.play(0.4, &segment(A, ACK, 0, b"hello"));
+    lab.play(0.5, &segment(B, ACK, 7001, b"12345678"));
+    lab.play(0.6, &segment(A, FIN | ACK, 10, b""));
+    let TcpMetric { ab, ba } = metric(lab);
+    assert_eq!((ab.packets, ab.bytes, ab.out_of_order), (4, 10, 1));
+    assert_eq!((ab.saw_start, ab.saw_end, ab.skipped), (true, true, 0));
+    assert_eq!((ba.packets, ba.bytes, ba.saw_start, ba.saw_end), (2, 8, true, false));
+    // Nobody asked for the times.
+    assert_eq!((ab.syn, ab.syn_ttl, ab.fin), (None, 0, None));
+}
+
+#[test]
+fn what_is_missing_is_skipped_when_the_flow_ends() {
+    let mut lab = Lab::new(vec![reassembling()]);
+    lab.play(0.0, &segment(A, SYN, 0, b""));
+    lab.play(0.1, &segment(A, ACK, 101, b"hello"));
+    lab.ask_sweep();
+    lab.turn();
+    lab.turn();
+    let sides: Vec<_> = lab.news().iter().map(|record| record.tcp.expect("TCP").ab).collect();
+    assert_eq!((sides[0].packets, sides[0].skipped), (1, 0));
+    let TcpMetric { ab, .. } = metric(lab);
+    assert_eq!((ab.packets, ab.bytes), (2, 5));
+    assert_eq!((ab.skipped, ab.skipped_bytes), (1, 100));
+}
+
+#[test]
+fn payload_is_measured_by_the_ip_header() {
+    let frame = segment(A, ACK, 1, &[0; 1000]);
+    let options = Options { reassemble_tcp: true, header_size: 60, ..Options::default() };
+    let mut lab = Lab::new(vec![Watch { options, ..watch(1) }]);
+    lab.play(0.0, &frame);
+    assert_eq!(metric(lab).ab.bytes, 1000);
+}
