@@ -269,19 +269,29 @@ pub enum Skip {
     Runt,
     /// The link type of the capture file is not one we know.
     LinkType,
+    /// A fragment of a datagram that was metered whole, with its last fragment.
+    Fragment,
+    /// A fragment whose datagram is not complete yet. Not a count: becomes one of those beside.
+    FragmentHeld,
+    /// A fragment whose datagram was never complete, or was broken.
+    FragmentLost,
 }
 
 impl Skip {
     /// How many reasons there are.
-    pub const COUNT: usize = 2;
+    pub const COUNT: usize = 5;
     /// All reasons, in the order of [`Books::skipped`].
-    pub const ALL: [Self; Self::COUNT] = [Self::Runt, Self::LinkType];
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::Runt, Self::LinkType, Self::Fragment, Self::FragmentHeld, Self::FragmentLost];
 
     /// The reason's name in status answers and summaries.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Runt => "runt",
             Self::LinkType => "link_type",
+            Self::Fragment => "fragment",
+            Self::FragmentHeld => "fragment_held",
+            Self::FragmentLost => "fragment_lost",
         }
     }
 }
