@@ -4,6 +4,7 @@
 //! them in the flow table it owns. Nothing here waits, and nothing here knows the control plane:
 //! records leave through a [`sonde_proto::ring`].
 
+mod defrag;
 pub mod filter;
 pub mod flow;
 #[cfg(feature = "dpdk")]

@@ -13,6 +13,7 @@ impl Shard {
     /// Looks at flows whose timers are due, `slice` of them at most, while records are taken:
     /// reports what changed since the last tick, ends what was silent for too long.
     pub fn expire(&mut self, now: Timestamp, slice: usize, out: &mut impl Export) {
+        self.expire_fragments(now);
         for _ in 0..slice {
             if !out.ready() {
                 return;
@@ -83,6 +84,7 @@ impl Shard {
 
     /// Ends all flows while records are taken. `true` when none is left.
     pub fn end(&mut self, reason: EndReason, out: &mut impl Export) -> bool {
+        self.give_up_fragments();
         // Places are freed from the front: what was ended is not looked at again.
         while self.ended < self.slab.used() {
             if !out.ready() {

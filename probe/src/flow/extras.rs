@@ -1,7 +1,7 @@
 //! What captures may want to know of their flows beyond counters.
 
 use sonde_proto::plan::{Options, Watch};
-use sonde_proto::record::{FlowRecord, TcpMetric, Transport};
+use sonde_proto::record::{FlowRecord, IpMetric, TcpMetric, Transport};
 use sonde_proto::time::Timestamp;
 
 use super::beside::Beside;
@@ -17,6 +17,8 @@ pub(crate) struct Extras {
     signals: Option<Beside<[Signals; 2]>>,
     /// What both ends sent, A first (`ReassembleTCP`).
     streams: Option<Beside<[Stream; 2]>>,
+    /// Fragments of the datagrams (`IPDefrag`).
+    fragments: Option<Beside<IpMetric>>,
 }
 
 impl Extras {
@@ -30,22 +32,30 @@ impl Extras {
         if wanted(|options| options.reassemble_tcp) {
             self.streams.get_or_insert_with(|| Beside::new(capacity, used));
         }
+        if wanted(|options| options.defragment) {
+            self.fragments.get_or_insert_with(|| Beside::new(capacity, used));
+        }
     }
 
     /// Whether there is any table.
     #[inline]
     pub(crate) fn any(&self) -> bool {
-        self.signals.is_some() || self.streams.is_some()
+        self.signals.is_some() || self.streams.is_some() || self.fragments.is_some()
     }
 
-    /// A flow begins with `piece`, which is yet to be counted.
-    pub(crate) fn begin(&mut self, index: u32, options: &Options, piece: &Piece) {
+    /// A flow begins with `piece`, which is yet to be counted. Fragments are told of an `innermost`
+    /// flow only.
+    pub(crate) fn begin(&mut self, index: u32, options: &Options, piece: &Piece, innermost: bool) {
         let is_tcp = piece.ports.is_some_and(|ports| ports.protocol == Transport::Tcp);
         if let Some(signals) = &mut self.signals {
             signals.put(index, (options.tcp_metric && is_tcp).then(Default::default));
         }
         if let Some(streams) = &mut self.streams {
             streams.put(index, (options.reassemble_tcp && is_tcp).then(Default::default));
+        }
+        if let Some(fragments) = &mut self.fragments {
+            let has_any = options.defragment && innermost && piece.network.is_some();
+            fragments.put(index, has_any.then(IpMetric::default));
         }
     }
 
@@ -63,6 +73,13 @@ impl Extras {
             && let Some(streams) = streams.get_mut(index)
         {
             streams[side].take(piece);
+        }
+        if piece.fragments | piece.fragment_errors != 0
+            && let Some(fragments) = &mut self.fragments
+            && let Some(metric) = fragments.get_mut(index)
+        {
+            metric.fragments += u64::from(piece.fragments);
+            metric.errors += u64::from(piece.fragment_errors);
         }
     }
 
@@ -90,6 +107,13 @@ impl Extras {
             let tcp = record.tcp.get_or_insert(TcpMetric::default());
             ab.report(&mut tcp.ab);
             ba.report(&mut tcp.ba);
+        }
+        if let Some(fragments) = &self.fragments
+            && let Some(metric) = fragments.get(index)
+        {
+            // Skydive says so of IPv4 only; of IPv6 it puts nothing together.
+            let is_ipv4 = record.network.is_some_and(|network| network.a.is_ipv4());
+            record.ip = (is_ipv4 || *metric != IpMetric::default()).then_some(*metric);
         }
     }
 }

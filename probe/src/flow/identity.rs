@@ -140,6 +140,8 @@ mod tests {
             tcp_sequence: 0,
             tcp_payload: 0,
             ttl: 0,
+            fragments: 0,
+            fragment_errors: 0,
             length: 0,
             wire_length: 0,
             truncated: false,

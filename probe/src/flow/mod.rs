@@ -5,6 +5,7 @@
 
 mod beside;
 mod cycle;
+mod datagrams;
 mod entry;
 mod extras;
 mod identity;

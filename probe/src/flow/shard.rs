@@ -16,6 +16,7 @@ use super::table::Table;
 use super::watching::Watching;
 use super::wheel::Wheel;
 use super::{Export, Timers};
+use crate::defrag::{Defragmenter, Places};
 use crate::memory::prefetch;
 use crate::parse::{Piece, parse};
 use crate::source::{BURST, Frame};
@@ -45,10 +46,12 @@ pub struct Shard {
     pub(super) ended: u32,
     /// Watches there is no place for.
     refused: Vec<WatchReport>,
+    /// Only while a watch wants datagrams put together.
+    pub(super) defragmenter: Option<Box<Defragmenter>>,
     hasher: RandomState,
     staged: Vec<Staged>,
-    pieces: Vec<Piece>,
-    books: Books,
+    pub(super) pieces: Vec<Piece>,
+    pub(super) books: Books,
 }
 
 /// A piece on its way to its flow.
@@ -65,6 +68,8 @@ pub(super) struct Staged {
     length: u32,
     /// Wire length of the frame.
     wire: u32,
+    /// Nothing is inside this piece.
+    innermost: bool,
     /// The frame has no more pieces, for no watch.
     last: bool,
 }
@@ -87,6 +92,7 @@ impl Shard {
             leaving: None,
             ended: 0,
             refused: Vec::new(),
+            defragmenter: None,
             hasher: RandomState::new(),
             staged: Vec::with_capacity(STAGED + STAGED / 2),
             pieces: Vec::with_capacity(STAGED + STAGED / 2),
@@ -97,6 +103,7 @@ impl Shard {
     /// Runs the watches of a plan: new ones start, those it no longer names leave.
     pub fn follow(&mut self, watches: &[Watch]) {
         self.extras.follow(watches, self.slab.capacity(), self.slab.used() as usize);
+        self.follow_fragments(watches);
         for place in &mut self.watches {
             let Some(watching) = place else { continue };
             if watches.iter().any(|watch| watch.id == watching.watch.id) {
@@ -146,12 +153,18 @@ impl Shard {
         let mut skipped = None;
         let mut truncated = false;
         let mut parsed: Option<Parsed> = None;
+        let fragment = self.fragment(frame);
+        let mut wanted = Places::default();
         for place in 0..self.watches.len() {
             let Some(Some(watching)) = self.watches.get(place) else {
                 continue;
             };
             watched |= watching.runs();
             if !watching.admits(frame) {
+                continue;
+            }
+            if fragment.is_some() && watching.watch.options.defragment {
+                wanted.add(place as u8);
                 continue;
             }
             let (mode, size) =
@@ -164,6 +177,14 @@ impl Shard {
             match parsed.pieces {
                 Ok((first, count)) => self.stage(frame, first, count, mode, place as u8),
                 Err(skip) => skipped = Some(skip),
+            }
+        }
+        if let Some(fragment) = &fragment {
+            let metered = self.staged.len() > staged;
+            match self.put_together(frame, fragment, wanted, metered) {
+                Some(cut) => truncated |= cut,
+                None if metered => {}
+                None => return,
             }
         }
         if self.staged.len() > staged {
@@ -258,7 +279,14 @@ impl Shard {
     }
 
     #[inline]
-    fn stage(&mut self, frame: &Frame<'_>, first: usize, count: usize, mode: KeyMode, watch: u8) {
+    pub(super) fn stage(
+        &mut self,
+        frame: &Frame<'_>,
+        first: usize,
+        count: usize,
+        mode: KeyMode,
+        watch: u8,
+    ) {
         let mut hash = 0;
         let pieces = self.pieces.iter().enumerate().skip(first).take(count);
         for (at, piece) in pieces {
@@ -275,6 +303,7 @@ impl Shard {
                     KeyMode::L3 => piece.wire_length,
                 },
                 wire: frame.length,
+                innermost: at + 1 == first + count,
                 last: false,
             });
         }
@@ -344,7 +373,7 @@ impl Shard {
         let uuid = Identity::of(&key).uuid(item.at, watching.tid());
         let index = self.slab.begin(item.tag, key, item.keyed.swap, piece, item.at, uuid);
         self.table.insert(item.tag, index);
-        self.extras.begin(index, &watching.watch.options, piece);
+        self.extras.begin(index, &watching.watch.options, piece, item.innermost);
         let due = self.due(index);
         self.wheel.file(index, due);
         Some(index)

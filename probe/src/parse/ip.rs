@@ -2,6 +2,7 @@
 
 use sonde_proto::record::Layer;
 
+use super::fragment::Header;
 use super::rest::{Rest, Stop};
 use super::walk::{Next, Step};
 use super::{Piece, icmp, transport, tunnel};
@@ -48,7 +49,7 @@ pub(super) fn any<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
 #[inline(always)]
 pub(super) fn v4<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     let (header, after) = rest.split::<20>()?;
-    let [vihl, _, l0, l1, _, _, f0, f1, ttl, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
+    let [vihl, _, l0, l1, i0, i1, f0, f1, ttl, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
         *header;
     let header_length = u32::from(vihl & 0x0f) * 4;
     let total_length = match u32::from(u16::from_be_bytes([l0, l1])) {
@@ -70,10 +71,18 @@ pub(super) fn v4<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
         after.skip(length)?
     };
     let payload = payload.limit(total_length - header_length);
+    let place = u16::from_be_bytes([f0, f1]);
     // More fragments, or an offset.
-    if u16::from_be_bytes([f0, f1]) & 0x3fff != 0 {
+    if place & 0x3fff != 0 {
         piece.name(Layer::Fragment)?;
-        return Ok(Next::End);
+        return Ok(Next::Fragment(Header {
+            protocol,
+            id: u16::from_be_bytes([i0, i1]).into(),
+            // In units of 8 bytes.
+            offset: place << 3,
+            more: place & 0x2000 != 0,
+            rest: payload,
+        }));
     }
     self::protocol(piece, protocol, payload)
 }
@@ -222,12 +231,20 @@ fn igmp<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     Ok(Next::End)
 }
 
-/// The fragment header (RFC 8200 §4.5). As with IPv4, nothing after it is read.
+/// The fragment header (RFC 8200 §4.5). As with IPv4, a fragment is not read further.
 fn fragment<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
-    rest.skip(8)?;
+    let (&[protocol, _, o0, o1, id @ ..], rest) = rest.split::<8>()?;
     piece.name(Layer::Ipv6Fragment)?;
     piece.name(Layer::Fragment)?;
-    Ok(Next::End)
+    let place = u16::from_be_bytes([o0, o1]);
+    Ok(Next::Fragment(Header {
+        protocol,
+        id: u32::from_be_bytes(id),
+        // In units of 8 bytes, above three other bits.
+        offset: place & !7,
+        more: place & 1 != 0,
+        rest,
+    }))
 }
 
 /// The authentication header (RFC 4302 §2): length in units of 4 bytes, less 2.

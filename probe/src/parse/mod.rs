@@ -6,6 +6,7 @@
 //! ERSPAN I and III, IPv6 mobility and any routing header, cut TCP options), we read on.
 
 mod application;
+mod fragment;
 mod icmp;
 mod ip;
 mod link;
@@ -21,7 +22,9 @@ use std::net::IpAddr;
 use sonde_proto::record::{Icmp, LayersPath, Mac, Transport};
 use sonde_proto::report::Skip;
 
+pub(crate) use self::fragment::{Datagram, DatagramKey, Fragment, fragment, parse_datagram};
 use self::rest::Rest;
+use self::walk::Next;
 use crate::source::Frame;
 
 /// Pieces a frame is cut into at most. A tunnel inside the last of them is not opened: its bytes
@@ -37,13 +40,23 @@ pub const MAX_PIECES: usize = 8;
 /// bytes looked at.
 #[inline]
 pub fn parse(frame: &Frame<'_>, header_size: u32, pieces: &mut Vec<Piece>) -> Result<usize, Skip> {
+    walk(frame, header_size, pieces, |_| Next::End)
+}
+
+/// Walks along a frame; `fragments` says how it goes on behind a fragment header.
+#[inline]
+fn walk<'a>(
+    frame: &Frame<'a>,
+    header_size: u32,
+    pieces: &mut Vec<Piece>,
+    mut fragments: impl FnMut(fragment::Header<'a>) -> Next<'a>,
+) -> Result<usize, Skip> {
     let outermost = pieces.len();
     let mut start = link::start(frame.link, Rest::new(frame.bytes, frame.length, header_size))?;
-    let mut offset = 0;
+    let mut length = frame.length;
     for depth in 0..MAX_PIECES {
-        let length = frame.length.saturating_sub(offset);
         let piece = pieces.push_mut(Piece::new(depth as u8, length));
-        let inner = piece.read(start);
+        let inner = piece.read(start, &mut fragments);
         if depth > 0 && piece.layers.as_slice().is_empty() {
             // What the tunnel carries cannot be read: only the tunnel's own piece counts.
             let cut = piece.truncated;
@@ -55,7 +68,7 @@ pub fn parse(frame: &Frame<'_>, header_size: u32, pieces: &mut Vec<Piece>) -> Re
         }
         let Some(inner) = inner else { break };
         start = inner.start();
-        offset = inner.offset;
+        length = frame.length.max(inner.rest.end()).saturating_sub(inner.offset);
     }
     if let Some([outer, inner @ ..]) = pieces.get_mut(outermost..)
         && outer.ports.is_none()
@@ -96,6 +109,10 @@ pub struct Piece {
     pub tcp_payload: u32,
     /// TTL or hop limit of the IP header that `network` is from, 0 without IP.
     pub ttl: u8,
+    /// Fragments that the datagram in this piece came in, but for the last one.
+    pub fragments: u16,
+    /// Fragments of the datagram that were refused.
+    pub fragment_errors: u16,
     /// Bytes that count for the flow in L2 key mode: `wire_length`; without Ethernet, the total
     /// length of the IPv4 header or the payload length of the IPv6 header.
     pub length: u32,
@@ -200,6 +217,8 @@ mod tests {
             tcp_sequence: 1,
             tcp_payload: 0,
             ttl: 64,
+            fragments: 0,
+            fragment_errors: 0,
             length: 74,
             wire_length: 74,
             truncated: false,

@@ -63,6 +63,14 @@ impl<'a> Rest<'a> {
         }
     }
 
+    /// Other bytes in the place of these: `length` on the wire, of which `bytes` are there. Of the
+    /// frame that they make, at most `limit` bytes may be looked at.
+    pub(super) fn replaced<'b>(self, bytes: &'b [u8], length: u32, limit: u32) -> Rest<'b> {
+        let seen = bytes.len().min(limit.saturating_sub(self.offset) as usize);
+        let end = self.offset.saturating_add(length.max(seen as u32));
+        Rest { bytes: bytes.get(..seen).unwrap_or(bytes), offset: self.offset, end }
+    }
+
     /// Why there are no `wanted` bytes.
     #[cold]
     pub(super) fn missing(self, wanted: usize) -> Stop {
@@ -79,6 +87,12 @@ impl<'a> Rest<'a> {
     #[inline]
     pub(super) fn len(self) -> u32 {
         self.end - self.offset
+    }
+
+    /// Where they end on the wire, counted from the start of the frame.
+    #[inline]
+    pub(super) fn end(self) -> u32 {
+        self.end
     }
 
     /// Bytes of the frame before these.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sonde_proto::record::{Layer, LayersPath, Transport};
 
+use super::fragment::Header;
 use super::rest::{Rest, Stop};
 use super::{Network, Piece, Ports, ip, link};
 
@@ -27,6 +28,8 @@ impl Piece {
             tcp_sequence: 0,
             tcp_payload: 0,
             ttl: 0,
+            fragments: 0,
+            fragment_errors: 0,
             length: wire_length,
             wire_length,
             truncated: false,
@@ -34,8 +37,13 @@ impl Piece {
     }
 
     /// Reads headers until the piece ends; what a tunnel header leads to, if one ended it.
+    /// `fragments` says how it goes on behind a fragment header.
     #[inline]
-    pub(super) fn read<'a>(&mut self, start: Next<'a>) -> Option<Inner<'a>> {
+    pub(super) fn read<'a>(
+        &mut self,
+        start: Next<'a>,
+        mut fragments: impl FnMut(Header<'a>) -> Next<'a>,
+    ) -> Option<Inner<'a>> {
         let mut next = start;
         for _ in 0..MAX_HEADERS {
             let step = match next {
@@ -46,6 +54,7 @@ impl Piece {
                 Next::Ppp(rest) => link::ppp(self, rest),
                 Next::Ip(rest) => ip::any(self, rest),
                 Next::Protocol(protocol, rest) => ip::protocol(self, protocol, rest),
+                Next::Fragment(header) => Ok(fragments(header)),
                 Next::Inner(inner) => return Some(inner),
                 Next::End => return None,
             };
@@ -149,6 +158,8 @@ pub(super) enum Next<'a> {
     Ip(Rest<'a>),
     /// What an IP protocol number says.
     Protocol(u8, Rest<'a>),
+    /// A fragment header.
+    Fragment(Header<'a>),
     /// A tunnel header ended the piece.
     Inner(Inner<'a>),
     /// Nothing more to name.
