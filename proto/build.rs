@@ -47,8 +47,10 @@ const WITH: [(&str, &str); 7] = [
 ];
 
 /// Members that JSON never holds.
-const SKIPPED: [&str; 5] = [
+const SKIPPED: [&str; 7] = [
     ".flow.Flow.LastRawPackets",
+    ".flow.RawPacket.Length",
+    ".flow.RawPacket.Nanoseconds",
     ".layers.DHCPv4.contents",
     ".layers.DHCPv4.payload",
     ".layers.VRRPv2.contents",
@@ -63,6 +65,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = Config::new();
     config.default_package_filename("root");
     config.type_attribute(".", "#[allow(missing_docs)]");
+    // A packet is shared by all states of its flow.
+    config.bytes([".flow.RawPacket.Data"]);
     for file in &set.file {
         let package = file.package();
         if !["flow", "layers"].contains(&package) {

@@ -115,6 +115,7 @@ impl World {
             bytes: packets * 60,
             dropped: 3,
             flows: 1,
+            copies_lost: 0,
         });
         report.books.received = packets;
         report.books.metered = packets;

@@ -184,6 +184,7 @@ impl Reconciler {
                 bytes: 0,
                 dropped: 0,
                 flows: 0,
+                copies_lost: 0,
             }));
         }
         if self.ring.push(report).is_ok() {

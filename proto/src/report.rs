@@ -84,8 +84,8 @@ pub enum PacketWant {
 impl Packets {
     /// Room for `packets` packets of `bytes` bytes together.
     pub fn reserve(&mut self, packets: usize, bytes: usize) {
-        self.heads.reserve(packets.saturating_sub(self.heads.len()));
-        self.bytes.reserve(bytes.saturating_sub(self.bytes.len()));
+        self.heads.reserve_exact(packets.saturating_sub(self.heads.len()));
+        self.bytes.reserve_exact(bytes.saturating_sub(self.bytes.len()));
     }
 
     /// Copies a packet; `false`, and no copy, when it does not fit into what was reserved.
@@ -146,6 +146,8 @@ pub struct WatchReport {
     pub dropped: u64,
     /// Flows now in its table.
     pub flows: u64,
+    /// Packets it wanted whole and that no report had room for.
+    pub copies_lost: u64,
 }
 
 /// Whether a watch runs.

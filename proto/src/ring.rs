@@ -60,7 +60,7 @@ impl Announcer {
         }
         channel.plan.force_push(self.shared.plan().clone());
         self.shared.opened.push(ControlEnd { lcore, channel: channel.clone() });
-        LcoreEnd { channel, records: size.records }
+        LcoreEnd { channel, records: size.records, copies: (0, 0) }
     }
 }
 
@@ -95,6 +95,8 @@ struct Channel {
 pub struct LcoreEnd {
     channel: Arc<Channel>,
     records: usize,
+    /// Packets, and bytes of them, that a report has room for.
+    copies: (usize, usize),
 }
 
 impl LcoreEnd {
@@ -105,7 +107,20 @@ impl LcoreEnd {
 
     /// An empty report to fill, with room for [`Self::records`] flows. `None`: the ring is full.
     pub fn blank(&mut self) -> Option<Box<Report>> {
-        self.channel.back.pop()
+        let mut report = self.channel.back.pop()?;
+        report.packets.reserve(self.copies.0, self.copies.1);
+        Some(report)
+    }
+
+    /// Gives each report room for copies of packets. Allocates now for the reports at hand, and
+    /// once for each that is under way when it comes back.
+    pub fn reserve(&mut self, packets: usize, bytes: usize) {
+        self.copies = (packets, bytes);
+        for _ in 0..self.channel.back.len() {
+            if let Some(report) = self.blank() {
+                let _ = self.channel.back.push(report);
+            }
+        }
     }
 
     /// Sends a report up. Hands it back when the ring is full.
@@ -197,6 +212,9 @@ impl Rings {
 mod tests {
     use super::*;
     use crate::plan::Point;
+    use crate::record::WatchId;
+    use crate::report::{PacketHead, PacketWant};
+    use crate::time::Timestamp;
 
     fn lcore(name: &str) -> LcoreInfo {
         LcoreInfo { point: Point::Port(name.into()), queue: 0, cpu: None, source: "test" }
@@ -238,6 +256,25 @@ mod tests {
         assert_eq!(seen, [0, 1]);
         end.push(spare).unwrap();
         assert!(end.blank().is_some());
+    }
+
+    #[test]
+    fn every_report_gets_room_for_packets() {
+        let (announcer, mut rings) = rings();
+        let mut end = announcer.open(lcore("a"), RingSize { reports: 1, records: 1 });
+        let head = PacketHead::new(WatchId(1), 2, PacketWant::Raw(0), Timestamp::default(), 1, 9);
+        let mut first = end.blank().unwrap();
+        assert!(!first.packets.push(head, b"123"));
+        end.push(first).unwrap();
+        end.reserve(2, 4);
+        let mut second = end.blank().unwrap();
+        assert!(second.packets.push(head, b"123"));
+        assert!(!second.packets.push(head, b"45"), "five bytes");
+        rings.drain(|_, _| {}, |_| {});
+        let mut first = end.blank().unwrap();
+        assert!(first.packets.push(head, b"12"));
+        assert!(first.packets.push(head, b"34"));
+        assert!(!first.packets.push(head, b""), "three packets");
     }
 
     #[test]

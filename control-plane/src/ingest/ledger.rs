@@ -220,6 +220,7 @@ mod tests {
                 bytes: received * 64,
                 dropped: 1,
                 flows: 2,
+                copies_lost: 0,
             }],
             ..Report::default()
         };

@@ -277,6 +277,7 @@ async fn watches_are_summed_over_lcores() {
                 bytes: 320,
                 dropped: 1,
                 flows: 2,
+                copies_lost: 0,
             });
         });
     }

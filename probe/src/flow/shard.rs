@@ -135,6 +135,7 @@ impl Shard {
                     bytes: 0,
                     dropped: 0,
                     flows: 0,
+                    copies_lost: 0,
                 });
             }
         }

@@ -117,6 +117,7 @@ impl Watching {
             bytes: self.bytes,
             dropped: self.dropped,
             flows: self.flows,
+            copies_lost: self.copies_lost,
         }
     }
 }

@@ -45,9 +45,11 @@ pub(crate) mod base64 {
         out.serialize_str(&STANDARD.encode(bytes))
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<u8>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>, B: From<Vec<u8>>>(
+        input: D,
+    ) -> Result<B, D::Error> {
         let text = std::borrow::Cow::<'_, str>::deserialize(input)?;
-        STANDARD.decode(text.as_bytes()).map_err(D::Error::custom)
+        STANDARD.decode(text.as_bytes()).map(B::from).map_err(D::Error::custom)
     }
 }
 

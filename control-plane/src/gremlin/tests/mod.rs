@@ -106,7 +106,13 @@ fn store() -> FlowStore {
         };
         let update =
             FlowMetric { ab_packets: 7, start: 2000, last: 3000, rtt: 9, ..FlowMetric::default() };
-        let packet = RawPacket { timestamp: 5, index: 1, data: vec![0xab, 0xcd], link_type: 1 };
+        let packet = RawPacket {
+            timestamp: 5,
+            index: 1,
+            data: vec![0xab, 0xcd].into(),
+            link_type: 1,
+            ..RawPacket::default()
+        };
         let (network, transport) = match n {
             4 => (None, None),
             _ => (
