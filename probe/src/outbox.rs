@@ -1,7 +1,7 @@
 //! The way up: records wait in a report until the ring takes it.
 
 use sonde_proto::record::FlowRecord;
-use sonde_proto::report::{Books, Report, WatchReport};
+use sonde_proto::report::{Books, PacketHead, Report, WatchReport};
 use sonde_proto::ring::LcoreEnd;
 use sonde_proto::time::Timestamp;
 
@@ -24,6 +24,14 @@ impl Outbox {
     /// The lcore's end of a ring, and nothing to send.
     pub(crate) fn new(ring: LcoreEnd) -> Self {
         Self { ring, open: None, head: Report::default(), blocked: false, ring_full: 0 }
+    }
+
+    /// Gives reports room for packets.
+    pub(crate) fn carry_packets(&mut self) {
+        self.ring.reserve(PACKETS, PACKET_BYTES);
+        if let Some(report) = &mut self.open {
+            report.packets.reserve(PACKETS, PACKET_BYTES);
+        }
     }
 
     /// Which plan and which sweep the next report answers.
@@ -105,4 +113,21 @@ impl Export for Outbox {
             report.flows.push(record);
         }
     }
+
+    fn packet(&mut self, head: PacketHead, bytes: &[u8]) -> bool {
+        if !self.ready() {
+            return false;
+        }
+        let push = |report: &mut Box<Report>| report.packets.push(head, bytes);
+        if self.open.as_mut().is_some_and(push) {
+            return true;
+        }
+        self.send() && self.ready() && self.open.as_mut().is_some_and(push)
+    }
 }
+
+/// Packets in a report at most.
+const PACKETS: usize = 1024;
+
+/// Bytes of packets in a report at most: as many packets of the usual 256 bytes.
+const PACKET_BYTES: usize = 256 * 1024;

@@ -141,6 +141,9 @@ impl<S: Source> Worker<S> {
 
     fn follow(&mut self, plan: &Arc<Plan>) {
         self.shard.follow(plan.watches(&self.point));
+        if self.shard.wants_packets() {
+            self.outbox.carry_packets();
+        }
         self.plan = plan.revision;
         self.sweep.wanted = plan.sweep;
         self.outbox.echo(self.plan, self.sweep.done);

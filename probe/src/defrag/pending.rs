@@ -224,7 +224,7 @@ impl Run {
     /// bytes, none is empty, and none ends beyond the longest datagram.
     fn of(fragment: &Fragment<'_>) -> Option<Self> {
         let end = fragment.offset.checked_add(fragment.length)?;
-        let is_whole = !fragment.more || fragment.length % 8 == 0;
+        let is_whole = !fragment.more || fragment.length.is_multiple_of(8);
         if fragment.length == 0 || !is_whole {
             return None;
         }

@@ -213,6 +213,7 @@ impl Shard {
             .map_or(WatchId::default(), |watching| watching.watch.id);
         let mut record = self.slab.report(index, watch, cause, self.timers.update);
         self.extras.report(index, &mut record);
+        record.raw_packets = self.copies.sent(index);
         record
     }
 

@@ -181,6 +181,11 @@ impl Hot {
         self.is(LIVE)
     }
 
+    /// Whether one packet was counted, not more.
+    pub(crate) fn is_first(&self) -> bool {
+        self.totals.ab_packets + self.totals.ba_packets == 1
+    }
+
     /// Whether packets came since the last update tick.
     pub(crate) fn changed(&self) -> bool {
         self.is(CHANGED)

@@ -142,6 +142,7 @@ mod tests {
             ttl: 0,
             fragments: 0,
             fragment_errors: 0,
+            message: None,
             length: 0,
             wire_length: 0,
             truncated: false,

@@ -4,6 +4,7 @@
 //! time is an argument. Records leave through an [`Export`], when it has room.
 
 mod beside;
+mod copies;
 mod cycle;
 mod datagrams;
 mod entry;
@@ -21,6 +22,7 @@ mod wheel;
 use std::time::Duration;
 
 use sonde_proto::record::FlowRecord;
+use sonde_proto::report::PacketHead;
 
 pub use self::shard::Shard;
 
@@ -60,4 +62,7 @@ pub trait Export {
 
     /// Takes a record; only called when ready.
     fn export(&mut self, record: FlowRecord);
+
+    /// Takes a copy of a packet. `false`: there is no room now, and it is lost.
+    fn packet(&mut self, head: PacketHead, bytes: &[u8]) -> bool;
 }

@@ -8,6 +8,7 @@ use sonde_proto::record::EndReason;
 use sonde_proto::report::{Books, Skip, WatchReport, WatchState};
 use sonde_proto::time::Timestamp;
 
+use super::copies::{self, Copies, Label};
 use super::extras::Extras;
 use super::identity::Identity;
 use super::key::{Key, Keyed};
@@ -51,6 +52,7 @@ pub struct Shard {
     hasher: RandomState,
     staged: Vec<Staged>,
     pub(super) pieces: Vec<Piece>,
+    pub(super) copies: Copies,
     pub(super) books: Books,
 }
 
@@ -70,6 +72,8 @@ pub(super) struct Staged {
     wire: u32,
     /// Nothing is inside this piece.
     innermost: bool,
+    /// Place in [`Shard::copies`], if the watch wants the packet.
+    copy: u32,
     /// The frame has no more pieces, for no watch.
     last: bool,
 }
@@ -96,6 +100,7 @@ impl Shard {
             hasher: RandomState::new(),
             staged: Vec::with_capacity(STAGED + STAGED / 2),
             pieces: Vec::with_capacity(STAGED + STAGED / 2),
+            copies: Copies::default(),
             books: Books::default(),
         }
     }
@@ -139,13 +144,22 @@ impl Shard {
                 });
             }
         }
+        let wanting = self.watches.iter().flatten().filter(|watching| watching.wants_packets());
+        if let Some(longest) = wanting.map(|w| w.watch.options.header_size).max() {
+            self.copies.reserve(self.slab.capacity(), longest);
+        }
+    }
+
+    /// Whether a watch wants packets whole.
+    pub fn wants_packets(&self) -> bool {
+        self.watches.iter().flatten().any(Watching::wants_packets)
     }
 
     /// Takes a frame: it is counted for the flows of each watch that admits it, at the next
     /// [`Self::settle`] at the latest.
     #[inline]
     pub fn meter(&mut self, frame: &Frame<'_>, out: &mut impl Export) {
-        if self.staged.len() >= STAGED {
+        if self.staged.len() >= STAGED || self.copies.is_full() {
             self.settle(out);
         }
         self.books.received += 1;
@@ -156,6 +170,7 @@ impl Shard {
         let mut parsed: Option<Parsed> = None;
         let fragment = self.fragment(frame);
         let mut wanted = Places::default();
+        let mut kept = None;
         for place in 0..self.watches.len() {
             let Some(Some(watching)) = self.watches.get(place) else {
                 continue;
@@ -170,13 +185,19 @@ impl Shard {
             }
             let (mode, size) =
                 (watching.watch.options.key_mode, watching.watch.options.header_size);
+            let copied = watching.wants_packets();
             let parsed = match parsed {
                 Some(parsed) if parsed.header_size == size => parsed,
                 _ => *parsed.insert(self.parse(frame, size)),
             };
             truncated |= parsed.truncated;
             match parsed.pieces {
-                Ok((first, count)) => self.stage(frame, first, count, mode, place as u8),
+                Ok((first, count)) => {
+                    self.stage(frame, first, count, mode, place as u8);
+                    if copied {
+                        self.set_aside(frame, place, count, &mut kept);
+                    }
+                }
                 Err(skip) => skipped = Some(skip),
             }
         }
@@ -249,6 +270,7 @@ impl Shard {
         }
         staged.clear();
         pieces.clear();
+        self.copies.clear();
         self.staged = staged;
         self.pieces = pieces;
     }
@@ -305,8 +327,21 @@ impl Shard {
                 },
                 wire: frame.length,
                 innermost: at + 1 == first + count,
+                copy: copies::NONE,
                 last: false,
             });
+        }
+    }
+
+    /// Sets the `count` pieces aside that were staged last, where the watch wants them.
+    #[cold]
+    fn set_aside(&mut self, frame: &Frame<'_>, place: usize, count: usize, kept: &mut Option<u32>) {
+        let Some(Some(watching)) = self.watches.get(place) else { return };
+        for item in self.staged.iter_mut().rev().take(count).rev() {
+            if let Some(piece) = self.pieces.get(item.piece as usize) {
+                let options = &watching.watch.options;
+                item.copy = self.copies.set_aside(frame, piece, options, kept);
+            }
         }
     }
 
@@ -337,7 +372,29 @@ impl Shard {
         if self.extras.any() {
             self.extras.count(index, piece, hot.is_from_a(item.keyed.swap), item.at);
         }
-        Some(hot.uuid)
+        let uuid = hot.uuid;
+        if item.copy != copies::NONE {
+            self.send_copy(item, piece, index, out);
+        }
+        Some(uuid)
+    }
+
+    /// Sends up what the watch wants of a piece that was counted for flow `index`.
+    #[cold]
+    fn send_copy(&mut self, item: &Staged, piece: &Piece, index: u32, out: &mut impl Export) {
+        let place = usize::from(item.keyed.key.watch);
+        if let (Some(hot), Some(Some(watching))) =
+            (self.slab.hot.get(index as usize), self.watches.get_mut(place))
+        {
+            let label = Label {
+                index,
+                uuid: hot.uuid,
+                first: hot.is_first(),
+                at: item.at,
+                length: piece.wire_length,
+            };
+            watching.copies_lost += self.copies.send(item.copy, &watching.watch, label, out);
+        }
     }
 
     #[inline]
@@ -373,6 +430,7 @@ impl Shard {
         watching.flows += 1;
         let uuid = Identity::of(&key).uuid(item.at, watching.tid());
         let index = self.slab.begin(item.tag, key, item.keyed.swap, piece, item.at, uuid);
+        self.copies.begin(index);
         self.table.insert(item.tag, index);
         self.extras.begin(index, &watching.watch.options, piece, item.innermost);
         let due = self.due(index);

@@ -38,14 +38,14 @@ impl Slab {
         }
     }
 
+    /// How many flows there is room for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Whether [`Self::begin`] has a place.
     pub(crate) fn has_room(&self) -> bool {
         !self.free.is_empty() || self.hot.len() < self.capacity
-    }
-
-    /// Places there are.
-    pub(crate) fn capacity(&self) -> usize {
-        self.capacity
     }
 
     /// Places that were used so far, flows on some of them.

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use sonde_proto::plan::Watch;
+use sonde_proto::plan::{ExtraLayers, Watch};
 use sonde_proto::report::{WatchReport, WatchState};
 
 use super::identity::TID_LENGTH;
@@ -24,6 +24,8 @@ pub(crate) struct Watching {
     pub(crate) bytes: u64,
     /// Frames the table had no room for.
     pub(crate) dropped: u64,
+    /// Packets wanted whole that were lost for want of room.
+    pub(crate) copies_lost: u64,
     /// Flows alive.
     pub(crate) flows: u64,
 }
@@ -51,6 +53,7 @@ impl Watching {
             packets: 0,
             bytes: 0,
             dropped: 0,
+            copies_lost: 0,
             flows: 0,
         };
         watching.follow(watch);
@@ -91,6 +94,13 @@ impl Watching {
     /// Whether frames are taken at all.
     pub(crate) fn runs(&self) -> bool {
         matches!(self.admit, Admit::All | Admit::Some(_))
+    }
+
+    /// Whether packets are wanted whole.
+    #[inline]
+    pub(crate) fn wants_packets(&self) -> bool {
+        let options = &self.watch.options;
+        options.raw_packets > 0 || options.extra_layers != ExtraLayers::default()
     }
 
     /// Whether a frame is taken.

@@ -51,8 +51,10 @@ fn named<'a>(piece: &mut Piece, layer: Layer, payload: Rest<'a>) -> Step<'a> {
         Layer::Sip => sip(payload),
         _ => false,
     };
-    if fits {
-        piece.name(layer)?;
+    match layer {
+        _ if !fits => {}
+        Layer::Dns | Layer::Dhcpv4 => piece.carry(layer, payload)?,
+        _ => piece.name(layer)?,
     }
     Ok(Next::End)
 }

@@ -147,7 +147,11 @@ fn other<'a>(piece: &mut Piece, protocol: u8, rest: Rest<'a>) -> Step<'a> {
         protocol_number::ESP => last(piece, Layer::IpsecEsp, 8, rest),
         protocol_number::IGMP => igmp(piece, rest),
         protocol_number::OSPF => last(piece, Layer::Ospf, 16, rest),
-        protocol_number::VRRP => last(piece, Layer::Vrrp, 8, rest),
+        protocol_number::VRRP => {
+            rest.skip(8)?;
+            piece.carry(Layer::Vrrp, rest)?;
+            Ok(Next::End)
+        }
         protocol_number::RUDP => last(piece, Layer::Rudp, 9, rest),
         protocol_number::UDP_LITE => last(piece, Layer::UdpLite, 8, rest),
         _ => Ok(Next::End),

@@ -19,7 +19,7 @@ mod walk;
 
 use std::net::IpAddr;
 
-use sonde_proto::record::{Icmp, LayersPath, Mac, Transport};
+use sonde_proto::record::{Icmp, Layer, LayersPath, Mac, Transport};
 use sonde_proto::report::Skip;
 
 pub(crate) use self::fragment::{Datagram, DatagramKey, Fragment, fragment, parse_datagram};
@@ -113,6 +113,8 @@ pub struct Piece {
     pub fragments: u16,
     /// Fragments of the datagram that were refused.
     pub fragment_errors: u16,
+    /// What the last layer carries, when it is one that captures may ask for.
+    pub message: Option<Message>,
     /// Bytes that count for the flow in L2 key mode: `wire_length`; without Ethernet, the total
     /// length of the IPv4 header or the payload length of the IPv6 header.
     pub length: u32,
@@ -154,6 +156,17 @@ pub struct Ports {
     pub source: u16,
     /// Destination port.
     pub destination: u16,
+}
+
+/// A message of DNS, DHCPv4 or VRRP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Whose it is.
+    pub layer: Layer,
+    /// Where it begins in the frame.
+    pub start: u32,
+    /// Where those of its bytes end that were captured.
+    pub end: u32,
 }
 
 /// The two halves of an ICMP echo.
@@ -219,6 +232,7 @@ mod tests {
             ttl: 64,
             fragments: 0,
             fragment_errors: 0,
+            message: None,
             length: 74,
             wire_length: 74,
             truncated: false,
@@ -290,6 +304,11 @@ mod tests {
             prop_assert!(piece.network.is_some() || piece.icmp.is_none());
             prop_assert!(piece.ports.is_some() || piece.tcp_flags == 0);
             prop_assert!(piece.link.is_none() || piece.length == piece.wire_length);
+            if let Some(Message { layer, start, end }) = piece.message {
+                prop_assert_eq!(piece.layers.as_slice().last(), Some(&layer));
+                prop_assert!(frame.length - piece.wire_length < start);
+                prop_assert!(start <= end && end as usize <= frame.bytes.len());
+            }
         }
         for pair in pieces.windows(2) {
             prop_assert!(pair[0].wire_length > pair[1].wire_length);

@@ -6,7 +6,7 @@ use sonde_proto::record::{Layer, LayersPath, Transport};
 
 use super::fragment::Header;
 use super::rest::{Rest, Stop};
-use super::{Network, Piece, Ports, ip, link};
+use super::{Message, Network, Piece, Ports, ip, link};
 
 /// Headers read in a piece at most, so that no frame takes unbounded work. Named layers are
 /// bounded by [`LayersPath::DEPTH`] already; IPv6 headers without a name are not.
@@ -30,6 +30,7 @@ impl Piece {
             ttl: 0,
             fragments: 0,
             fragment_errors: 0,
+            message: None,
             length: wire_length,
             wire_length,
             truncated: false,
@@ -73,6 +74,14 @@ impl Piece {
     #[inline]
     pub(super) fn name(&mut self, layer: Layer) -> Result<(), Stop> {
         if self.layers.push(layer) { Ok(()) } else { Err(Stop::Unread) }
+    }
+
+    /// Adds the last layer, and takes the message it carries.
+    pub(super) fn carry(&mut self, layer: Layer, rest: Rest<'_>) -> Result<(), Stop> {
+        self.name(layer)?;
+        let start = rest.offset();
+        self.message = Some(Message { layer, start, end: start + rest.bytes().len() as u32 });
+        Ok(())
     }
 
     /// Takes IPv4 addresses: those of the first IPv4 header, even inside IPv6.

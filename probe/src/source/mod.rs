@@ -63,6 +63,21 @@ pub enum LinkType {
     Unknown(u16),
 }
 
+impl LinkType {
+    /// The LINKTYPE number; of those that say the same, the one to write.
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::Ethernet => 1,
+            Self::Raw => 101,
+            Self::Sll => 113,
+            Self::Sll2 => 276,
+            Self::Null => 0,
+            Self::Loop => 108,
+            Self::Unknown(number) => number,
+        }
+    }
+}
+
 /// Why a source gives no more frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Closed {

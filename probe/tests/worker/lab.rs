@@ -13,7 +13,7 @@ use sonde_probe::source::{BURST, Closed, Frame, LinkType, Source};
 use sonde_probe::worker::{FlowConfig, Worker};
 use sonde_proto::plan::{KeyMode, Options, Plan, PlannedPoint, Point, Watch};
 use sonde_proto::record::{Cause, EndReason, FlowRecord, WatchId};
-use sonde_proto::report::{LcoreInfo, Lost, Report};
+use sonde_proto::report::{LcoreInfo, Lost, PacketHead, Report};
 use sonde_proto::ring::{RingSize, Rings, rings};
 use sonde_proto::time::Timestamp;
 
@@ -24,6 +24,8 @@ pub(crate) struct Lab {
     pub(crate) rings: Rings,
     /// Records that were reported and not looked at.
     pub(crate) records: Vec<FlowRecord>,
+    /// Packets that were sent up whole.
+    pub(crate) packets: Vec<(PacketHead, Vec<u8>)>,
     /// The newest report, its flows apart.
     pub(crate) head: Report,
     plan: Plan,
@@ -46,6 +48,7 @@ impl Lab {
             tape,
             rings,
             records: Vec::new(),
+            packets: Vec::new(),
             head: Report::default(),
             plan: Plan::default(),
         };
@@ -97,11 +100,13 @@ impl Lab {
 
     /// Takes all reports.
     pub(crate) fn take(&mut self) {
-        let (records, head) = (&mut self.records, &mut self.head);
+        let (records, packets) = (&mut self.records, &mut self.packets);
+        let head = &mut self.head;
         self.rings.drain(
             |_, report| {
                 assert_eq!(report.books.unaccounted(), 0);
                 records.extend_from_slice(&report.flows);
+                packets.extend(report.packets.iter().map(|(head, bytes)| (*head, bytes.to_vec())));
                 *head = Report { flows: Vec::new(), ..report.clone() };
             },
             |_| {},

@@ -1,5 +1,6 @@
 //! Frames in, reports out: a whole worker without a network.
 
+mod copies;
 mod cycle;
 mod identity;
 mod lab;
