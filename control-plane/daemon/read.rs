@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
+use sonde_control_plane::assembler::Assembler;
 use sonde_control_plane::bpf;
 use sonde_probe::flow::Timers;
 use sonde_probe::source::Closed;
@@ -82,20 +84,21 @@ impl Reading<'_> {
             ..FlowConfig::default()
         };
         let mut worker = Worker::new(source, point, ring, &config);
+        let mut assembler = Assembler::default();
         let closed = loop {
             match worker.turn() {
                 Ok(_) if self.stop.asked() => break Closed::End,
                 Ok(_) => {}
                 Err(closed) => break closed,
             }
-            print(&mut rings, printer)?;
+            print(&mut rings, &mut assembler, printer)?;
             progress.set_position(worker.source().bytes_read());
         };
         worker.end(EndReason::Drained);
         while !worker.drain() {
-            print(&mut rings, printer)?;
+            print(&mut rings, &mut assembler, printer)?;
         }
-        print(&mut rings, printer)?;
+        print(&mut rings, &mut assembler, printer)?;
         progress.finish_and_clear();
         summary.add(&worker.books(), printer.flows());
         match closed {
@@ -124,13 +127,22 @@ impl Reading<'_> {
 }
 
 /// Prints the flows that wait in the ring.
-fn print(rings: &mut Rings, printer: &mut Printer<impl Write>) -> anyhow::Result<()> {
+fn print(
+    rings: &mut Rings,
+    assembler: &mut Assembler,
+    printer: &mut Printer<impl Write>,
+) -> anyhow::Result<()> {
     let mut printed = Ok(());
     rings.drain(
         |_, report| {
+            for (head, bytes) in report.packets.iter() {
+                assembler.packet(head, Bytes::copy_from_slice(bytes));
+            }
             for record in &report.flows {
                 if printed.is_ok() && matches!(record.cause, Cause::End(_)) {
-                    printed = printer.flow(&Flow::from(record));
+                    let mut flow = Flow::from(record);
+                    assembler.complete(record, &mut flow);
+                    printed = printer.flow(&flow);
                 }
             }
         },

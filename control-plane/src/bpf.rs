@@ -1,8 +1,10 @@
 //! Compiles filter expressions of libpcap to classic BPF over Ethernet.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use pcap::{Capture, Linktype};
+use pcap::{BpfProgram, Capture, Linktype};
+use sonde_proto::flow::RawPacket;
 use sonde_proto::plan::BpfInstruction;
 
 /// Compiles `expression`; the empty one admits all and has no instructions.
@@ -26,6 +28,63 @@ pub fn compile(expression: &str) -> Result<Arc<[BpfInstruction]>, BpfError> {
         .map(|instruction| read(&instruction.to_string()).ok_or(BpfError::Unreadable))
         .collect()
 }
+
+/// A filter over packets that are there already, whatever they start with.
+#[derive(Clone)]
+pub struct PacketFilter {
+    expression: String,
+    /// libpcap's program by LINKTYPE. A program can be sent to another thread but not be shared.
+    programs: Arc<[(u32, Mutex<BpfProgram>)]>,
+}
+
+impl PacketFilter {
+    /// Compiles `expression`. Like [`compile`], this may block on DNS.
+    pub fn new(expression: &str) -> Result<Self, BpfError> {
+        if expression.len() > MAX_LENGTH {
+            return Err(BpfError::TooLong(expression.len()));
+        }
+        let mut programs = Vec::new();
+        for (link_type, compiled_for) in [(1, Linktype::ETHERNET), (101, RAW)] {
+            let handle = Capture::dead(compiled_for).map_err(BpfError::of_libpcap)?;
+            match handle.compile(expression, true) {
+                Ok(program) => programs.push((link_type, Mutex::new(program))),
+                // What asks for Ethernet admits no raw IP.
+                Err(error) if programs.is_empty() => return Err(BpfError::of_libpcap(error)),
+                Err(_) => {}
+            }
+        }
+        Ok(Self { expression: expression.to_owned(), programs: programs.into() })
+    }
+
+    /// Whether a packet is admitted. One of a link type that the expression makes no sense for is
+    /// not.
+    pub fn admits(&self, packet: &RawPacket) -> bool {
+        let program = self.programs.iter().find(|(link_type, _)| *link_type == packet.link_type);
+        program.is_some_and(|(_, program)| {
+            program.lock().unwrap_or_else(PoisonError::into_inner).filter(&packet.data)
+        })
+    }
+
+    /// What was compiled.
+    pub fn expression(&self) -> &str {
+        &self.expression
+    }
+}
+
+impl PartialEq for PacketFilter {
+    fn eq(&self, other: &Self) -> bool {
+        self.expression == other.expression
+    }
+}
+
+impl fmt::Debug for PacketFilter {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_tuple("PacketFilter").field(&self.expression).finish()
+    }
+}
+
+/// `DLT_RAW` of Linux: what LINKTYPE 101 is called inside libpcap.
+const RAW: Linktype = Linktype(12);
 
 /// Why an expression is no filter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,7 @@
 //! The control plane of sonde: topology graph, flow store, captures, REST and WebSocket.
 
 pub mod api;
+pub mod assembler;
 pub mod bpf;
 pub mod capture;
 pub mod clock;
@@ -10,6 +11,7 @@ pub mod flow_store;
 pub mod graph;
 pub mod gremlin;
 pub mod ingest;
+pub mod layer;
 pub mod server;
 pub mod state;
 pub mod stream;

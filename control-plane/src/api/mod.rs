@@ -6,6 +6,7 @@ mod body;
 mod capture;
 mod dot;
 mod error;
+mod pcap;
 mod status;
 mod topology;
 

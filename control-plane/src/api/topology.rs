@@ -13,7 +13,7 @@ use sonde_proto::query::TopologyQuery;
 use super::Error;
 use super::answer::{Json, blocking};
 use super::body::{Body, Object};
-use super::dot;
+use super::{dot, pcap};
 use crate::gremlin::{self, Answer, Limits, Query};
 use crate::state::State;
 
@@ -26,7 +26,8 @@ pub(super) async fn query(
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let form = Form::of(&headers);
-    let query = gremlin::parse(&text)?;
+    // A filter in it may name hosts.
+    let query = blocking(move || gremlin::parse(&text)).await??;
     let turn = state.queries.clone().acquire_owned().await.map_err(|_| Error::Defect)?;
     if query.reads_flows() {
         state.lcores.refresh(LIVE).await;
@@ -87,6 +88,10 @@ impl Form {
                 Ok((kind, dot::digraph(&nodes, &edges)).into_response())
             }
             (Self::Dot, _) => Err(Error::NotAcceptable("Only graph can be outputted as dot")),
+            (Self::Pcap, Answer::RawPackets(flows)) => {
+                let kind = [(header::CONTENT_TYPE, "application/vnd.tcpdump.pcap; charset=UTF-8")];
+                Ok((kind, pcap::file(&flows)).into_response())
+            }
             (Self::Pcap, _) => {
                 Err(Error::NotAcceptable("Only RawPackets step result can be outputted as pcap"))
             }

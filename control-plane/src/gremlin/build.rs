@@ -4,6 +4,7 @@ use super::error::Fault;
 use super::moment;
 use super::parameter::{Parameter, conditions, given};
 use super::step::{Order, Step, Way};
+use crate::bpf::PacketFilter;
 
 impl Step {
     /// The step of that name, in upper case; `None` when there is none.
@@ -91,6 +92,14 @@ impl Step {
             "GROUP" => Self::Group,
             "MORETHAN" => Self::MoreThan,
             "RAWPACKETS" => none("RawPackets accepts no parameter", Self::RawPackets, &p)?,
+            "BPF" => match p.as_slice() {
+                [_] => {
+                    let text = only(p).ok_or("BPF parameter has to be a string")?;
+                    let filter = PacketFilter::new(&text);
+                    Self::Bpf(filter.map_err(|why| Fault::Argument(why.to_string().into()))?)
+                }
+                _ => return Err(rule("BPF requires 1 parameter", &p)),
+            },
             _ => return Ok(None),
         }))
     }

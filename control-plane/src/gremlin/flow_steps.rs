@@ -13,7 +13,7 @@ use super::selection::Selection;
 use super::state::{Machine, Stage, State, refused};
 use super::step::Step;
 use super::value_steps::number;
-use super::{flow_nodes, metric_steps};
+use super::{flow_nodes, metric_steps, packet_steps};
 
 /// `Flows`: all flows, or those captured on some nodes.
 pub(super) fn flows<'a>(
@@ -74,11 +74,7 @@ pub(super) fn on_flows<'a>(
             let series = metric_steps::of_flows(machine, &flows, field.as_deref())?;
             Ok(State::Metrics(series))
         }
-        Step::RawPackets => {
-            let flows = machine.budget.meter(flows.into_iter());
-            let holding = flows.filter(|flow| !flow.last_raw_packets.is_empty());
-            Ok(State::RawPackets(holding.collect()))
-        }
+        Step::RawPackets => Ok(packet_steps::of_flows(machine, flows)),
         Step::Group => Ok(State::Groups(groups(&flows))),
         step => Err(refused(step, "FlowTraversalStep")),
     }

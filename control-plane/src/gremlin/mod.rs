@@ -22,6 +22,7 @@ mod metric;
 mod metric_steps;
 mod moment;
 mod next_hop;
+mod packet_steps;
 mod parameter;
 mod parser;
 mod path_steps;

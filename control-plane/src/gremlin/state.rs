@@ -12,10 +12,11 @@ use super::error::Fault;
 use super::limits::Budget;
 use super::metric::Metric;
 use super::metric_steps::Series;
+use super::packet_steps::Packets;
 use super::predicate::Condition;
 use super::step::Step;
 use super::view::View;
-use super::{Placed, flow_steps, graph_steps, metric_steps, value_steps};
+use super::{Placed, flow_steps, graph_steps, metric_steps, packet_steps, value_steps};
 use crate::flow_store::FlowStore;
 use crate::graph::Graph;
 
@@ -31,7 +32,7 @@ pub(super) enum State<'a> {
     Number(Number),
     Value(Value),
     Metrics(Series),
-    RawPackets(Vec<&'a Arc<Flow>>),
+    RawPackets(Packets<'a>),
     Groups(Vec<(&'a str, Vec<&'a Arc<Flow>>)>),
     /// Objects by node ID; nothing can follow.
     NextHops(BTreeMap<&'a str, Value>),
@@ -176,7 +177,7 @@ impl<'a, 'l> Machine<'a, 'l> {
             State::Number(_) | State::Value(_) => Err(refused(stage.step, "GraphTraversalValue")),
             State::Metrics(series) => metric_steps::on_metrics(self, series, stage),
             State::Groups(groups) => flow_steps::on_groups(groups, stage),
-            State::RawPackets(_) => Err(refused(stage.step, "RawPacketsTraversalStep")),
+            State::RawPackets(packets) => packet_steps::on_packets(self, packets, stage),
             State::NextHops(_) => Err(refused(stage.step, "NextHopTraversalStep")),
         };
         self.budget.verdict()?;
@@ -201,14 +202,10 @@ impl<'a, 'l> Machine<'a, 'l> {
                 let list = |metrics: Vec<Metric>| metrics.iter().map(Metric::to_value).collect();
                 Answer::Keyed(series.into_iter().map(|(id, m)| (id, list(m))).collect())
             }
-            State::RawPackets(flows) => {
-                let mut packets: BTreeMap<&str, Vec<RawPacket>> = BTreeMap::new();
-                for flow in flows {
-                    let kept = packets.entry(&flow.uuid).or_default();
-                    kept.extend_from_slice(&flow.last_raw_packets);
-                }
+            State::RawPackets(packets) => {
+                let list = |list: Vec<&RawPacket>| list.into_iter().cloned().collect();
                 let packets = packets.into_iter();
-                Answer::RawPackets(packets.map(|(id, list)| (id.to_owned(), list)).collect())
+                Answer::RawPackets(packets.map(|(id, all)| (id.to_owned(), list(all))).collect())
             }
             State::Groups(groups) => {
                 let group = |(id, flows): (&str, _)| (id.to_owned(), owned(flows));

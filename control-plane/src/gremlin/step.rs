@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::parameter::Parameter;
 use super::predicate::{Commas, Condition, Literal};
+use crate::bpf::PacketFilter;
 
 /// One step of a query.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +56,8 @@ pub(super) enum Step {
     Group,
     MoreThan,
     RawPackets,
+    /// `BPF`.
+    Bpf(PacketFilter),
 }
 
 /// Which way along the edges: `Out` from parent to child, `In` the other way.
@@ -109,6 +112,7 @@ impl Step {
             Self::Group => "Group",
             Self::MoreThan => "MoreThan",
             Self::RawPackets => "RawPackets",
+            Self::Bpf(_) => "BPF",
         }
     }
 }
@@ -170,6 +174,9 @@ impl fmt::Display for Step {
                 write!(out, "{name}(Metadata({target}), Metadata({along}))")
             }
             Self::NextHop(ip) => write!(out, "{name}('{ip}')"),
+            Self::Bpf(filter) => {
+                write!(out, "{name}({})", Literal::Text(filter.expression().into()))
+            }
             Self::Aggregates(seconds) => write!(out, "{name}({seconds})"),
         }
     }

@@ -4,15 +4,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use sonde_proto::flow::{Flow, Stats};
 use sonde_proto::record::{Cause, FlowRecord, WatchId};
-use sonde_proto::report::LcoreInfo;
+use sonde_proto::report::{LcoreInfo, PacketHead};
 use sonde_proto::ring::Rings;
 use sonde_proto::time::Timestamp;
 use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
+use crate::assembler::Assembler;
 use crate::flow_store::{FlowKey, SharedFlowStore};
 use crate::stream::FlowStream;
 
@@ -33,6 +35,8 @@ pub(super) struct Drain<C> {
     stats: Timestamp,
     /// Taken from the rings and not yet in the store.
     records: Vec<FlowRecord>,
+    packets: Vec<(PacketHead, Bytes)>,
+    assembler: Assembler,
     heads: Vec<Head>,
     gone: Vec<LcoreInfo>,
 }
@@ -58,6 +62,8 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
             patience: Instant::now(),
             stats,
             records: Vec::new(),
+            packets: Vec::new(),
+            assembler: Assembler::default(),
             heads: Vec::new(),
             gone: Vec::new(),
         }
@@ -89,16 +95,21 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
     /// Hands down what is new, takes what the rings hold, and says how many reports that was.
     async fn turn(&mut self) -> usize {
         self.hand_down();
-        let (records, heads, gone) = (&mut self.records, &mut self.heads, &mut self.gone);
+        let (records, packets) = (&mut self.records, &mut self.packets);
+        let (heads, gone) = (&mut self.heads, &mut self.gone);
         // Records are only copied here: the lcores have their reports back at once, and the slow
         // part below can be cut in slices.
         self.rings.drain(
             |lcore, report| {
                 records.extend_from_slice(&report.flows);
+                let copies = report.packets.iter();
+                packets.extend(copies.map(|(head, bytes)| (*head, Bytes::copy_from_slice(bytes))));
                 heads.push(Head::new(lcore, report));
             },
             |lcore| gone.push(lcore.clone()),
         );
+        // First, because a packet travels with the record that counts it, or ahead.
+        self.keep_packets().await;
         self.keep_records().await;
         let reports = self.heads.len();
         self.keep_books();
@@ -119,6 +130,17 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
         }
     }
 
+    /// Keeps the packets for the flows they belong to.
+    async fn keep_packets(&mut self) {
+        let packets = std::mem::take(&mut self.packets);
+        for (n, (head, bytes)) in packets.into_iter().enumerate() {
+            self.assembler.packet(&head, bytes);
+            if n % SLICE == SLICE - 1 {
+                yield_now().await;
+            }
+        }
+    }
+
     /// Turns the records into flows, for the store and for the subscribers.
     async fn keep_records(&mut self) {
         if self.records.is_empty() {
@@ -126,25 +148,33 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
         }
         // Read after the drain: no record comes before its watch was followed.
         let watched = self.shared.state().watched.clone();
-        for records in self.records.chunks(SLICE) {
+        let mut records = std::mem::take(&mut self.records);
+        for records in records.chunks(SLICE) {
             self.keep(records, &watched);
             yield_now().await;
         }
-        self.records.clear();
-        self.records.shrink_to(KEPT);
+        records.clear();
+        records.shrink_to(KEPT);
+        self.records = records;
     }
 
-    fn keep(&self, records: &[FlowRecord], watched: &HashMap<WatchId, Arc<Watched>>) {
+    fn keep(&mut self, records: &[FlowRecord], watched: &HashMap<WatchId, Arc<Watched>>) {
         let flows: Vec<Arc<Flow>> = records
             .iter()
-            .map(|record| Arc::new(name::flow(record, watched, &self.tid_of_mac)))
+            .map(|record| {
+                let mut flow = name::flow(record, watched, &self.tid_of_mac);
+                self.assembler.complete(record, &mut flow);
+                Arc::new(flow)
+            })
             .collect();
         let now = (self.clock)();
         let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
         for (record, flow) in records.iter().zip(&flows) {
             let key = FlowKey { watch: record.watch, uuid: record.uuid };
             let ended = matches!(record.cause, Cause::End(_));
-            store.put(key, flow.clone(), ended, now);
+            let update = record.cause == Cause::Update;
+            let kept = if update { without_packets(flow) } else { flow.clone() };
+            store.put(key, kept, ended, now);
         }
         drop(store);
         let seen = records.iter().zip(flows);
@@ -202,6 +232,14 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
             self.stream.publish_stats(known);
         }
     }
+}
+
+/// A flow after the update that told its raw packets: as in Skydive they are told once.
+fn without_packets(flow: &Arc<Flow>) -> Arc<Flow> {
+    if flow.last_raw_packets.is_empty() {
+        return flow.clone();
+    }
+    Arc::new(Flow { last_raw_packets: Vec::new(), ..Flow::clone(flow) })
 }
 
 /// Skydive's statistics of a watch. Our tables lose frames when they are full, never a flow they

@@ -66,6 +66,7 @@ fn texts() -> impl Strategy<Value = String> {
         "Group",
         "MoreThan",
         "RawPackets",
+        "BPF",
         "Foo",
     ]);
     let step = (name, prop::collection::vec(value, 0..4))
