@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use sonde_proto::plan::{ExtraLayers, KeyMode, Options};
 
 /// A flow probe that speaks Skydive's API.
 #[derive(Debug, Parser)]
@@ -45,12 +46,14 @@ pub(crate) struct Read {
     /// What to print on stdout.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) output: Output,
-    /// What keys a flow: MAC addresses and up, or IP addresses and up.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) layer_key_mode: LayerKeyMode,
     /// Meter only the frames that this filter admits (libpcap syntax).
     #[arg(long, value_name = "FILTER")]
     pub(crate) bpf: Option<String>,
+    #[command(flatten)]
+    pub(crate) metering: Metering,
+    /// UDP port that carries MPLS (OpenContrail: 51234).
+    #[arg(long, value_name = "PORT", value_parser = value_parser!(u16).range(1..))]
+    pub(crate) mpls_udp_port: Option<u16>,
     /// Flows held at once; beyond it the least recently used leave early.
     #[arg(long, value_name = "FLOWS", default_value_t = 1_000_000, value_parser = max_flows)]
     pub(crate) max_flows: usize,
@@ -68,6 +71,78 @@ pub(crate) enum Output {
     Table,
     /// Nothing but the summary.
     None,
+}
+
+/// What is made of the frames.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Metering {
+    /// What keys a flow: MAC addresses and up, or IP addresses and up.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) layer_key_mode: LayerKeyMode,
+    /// Bytes of a frame that are looked at; without it all in a file, 256 in a capture.
+    #[arg(long, value_name = "BYTES", value_parser = value_parser!(u32).range(14..=4096))]
+    pub(crate) header_size: Option<u32>,
+    /// Meter one in so many flows; 0 and 1 meter all.
+    #[arg(long, value_name = "FLOWS", default_value_t)]
+    pub(crate) sampling: u32,
+    /// Packets kept of each flow, 10 at most.
+    #[arg(
+        long,
+        value_name = "PACKETS",
+        default_value_t,
+        value_parser = value_parser!(u32).range(..=10)
+    )]
+    pub(crate) raw_packets: u32,
+    /// Note the times and TTLs of TCP flags.
+    #[arg(long)]
+    pub(crate) extra_tcp_metric: bool,
+    /// Follow TCP streams: segments out of order, missing, delivered.
+    #[arg(long)]
+    pub(crate) reassemble_tcp: bool,
+    /// Put IP fragments together before they are metered.
+    #[arg(long)]
+    pub(crate) ip_defrag: bool,
+    /// Application layers that are read, separated by commas.
+    #[arg(long, value_enum, value_name = "LAYERS", value_delimiter = ',', ignore_case = true)]
+    pub(crate) extra_layers: Vec<ExtraLayer>,
+}
+
+/// An application layer that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExtraLayer {
+    Dns,
+    Dhcpv4,
+    Vrrp,
+}
+
+impl Metering {
+    /// The options as the data plane takes them.
+    pub(crate) fn options(&self, header_size: u32, mpls_udp_port: Option<u16>) -> Options {
+        Options {
+            key_mode: match self.layer_key_mode {
+                LayerKeyMode::L2 => KeyMode::L2,
+                LayerKeyMode::L3 => KeyMode::L3,
+            },
+            header_size: self.header_size.unwrap_or(header_size),
+            sampling: self.sampling,
+            raw_packets: self.raw_packets,
+            tcp_metric: self.extra_tcp_metric,
+            reassemble_tcp: self.reassemble_tcp,
+            defragment: self.ip_defrag,
+            extra_layers: self.layers(),
+            mpls_udp_port,
+        }
+    }
+
+    /// Skydive's mask of the layers.
+    pub(crate) fn layers(&self) -> ExtraLayers {
+        let mask = self.extra_layers.iter().map(|layer| match layer {
+            ExtraLayer::Dns => ExtraLayers::DNS,
+            ExtraLayer::Dhcpv4 => ExtraLayers::DHCPV4,
+            ExtraLayer::Vrrp => ExtraLayers::VRRP,
+        });
+        ExtraLayers(mask.fold(0, |mask, layer| mask | layer.0))
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -128,9 +203,8 @@ pub(crate) enum CaptureAction {
         /// Capture type; the node type's default without it.
         #[arg(long = "type", value_name = "TYPE")]
         kind: Option<String>,
-        /// What keys a flow.
-        #[arg(long, value_enum, default_value_t)]
-        layer_key_mode: LayerKeyMode,
+        #[command(flatten)]
+        metering: Metering,
     },
     /// List the captures.
     List,
@@ -179,5 +253,55 @@ fn max_flows(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n @ 1..=0x7fff_ffff) => Ok(n),
         _ => Err("expected a number of flows, 1 to 2147483647".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use sonde_proto::plan::{ExtraLayers, KeyMode, Options};
+
+    use super::{Cli, Command};
+
+    fn read(arguments: &str) -> Result<Options, clap::Error> {
+        let words = format!("sonde read {arguments} x.pcap");
+        match Cli::try_parse_from(words.split_whitespace())?.command {
+            Command::Read(read) => Ok(read.metering.options(u32::MAX, read.mpls_udp_port)),
+            other => panic!("read was asked for, not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_option_of_a_capture_has_a_flag() {
+        let none = Options { header_size: u32::MAX, ..Options::default() };
+        assert_eq!(read("").unwrap(), none);
+        let all = Options {
+            key_mode: KeyMode::L3,
+            header_size: 96,
+            sampling: 100,
+            raw_packets: 10,
+            tcp_metric: true,
+            reassemble_tcp: true,
+            defragment: true,
+            extra_layers: ExtraLayers(7),
+            mpls_udp_port: Some(51234),
+        };
+        let flags = "--layer-key-mode L3 --header-size 96 --sampling 100 --raw-packets 10 \
+            --extra-tcp-metric --reassemble-tcp --ip-defrag --extra-layers dns,DHCPv4,vrrp \
+            --mpls-udp-port 51234";
+        assert_eq!(read(flags).unwrap(), all);
+    }
+
+    #[test]
+    fn flags_out_of_range_are_refused() {
+        for flags in [
+            "--header-size 13",
+            "--raw-packets 11",
+            "--sampling -1",
+            "--mpls-udp-port 0",
+            "--extra-layers dns,arp",
+        ] {
+            assert!(read(flags).is_err(), "{flags}");
+        }
     }
 }

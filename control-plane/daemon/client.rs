@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use serde_json::{Map, Value};
 
-use crate::cli::{Capture, CaptureAction, LayerKeyMode, Query};
+use crate::cli::{Capture, CaptureAction, LayerKeyMode, Metering, Query};
 
 /// Asks a query and prints the answer.
 pub(crate) fn query(options: &Query) -> anyhow::Result<ExitCode> {
@@ -23,25 +23,38 @@ pub(crate) fn capture(options: &Capture) -> anyhow::Result<ExitCode> {
     match &options.action {
         CaptureAction::List => api.get("capture"),
         CaptureAction::Delete { uuid } => api.delete(&format!("capture/{uuid}")),
-        CaptureAction::Create { gremlin, bpf, name, description, kind, layer_key_mode } => {
-            let mode = match layer_key_mode {
-                LayerKeyMode::L2 => "L2",
-                LayerKeyMode::L3 => "L3",
-            };
-            let members = [
+        CaptureAction::Create { gremlin, bpf, name, description, kind, metering } => {
+            let texts = [
                 ("GremlinQuery", Some(gremlin.as_str())),
                 ("BPFFilter", bpf.as_deref()),
                 ("Name", name.as_deref()),
                 ("Description", description.as_deref()),
                 ("Type", kind.as_deref()),
-                ("LayerKeyMode", Some(mode)),
             ];
-            let members = members
-                .into_iter()
-                .filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?))));
+            let texts = texts.into_iter().filter_map(|(name, value)| Some((name, value?.into())));
+            let members = texts.chain(members(metering));
+            let members = members.map(|(name, value)| (name.to_owned(), value));
             api.post("capture", &Value::Object(members.collect()))
         }
     }
+}
+
+/// The members of a capture that say what is made of the frames.
+fn members(metering: &Metering) -> [(&'static str, Value); 8] {
+    let mode = match metering.layer_key_mode {
+        LayerKeyMode::L2 => "L2",
+        LayerKeyMode::L3 => "L3",
+    };
+    [
+        ("LayerKeyMode", mode.into()),
+        ("HeaderSize", metering.header_size.unwrap_or_default().into()),
+        ("SamplingRate", metering.sampling.into()),
+        ("RawPacketLimit", metering.raw_packets.into()),
+        ("ExtraTCPMetric", metering.extra_tcp_metric.into()),
+        ("ReassembleTCP", metering.reassemble_tcp.into()),
+        ("IPDefrag", metering.ip_defrag.into()),
+        ("ExtraLayers", metering.layers().0.into()),
+    ]
 }
 
 /// The REST API of one daemon.

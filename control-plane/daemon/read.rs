@@ -17,12 +17,12 @@ use sonde_probe::source::Closed;
 use sonde_probe::source::pcap::PcapFile;
 use sonde_probe::worker::{FlowConfig, Worker};
 use sonde_proto::flow::Flow;
-use sonde_proto::plan::{BpfInstruction, KeyMode, Options, Plan, PlannedPoint, Point, Watch};
+use sonde_proto::plan::{BpfInstruction, Plan, PlannedPoint, Point, Watch};
 use sonde_proto::record::{Cause, EndReason, WatchId};
 use sonde_proto::report::{Books, LcoreInfo};
 use sonde_proto::ring::{self, RingSize, Rings};
 
-use crate::cli::{LayerKeyMode, Read};
+use crate::cli::Read;
 use crate::output::{self, Printer};
 use crate::signals::Stop;
 
@@ -112,14 +112,7 @@ impl Reading<'_> {
             id: WatchId(0),
             node_tid: None,
             filter: self.filter.clone(),
-            options: Options {
-                key_mode: match self.options.layer_key_mode {
-                    LayerKeyMode::L2 => KeyMode::L2,
-                    LayerKeyMode::L3 => KeyMode::L3,
-                },
-                header_size: u32::MAX,
-                ..Options::default()
-            },
+            options: self.options.metering.options(u32::MAX, self.options.mpls_udp_port),
         };
         let points = vec![PlannedPoint { point: point.clone(), watches: vec![watch] }];
         Plan { revision: 1, sweep: 0, points }
