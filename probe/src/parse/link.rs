@@ -1,19 +1,13 @@
 //! Link layers: Ethernet, VLAN tags, LLC, PPP, cooked and loopback headers.
 
 use sonde_proto::record::Layer;
-use sonde_proto::report::Skip;
 
 use super::rest::{Rest, Stop};
 use super::walk::{Next, Step};
 use super::{Link, Piece, ip, tunnel};
-use crate::source::LinkType;
 
 /// Bytes of an Ethernet header (IEEE 802.3 §3.1).
 const ETHERNET: usize = 14;
-/// Bytes of a Linux cooked header, LINKTYPE_LINUX_SLL.
-const SLL: usize = 16;
-/// Bytes of a Linux cooked header, LINKTYPE_LINUX_SLL2.
-const SLL2: usize = 20;
 /// Bytes of a BSD loopback header.
 const LOOPBACK: usize = 4;
 
@@ -31,35 +25,10 @@ mod ether_type {
     pub(super) const DOT1AD: u16 = 0x88a8;
     pub(super) const LLDP: u16 = 0x88cc;
     pub(super) const CONFIGURATION_TEST: u16 = 0x9000;
-    /// Values below are 802.3 lengths.
-    pub(super) const FIRST: u16 = 0x0600;
 }
 
-/// How a frame of this link type starts; skipped when it is shorter than its link-layer header.
-#[inline]
-pub(super) fn start(link: LinkType, frame: Rest<'_>) -> Result<Next<'_>, Skip> {
-    let runt = |_| Skip::Runt;
-    match link {
-        LinkType::Ethernet => {
-            frame.skip(ETHERNET).map_err(runt)?;
-            Ok(Next::Ethernet(frame))
-        }
-        LinkType::Raw => Ok(Next::Ip(frame)),
-        LinkType::Sll => {
-            let (header, rest) = frame.split::<SLL>().map_err(runt)?;
-            Ok(Next::Cooked(u16::from_be_bytes([header[14], header[15]]), rest))
-        }
-        LinkType::Sll2 => {
-            let (header, rest) = frame.split::<SLL2>().map_err(runt)?;
-            Ok(Next::Cooked(u16::from_be_bytes([header[0], header[1]]), rest))
-        }
-        LinkType::Null | LinkType::Loop => {
-            frame.skip(LOOPBACK).map_err(runt)?;
-            Ok(Next::Loopback(frame))
-        }
-        LinkType::Unknown(_) => Err(Skip::LinkType),
-    }
-}
+/// The first EtherType: values below are 802.3 lengths.
+pub(super) const FIRST_ETHER_TYPE: u16 = 0x0600;
 
 /// Ethernet II or 802.3.
 #[inline(always)]
@@ -93,7 +62,7 @@ pub(super) fn ether_type<'a>(piece: &mut Piece, kind: u16, rest: Rest<'a>) -> St
 
 fn other<'a>(piece: &mut Piece, kind: u16, rest: Rest<'a>) -> Step<'a> {
     match kind {
-        ..ether_type::FIRST => llc(piece, rest.limit(u32::from(kind))),
+        ..FIRST_ETHER_TYPE => llc(piece, rest.limit(u32::from(kind))),
         ether_type::ARP => arp(piece, rest),
         ether_type::MPLS | ether_type::MPLS_MULTICAST => tunnel::mpls(piece, rest),
         ether_type::PPPOE_DISCOVERY | ether_type::PPPOE_SESSION => pppoe(piece, rest),
@@ -133,7 +102,7 @@ pub(super) fn cooked<'a>(piece: &mut Piece, kind: u16, rest: Rest<'a>) -> Step<'
     piece.name(Layer::Cooked)?;
     match kind {
         4 => llc(piece, rest),
-        ether_type::FIRST.. => Ok(Next::EtherType(kind, rest)),
+        FIRST_ETHER_TYPE.. => Ok(Next::EtherType(kind, rest)),
         _ => Ok(Next::End),
     }
 }
@@ -179,7 +148,7 @@ fn pppoe<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
 }
 
 /// 802.2 LLC: two access points and a control field of one or two bytes.
-fn llc<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
+pub(super) fn llc<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     let (&[destination, source, control], after) = rest.split::<3>()?;
     let unnumbered = control & 0x03 == 0x03;
     let rest = if unnumbered { after } else { after.skip(1)? };
@@ -192,12 +161,12 @@ fn llc<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
 }
 
 /// SNAP: an organisation and its own protocol number. Organisation 0 uses EtherTypes.
-fn snap<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
+pub(super) fn snap<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     let (&[o0, o1, o2, t0, t1], rest) = rest.split::<5>()?;
     piece.name(Layer::Snap)?;
     let kind = u16::from_be_bytes([t0, t1]);
     match ([o0, o1, o2], kind) {
-        ([0, 0, 0], ether_type::FIRST..) => Ok(Next::EtherType(kind, rest)),
+        ([0, 0, 0], FIRST_ETHER_TYPE..) => Ok(Next::EtherType(kind, rest)),
         ([0, 0, 0x0c], 0x2000) => cdp(piece, rest),
         _ => Ok(Next::End),
     }

@@ -11,6 +11,7 @@ mod icmp;
 mod ip;
 mod link;
 mod rest;
+mod start;
 #[cfg(test)]
 mod testing;
 mod transport;
@@ -52,7 +53,7 @@ fn walk<'a>(
     mut fragments: impl FnMut(fragment::Header<'a>) -> Next<'a>,
 ) -> Result<usize, Skip> {
     let outermost = pieces.len();
-    let mut start = link::start(frame.link, Rest::new(frame.bytes, frame.length, header_size))?;
+    let mut start = start::start(frame.link, Rest::new(frame.bytes, frame.length, header_size))?;
     let mut length = frame.length;
     for depth in 0..MAX_PIECES {
         let piece = pieces.push_mut(Piece::new(depth as u8, length));
@@ -261,7 +262,7 @@ mod tests {
         let mut pieces = Vec::new();
         let runt = frame(LinkType::Ethernet, &[0; 13]);
         assert_eq!(parse(&runt, 256, &mut pieces), Err(Skip::Runt));
-        let unknown = frame(LinkType::Unknown(127), &[0; 100]);
+        let unknown = frame(LinkType::Unknown(147), &[0; 100]);
         assert_eq!(parse(&unknown, 256, &mut pieces), Err(Skip::LinkType));
         assert!(pieces.is_empty());
         assert_eq!(only(&[0; 14]).layers.to_string(), "Ethernet");
@@ -275,6 +276,15 @@ mod tests {
             Just(LinkType::Sll2),
             Just(LinkType::Null),
             Just(LinkType::Loop),
+            Just(LinkType::Ppp),
+            Just(LinkType::Hdlc),
+            Just(LinkType::FrameRelay),
+            Just(LinkType::Ieee80211),
+            Just(LinkType::Radiotap),
+            Just(LinkType::Fddi),
+            Just(LinkType::Ipoib),
+            Just(LinkType::Ipnet),
+            Just(LinkType::Nflog),
         ]
     }
 

@@ -53,6 +53,8 @@ impl Piece {
                 Next::Cooked(kind, rest) => link::cooked(self, kind, rest),
                 Next::Loopback(rest) => link::loopback(self, rest),
                 Next::Ppp(rest) => link::ppp(self, rest),
+                Next::Llc(rest) => link::llc(self, rest),
+                Next::Snap(rest) => link::snap(self, rest),
                 Next::Ip(rest) => ip::any(self, rest),
                 Next::Protocol(protocol, rest) => ip::protocol(self, protocol, rest),
                 Next::Fragment(header) => Ok(fragments(header)),
@@ -163,6 +165,10 @@ pub(super) enum Next<'a> {
     Loopback(Rest<'a>),
     /// A PPP protocol number.
     Ppp(Rest<'a>),
+    /// 802.2 access points.
+    Llc(Rest<'a>),
+    /// A SNAP header.
+    Snap(Rest<'a>),
     /// An IP header of the version its first nibble says.
     Ip(Rest<'a>),
     /// What an IP protocol number says.

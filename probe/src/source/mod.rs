@@ -59,6 +59,24 @@ pub enum LinkType {
     Null,
     /// OpenBSD loopback: address family in network byte order (LINKTYPE 108).
     Loop,
+    /// PPP, with its HDLC address or without, or Cisco's HDLC in its place (LINKTYPE 9, 50).
+    Ppp,
+    /// Cisco's HDLC (LINKTYPE 104).
+    Hdlc,
+    /// Frame Relay, of RFC 2427 or Cisco (LINKTYPE 107).
+    FrameRelay,
+    /// IEEE 802.11 (LINKTYPE 105).
+    Ieee80211,
+    /// IEEE 802.11 behind a radiotap header (LINKTYPE 127).
+    Radiotap,
+    /// FDDI (LINKTYPE 10).
+    Fddi,
+    /// IP over InfiniBand (LINKTYPE 242).
+    Ipoib,
+    /// Solaris IPNET (LINKTYPE 226).
+    Ipnet,
+    /// Linux netfilter log (LINKTYPE 239).
+    Nflog,
     /// One we do not know: its frames are skipped and counted.
     Unknown(u16),
 }

@@ -172,9 +172,18 @@ fn link_type(number: u32) -> LinkType {
     match number & 0x03ff_ffff {
         0 => LinkType::Null,
         1 => LinkType::Ethernet,
+        9 | 50 => LinkType::Ppp,
+        10 => LinkType::Fddi,
         12 | 14 | 101 | 228 | 229 => LinkType::Raw,
+        104 => LinkType::Hdlc,
+        105 => LinkType::Ieee80211,
+        107 => LinkType::FrameRelay,
         108 => LinkType::Loop,
         113 => LinkType::Sll,
+        127 => LinkType::Radiotap,
+        226 => LinkType::Ipnet,
+        239 => LinkType::Nflog,
+        242 => LinkType::Ipoib,
         276 => LinkType::Sll2,
         other => LinkType::Unknown(u16::try_from(other).unwrap_or(u16::MAX)),
     }
