@@ -131,6 +131,7 @@ mod tests {
                 destination: destination.parse().unwrap(),
                 id: 0,
             }),
+            ip_in_ip: false,
             ports: None,
             key_ports: None,
             vni: None,

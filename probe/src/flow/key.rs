@@ -100,6 +100,9 @@ impl Keyed {
             let code = if echo6 { 0 } else { icmp.code };
             (icmp.kind as u32) << 24 | u32::from(code) << 16 | u32::from(icmp.id)
         });
+        if piece.ip_in_ip && kind & (TRANSPORT | ICMP) != 0 {
+            kind |= NESTED;
+        }
 
         let by_port = match &piece.ports {
             Some(ports) => Direction::Ports(ports.source),
@@ -278,3 +281,6 @@ const SCTP: u8 = 3 << 2;
 const VNI: u8 = 4 << 2;
 const ICMP: u8 = 1 << 5;
 const MACS: u8 = 1 << 6;
+/// Ports or ICMP stand behind a second IP header. Skydive's digests do not say so; without it a
+/// tunnel of IP in IP would be one flow with a bare connection of the same ends and ports.
+const NESTED: u8 = 1 << 7;

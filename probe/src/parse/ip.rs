@@ -358,7 +358,9 @@ mod tests {
             assert_eq!(piece.layers.to_string(), format!("Ethernet/{path}"));
             assert_eq!(piece.network.unwrap().source, source.parse::<IpAddr>().unwrap());
             assert_eq!(piece.ports.unwrap().source, 1000);
+            assert!(piece.ip_in_ip);
         }
+        assert!(!only(&ethernet(0x0800, &ipv4(6, &tcp()))).ip_in_ip);
     }
 
     #[test]

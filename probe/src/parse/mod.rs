@@ -91,6 +91,9 @@ pub struct Piece {
     pub link: Option<Link>,
     /// IP addresses.
     pub network: Option<Network>,
+    /// Whether an IP header stands behind another one of this piece: the addresses are those of
+    /// one of them, what follows belongs to the innermost.
+    pub ip_in_ip: bool,
     /// Ports.
     pub ports: Option<Ports>,
     /// Ports that enter the flow key: `ports`, but in an outermost piece without any those of the
@@ -222,6 +225,7 @@ mod tests {
                 destination: "192.168.0.1".parse().unwrap(),
                 id: 0,
             }),
+            ip_in_ip: false,
             ports,
             key_ports: ports,
             vni: None,

@@ -19,6 +19,7 @@ impl Piece {
             depth,
             link: None,
             network: None,
+            ip_in_ip: false,
             ports: None,
             key_ports: None,
             vni: None,
@@ -95,8 +96,11 @@ impl Piece {
         total_length: u32,
         ttl: u8,
     ) {
-        if let Some(Network { source: IpAddr::V4(_), .. }) = self.network {
-            return;
+        if let Some(network) = &self.network {
+            self.ip_in_ip = true;
+            if network.source.is_ipv4() {
+                return;
+            }
         }
         self.ttl = ttl;
         self.network = Some(Network {
@@ -119,6 +123,7 @@ impl Piece {
         hop_limit: u8,
     ) {
         if self.network.is_some() {
+            self.ip_in_ip = true;
             return;
         }
         self.ttl = hop_limit;

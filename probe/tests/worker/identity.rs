@@ -108,6 +108,24 @@ fn a_tunnelled_flow_names_its_outer_flow() {
     assert_eq!(flows.iter().filter(conversation).count(), 3);
 }
 
+/// IP in IP is no piece of its own: the outer flow shows the ports inside.
+#[test]
+fn a_tunnel_of_ip_in_ip_is_apart_from_a_connection_of_the_same_ports() {
+    let bare = tcp((A, 1000), (B, 80), SYN);
+    let mut tunnelled = Vec::new();
+    etherparse::PacketBuilder::ethernet2(A.mac, B.mac)
+        .ipv4(A.ip, B.ip, 64)
+        .write(&mut tunnelled, etherparse::ip_number::IPV4, &bare[14..])
+        .expect("a Vec takes all");
+    let flows = records(watch(1), &[bare, tunnelled.clone(), tunnelled]);
+    let mut packets: Vec<_> =
+        flows.iter().map(|flow| (flow.layers.to_string(), flow.metric.ab_packets)).collect();
+    packets.sort();
+    let expected = [("Ethernet/IPv4/IPv4/TCP", 2), ("Ethernet/IPv4/TCP", 1)];
+    assert_eq!(packets, expected.map(|(path, packets)| (path.to_owned(), packets)));
+    assert_eq!(flows[0].tracking_id, flows[1].tracking_id);
+}
+
 /// As Skydive has it: the outer flow of a GRE tunnel is one for each connection inside.
 #[test]
 fn an_outer_gre_flow_is_keyed_by_the_ports_inside() {
