@@ -100,6 +100,14 @@ impl Reading<'_> {
         }
         print(&mut rings, &mut assembler, printer)?;
         progress.finish_and_clear();
+        if let unsupported @ [_, ..] = worker.source().unsupported() {
+            let numbers: Vec<_> = unsupported.iter().map(u16::to_string).collect();
+            let numbers = numbers.join(", ");
+            eprintln!(
+                "{}: LINKTYPE {numbers} is not supported, its frames are skipped",
+                path.display()
+            );
+        }
         summary.add(&worker.books(), printer.flows());
         match closed {
             Closed::End => Ok(()),

@@ -71,6 +71,26 @@ fn damaged_file_ends_in_an_error_with_the_offset_after_its_flows() {
 }
 
 #[test]
+fn unsupported_link_type_is_named_and_its_frames_are_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("bluetooth.pcap");
+    let traffic = Traffic::new(1);
+    traffic.write_pcap(&file);
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[20] = 187;
+    std::fs::write(&file, &bytes).unwrap();
+
+    let output = run(&arguments("json", &file));
+    assert!(output.status.success());
+    let flows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(flows.len(), 0);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(errors.matches("LINKTYPE 187 is not supported").count(), 1, "{errors}");
+    let skipped = format!("skipped.link_type: {}\n", traffic.frames.len());
+    assert!(errors.contains(&skipped) && errors.contains("unaccounted: 0\n"), "{errors}");
+}
+
+#[test]
 fn file_of_no_known_format_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("x");

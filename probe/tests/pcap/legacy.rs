@@ -87,6 +87,18 @@ fn link_types() {
 }
 
 #[test]
+fn unsupported_link_types_are_remembered() {
+    let record = LE.record(0, 0, 1, b"a");
+    for (number, unsupported) in [(147, &[147][..]), (1, &[])] {
+        let file = [LE.header(MICRO, V2_4, number), record.repeat(3)].concat();
+        let mut reader = PcapReader::new(Cursor::new(file)).unwrap();
+        assert!(reader.unsupported().is_empty());
+        read_all(&mut reader);
+        assert_eq!(reader.unsupported(), unsupported);
+    }
+}
+
+#[test]
 fn what_is_no_capture_is_refused() {
     assert_eq!(read_bytes(b""), (vec![], cut(0, 24)));
     assert_eq!(read_bytes(b"\xd4\xc3"), (vec![], cut(0, 22)));

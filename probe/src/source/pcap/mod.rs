@@ -34,6 +34,8 @@ pub struct PcapReader<R> {
     format: Format,
     now: Timestamp,
     closed: Option<Closed>,
+    /// See [`PcapReader::unsupported`].
+    unsupported: Vec<u16>,
 }
 
 impl PcapFile {
@@ -57,12 +59,24 @@ impl<R: Read> PcapReader<R> {
         } else {
             Format::Legacy(Legacy::open(magic, &mut stream)?)
         };
-        Ok(Self { stream, format, now: Timestamp::default(), closed: None })
+        Ok(Self {
+            stream,
+            format,
+            now: Timestamp::default(),
+            closed: None,
+            unsupported: Vec::new(),
+        })
     }
 
     /// Bytes of the capture that were read, for a progress bar.
     pub fn bytes_read(&self) -> u64 {
         self.stream.offset()
+    }
+
+    /// LINKTYPE numbers of the frames read so far that are none of [`LinkType`]'s, each once and 16
+    /// at most.
+    pub fn unsupported(&self) -> &[u16] {
+        &self.unsupported
     }
 
     fn next(&mut self) -> Result<Frame<'_>, Closed> {
@@ -83,8 +97,12 @@ impl<R: Read> Source for PcapReader<R> {
             match self.next() {
                 Ok(frame) => {
                     now = now.max(frame.at);
+                    let link = frame.link;
                     meter(frame);
                     self.now = now;
+                    if let LinkType::Unknown(number) = link {
+                        note(&mut self.unsupported, number);
+                    }
                 }
                 Err(closed) => {
                     self.closed = Some(closed);
@@ -186,6 +204,13 @@ fn link_type(number: u32) -> LinkType {
         242 => LinkType::Ipoib,
         276 => LinkType::Sll2,
         other => LinkType::Unknown(u16::try_from(other).unwrap_or(u16::MAX)),
+    }
+}
+
+/// Adds a number to those noted, unless it is there or there are many.
+fn note(numbers: &mut Vec<u16>, number: u16) {
+    if numbers.len() < 16 && !numbers.contains(&number) {
+        numbers.push(number);
     }
 }
 
