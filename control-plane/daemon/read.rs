@@ -135,7 +135,7 @@ fn print(
 ) -> anyhow::Result<()> {
     let mut printed = Ok(());
     rings.drain(
-        |_, report| {
+        |_, _, report| {
             for (head, bytes) in report.packets.iter() {
                 assembler.packet(head, Bytes::copy_from_slice(bytes));
             }
@@ -147,7 +147,7 @@ fn print(
                 }
             }
         },
-        |_| {},
+        |_, _| {},
     );
     printed
 }

@@ -58,14 +58,14 @@ impl World {
     fn drain(&mut self) {
         let Self { failed, sweep, flows, gone, .. } = self;
         self.rings.drain(
-            |lcore, report| {
+            |_, lcore, report| {
                 flows.extend_from_slice(&report.flows);
                 if lcore.source == LcoreInfo::SUPERVISOR {
                     *failed = report.watches.iter().map(|w| (w.watch, w.state)).collect();
                     *sweep = report.sweep;
                 }
             },
-            |lcore| gone.push(lcore.clone()),
+            |_, lcore| gone.push(lcore.clone()),
         );
     }
 
@@ -89,7 +89,7 @@ impl World {
     }
 
     fn queues(&self) -> usize {
-        let queues = self.rings.lcores().filter(|l| l.source == "af_packet");
+        let queues = self.rings.lcores().filter(|(_, l)| l.source == "af_packet");
         queues.count()
     }
 

@@ -15,7 +15,7 @@ use crate::report::{LcoreInfo, Report};
 /// Makes the two sides of all rings: the data plane opens, the control plane drains.
 pub fn rings() -> (Announcer, Rings) {
     let shared = Arc::new(Shared { opened: SegQueue::new(), plan: Mutex::default() });
-    (Announcer { shared: shared.clone() }, Rings { shared, ends: Vec::new() })
+    (Announcer { shared: shared.clone() }, Rings { shared, ends: Vec::new(), adopted: 0 })
 }
 
 /// Opens rings; one clone for each part of the data plane that starts lcores.
@@ -146,17 +146,23 @@ struct ControlEnd {
     channel: Arc<Channel>,
 }
 
+/// Names a ring. None is given twice, also where an lcore closes its ring and opens another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RingId(pub u64);
+
 /// The control plane's ends of all rings.
 #[derive(Debug)]
 pub struct Rings {
     shared: Arc<Shared>,
-    ends: Vec<ControlEnd>,
+    ends: Vec<(RingId, ControlEnd)>,
+    /// Rings so far.
+    adopted: u64,
 }
 
 impl Rings {
     /// Hands every lcore a new plan, those included that open a ring later.
     pub fn follow(&mut self, plan: Arc<Plan>) {
-        for end in &self.ends {
+        for (_, end) in &self.ends {
             end.channel.plan.force_push(plan.clone());
         }
         *self.shared.plan() = plan;
@@ -167,15 +173,16 @@ impl Rings {
     /// reports were taken.
     pub fn drain(
         &mut self,
-        mut take: impl FnMut(&LcoreInfo, &Report),
-        mut gone: impl FnMut(&LcoreInfo),
+        mut take: impl FnMut(RingId, &LcoreInfo, &Report),
+        mut gone: impl FnMut(RingId, &LcoreInfo),
     ) {
         while let Some(end) = self.shared.opened.pop() {
             // The plan may have changed between opening and now.
             end.channel.plan.force_push(self.shared.plan().clone());
-            self.ends.push(end);
+            self.adopted += 1;
+            self.ends.push((RingId(self.adopted), end));
         }
-        self.ends.retain(|end| {
+        self.ends.retain(|(id, end)| {
             // Closed is read before the ring is emptied: what was pushed before closing is seen.
             let closed = end.channel.closed.load(Ordering::Acquire);
             // Bounded, so that one busy ring cannot keep the others waiting.
@@ -184,22 +191,22 @@ impl Rings {
                 (closed || room > 0).then(|| end.channel.up.pop()).flatten()
             {
                 room = room.saturating_sub(1);
-                take(&end.lcore, &report);
+                take(*id, &end.lcore, &report);
                 report.flows.clear();
                 report.packets.clear();
                 report.watches.clear();
                 let _ = end.channel.back.push(report);
             }
             if closed {
-                gone(&end.lcore);
+                gone(*id, &end.lcore);
             }
             !closed
         });
     }
 
-    /// The lcores whose rings are open, as of the last [`Self::drain`].
-    pub fn lcores(&self) -> impl Iterator<Item = &LcoreInfo> {
-        self.ends.iter().map(|end| &end.lcore)
+    /// The rings that are open and their lcores, as of the last [`Self::drain`].
+    pub fn lcores(&self) -> impl Iterator<Item = (RingId, &LcoreInfo)> {
+        self.ends.iter().map(|(id, end)| (*id, &end.lcore))
     }
 
     /// Whether an lcore has announced a ring that was not drained yet.
@@ -231,7 +238,7 @@ mod tests {
         let mut end = announcer.open(lcore("a"), RingSize::default());
         assert_eq!(end.plan().unwrap().revision, 1);
         rings.follow(plan(2));
-        rings.drain(|_, _| {}, |_| {});
+        rings.drain(|_, _, _| {}, |_, _| {});
         rings.follow(plan(3));
         rings.follow(plan(4));
         assert_eq!(end.plan().unwrap().revision, 4);
@@ -252,7 +259,7 @@ mod tests {
         assert!(end.blank().is_none());
         let spare = end.push(spare).unwrap_err();
         let mut seen = Vec::new();
-        rings.drain(|_, report| seen.push(report.sweep), |_| {});
+        rings.drain(|_, _, report| seen.push(report.sweep), |_, _| {});
         assert_eq!(seen, [0, 1]);
         end.push(spare).unwrap();
         assert!(end.blank().is_some());
@@ -285,8 +292,22 @@ mod tests {
         end.push(report).unwrap();
         drop(end);
         let (mut reports, mut gone) = (0, 0);
-        rings.drain(|_, _| reports += 1, |_| gone += 1);
+        rings.drain(|_, _, _| reports += 1, |_, _| gone += 1);
         assert_eq!((reports, gone), (1, 1));
         assert_eq!(rings.lcores().count(), 0);
+    }
+
+    #[test]
+    fn an_lcore_that_comes_back_has_another_ring() {
+        let (announcer, mut rings) = rings();
+        for _ in 0..2 {
+            let mut end = announcer.open(lcore("a"), RingSize::default());
+            let report = end.blank().unwrap();
+            end.push(report).unwrap();
+        }
+        let (mut reports, mut gone) = (Vec::new(), Vec::new());
+        rings.drain(|id, _, _| reports.push(id), |id, _| gone.push(id));
+        assert_eq!(reports, [RingId(1), RingId(2)]);
+        assert_eq!(gone, reports);
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use sonde_proto::flow::{Flow, Stats};
 use sonde_proto::record::{Cause, FlowRecord, WatchId};
-use sonde_proto::report::{LcoreInfo, PacketHead};
-use sonde_proto::ring::Rings;
+use sonde_proto::report::PacketHead;
+use sonde_proto::ring::{RingId, Rings};
 use sonde_proto::time::Timestamp;
 use tokio::sync::watch;
 use tokio::task::yield_now;
@@ -38,7 +38,7 @@ pub(super) struct Drain<C> {
     packets: Vec<(PacketHead, Bytes)>,
     assembler: Assembler,
     heads: Vec<Head>,
-    gone: Vec<LcoreInfo>,
+    gone: Vec<RingId>,
 }
 
 impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
@@ -100,13 +100,13 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
         // Records are only copied here: the lcores have their reports back at once, and the slow
         // part below can be cut in slices.
         self.rings.drain(
-            |lcore, report| {
+            |ring, lcore, report| {
                 records.extend_from_slice(&report.flows);
                 let copies = report.packets.iter();
                 packets.extend(copies.map(|(head, bytes)| (*head, Bytes::copy_from_slice(bytes))));
-                heads.push(Head::new(lcore, report));
+                heads.push(Head::new(ring, lcore, report));
             },
-            |lcore| gone.push(lcore.clone()),
+            |ring, _| gone.push(ring),
         );
         // First, because a packet travels with the record that counts it, or ahead.
         self.keep_packets().await;
@@ -190,12 +190,12 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
         for head in self.heads.drain(..) {
             ledger.reported(head);
         }
-        for lcore in self.gone.drain(..) {
-            ledger.closed(&lcore);
+        for ring in self.gone.drain(..) {
+            ledger.closed(ring);
         }
         if self.rings.lcores().count() != ledger.len() {
-            for lcore in self.rings.lcores() {
-                ledger.opened(lcore);
+            for (ring, lcore) in self.rings.lcores() {
+                ledger.opened(ring, lcore);
             }
         }
         let answered = ledger.answered().unwrap_or(u64::MAX);

@@ -1,9 +1,10 @@
 //! What the rings said of queues and watches.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sonde_proto::record::WatchId;
 use sonde_proto::report::{Books, LcoreInfo, Report, WatchReport, WatchState};
+use sonde_proto::ring::RingId;
 use sonde_proto::time::Timestamp;
 
 /// A queue, as its newest report had it.
@@ -39,7 +40,7 @@ pub struct WatchTotals {
 /// The newest word of every ring.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    open: Vec<Queue>,
+    open: BTreeMap<RingId, Queue>,
     /// The most recently closed queues, oldest first, for show.
     closed: Vec<QueueStatus>,
     /// Sums over all queues that were closed.
@@ -57,6 +58,7 @@ struct Queue {
 /// A report without its flows.
 #[derive(Debug)]
 pub(super) struct Head {
+    ring: RingId,
     lcore: LcoreInfo,
     at: Timestamp,
     plan: u64,
@@ -66,8 +68,9 @@ pub(super) struct Head {
 }
 
 impl Head {
-    pub(super) fn new(lcore: &LcoreInfo, report: &Report) -> Self {
+    pub(super) fn new(ring: RingId, lcore: &LcoreInfo, report: &Report) -> Self {
         Self {
+            ring,
             lcore: lcore.clone(),
             at: report.at,
             plan: report.plan,
@@ -80,12 +83,12 @@ impl Head {
 
 impl Ledger {
     /// A ring is open, whether it has reported or not.
-    pub(super) fn opened(&mut self, lcore: &LcoreInfo) {
-        self.queue(lcore);
+    pub(super) fn opened(&mut self, ring: RingId, lcore: &LcoreInfo) {
+        self.queue(ring, lcore);
     }
 
     pub(super) fn reported(&mut self, head: Head) {
-        let queue = self.queue(&head.lcore);
+        let queue = self.queue(head.ring, &head.lcore);
         queue.status.at = head.at;
         queue.status.plan = head.plan;
         queue.status.books = head.books;
@@ -94,11 +97,10 @@ impl Ledger {
     }
 
     /// A ring was closed, and all it held was taken.
-    pub(super) fn closed(&mut self, lcore: &LcoreInfo) {
-        let Some(index) = self.open.iter().position(|q| q.status.lcore == *lcore) else {
+    pub(super) fn closed(&mut self, ring: RingId) {
+        let Some(queue) = self.open.remove(&ring) else {
             return;
         };
-        let queue = self.open.remove(index);
         self.closed_books.add(&queue.status.books);
         for report in &queue.watches {
             let totals = self.closed_watches.entry(report.watch).or_default();
@@ -107,7 +109,7 @@ impl Ledger {
             totals.count(report);
             totals.flows = 0;
         }
-        self.closed.retain(|status| status.lcore != *lcore);
+        self.closed.retain(|status| status.lcore != queue.status.lcore);
         if self.closed.len() >= SHOWN {
             self.closed.remove(0);
         }
@@ -126,20 +128,20 @@ impl Ledger {
 
     /// The last sweep that every open ring answered; `None` when none is open.
     pub(super) fn answered(&self) -> Option<u64> {
-        self.open.iter().map(|queue| queue.sweep).min()
+        self.open.values().map(|queue| queue.sweep).min()
     }
 
     pub(super) fn status(&self) -> Vec<QueueStatus> {
-        let open = self.open.iter().map(|queue| &queue.status);
+        let open = self.open.values().map(|queue| &queue.status);
         let closed = self.closed.iter();
         // A queue that was opened again is shown once.
-        let closed = closed.filter(|c| self.open.iter().all(|o| o.status.lcore != c.lcore));
+        let closed = closed.filter(|c| self.open.values().all(|o| o.status.lcore != c.lcore));
         open.chain(closed).cloned().collect()
     }
 
     pub(super) fn totals(&self) -> Books {
         let mut sum = self.closed_books;
-        for queue in &self.open {
+        for queue in self.open.values() {
             sum.add(&queue.status.books);
         }
         sum
@@ -147,7 +149,7 @@ impl Ledger {
 
     pub(super) fn watches(&self) -> HashMap<WatchId, WatchTotals> {
         let mut sums = HashMap::<_, WatchTotals>::new();
-        for report in self.open.iter().flat_map(|queue| &queue.watches) {
+        for report in self.open.values().flat_map(|queue| &queue.watches) {
             let totals = sums.entry(report.watch).or_default();
             if let WatchState::Failed(_) = report.state {
                 totals.state = report.state;
@@ -165,24 +167,20 @@ impl Ledger {
         sums
     }
 
-    /// The queue of that lcore. An lcore closes its ring before it opens another.
-    fn queue(&mut self, lcore: &LcoreInfo) -> &mut Queue {
-        let known = self.open.iter().position(|q| q.status.lcore == *lcore);
-        let index = known.unwrap_or_else(|| {
-            self.open.push(Queue {
-                status: QueueStatus {
-                    lcore: lcore.clone(),
-                    books: Books::default(),
-                    at: Timestamp::default(),
-                    plan: 0,
-                    open: true,
-                },
-                sweep: 0,
-                watches: Vec::new(),
-            });
-            self.open.len() - 1
-        });
-        &mut self.open[index]
+    /// The queue of that ring. By the ring, not by the lcore: one that closes its ring and opens
+    /// another counts from zero again.
+    fn queue(&mut self, ring: RingId, lcore: &LcoreInfo) -> &mut Queue {
+        self.open.entry(ring).or_insert_with(|| Queue {
+            status: QueueStatus {
+                lcore: lcore.clone(),
+                books: Books::default(),
+                at: Timestamp::default(),
+                plan: 0,
+                open: true,
+            },
+            sweep: 0,
+            watches: Vec::new(),
+        })
     }
 }
 
@@ -210,7 +208,16 @@ mod tests {
         LcoreInfo { point: Point::File(PathBuf::from("a.pcap")), queue, cpu: None, source: "pcap" }
     }
 
+    /// From the first ring of a queue.
     fn head(queue: u16, received: u64, state: WatchState) -> Head {
+        head_on(ring(queue), queue, received, state)
+    }
+
+    fn ring(queue: u16) -> RingId {
+        RingId(queue.into())
+    }
+
+    fn head_on(ring: RingId, queue: u16, received: u64, state: WatchState) -> Head {
         let report = Report {
             books: Books { received, ..Books::default() },
             watches: vec![WatchReport {
@@ -224,7 +231,7 @@ mod tests {
             }],
             ..Report::default()
         };
-        Head::new(&lcore(queue), &report)
+        Head::new(ring, &lcore(queue), &report)
     }
 
     #[test]
@@ -234,8 +241,9 @@ mod tests {
         ledger.reported(head(0, 15, WatchState::Active));
         ledger.reported(head(1, 20, WatchState::Active));
         assert_eq!(ledger.totals().received, 35);
-        ledger.closed(&lcore(0));
-        ledger.reported(head(0, 1, WatchState::Active));
+        // The new ring of queue 0 reports before the old one is known to be closed.
+        ledger.reported(head_on(RingId(2), 0, 1, WatchState::Active));
+        ledger.closed(ring(0));
         assert_eq!(ledger.totals().received, 36);
         let watch = ledger.watches()[&WatchId(1)];
         assert_eq!((watch.packets, watch.dropped, watch.flows), (36, 3, 4));
@@ -248,9 +256,9 @@ mod tests {
         ledger.reported(head(0, 10, WatchState::Failed(19)));
         ledger.reported(head(1, 10, WatchState::Active));
         assert_eq!(ledger.watches()[&WatchId(1)].state, WatchState::Failed(19));
-        ledger.closed(&lcore(0));
+        ledger.closed(ring(0));
         assert_eq!(ledger.watches()[&WatchId(1)].state, WatchState::Active);
-        ledger.closed(&lcore(1));
+        ledger.closed(ring(1));
         let watch = ledger.watches()[&WatchId(1)];
         assert_eq!((watch.state, watch.packets, watch.flows), (WatchState::Active, 20, 0));
         ledger.retain(|_| false);
@@ -265,9 +273,9 @@ mod tests {
         answer.sweep = 7;
         ledger.reported(answer);
         assert_eq!(ledger.answered(), Some(7));
-        ledger.opened(&lcore(1));
+        ledger.opened(ring(1), &lcore(1));
         assert_eq!(ledger.answered(), Some(0));
-        ledger.closed(&lcore(1));
+        ledger.closed(ring(1));
         assert_eq!(ledger.answered(), Some(7));
     }
 }

@@ -291,6 +291,27 @@ async fn watches_are_summed_over_lcores() {
     assert_eq!((watch.bytes, watch.dropped, watch.flows), (640, 2, 4));
 }
 
+#[tokio::test]
+async fn the_books_hold_both_rings_of_an_lcore_that_came_back() {
+    let world = World::new();
+    // Nothing is drained before the first await.
+    for (received, closes) in [(10, true), (4, false)] {
+        let mut end = world.announcer.open(info(0), RingSize::default());
+        push(&mut end, |report| report.books.received = received);
+        if !closes {
+            std::mem::forget(end);
+        }
+    }
+    while world.lcores.status().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(world.lcores.totals().received, 14);
+    let status = world.lcores.status();
+    assert_eq!(status.len(), 1);
+    assert!(status[0].open);
+    assert_eq!(status[0].books.received, 4);
+}
+
 #[test]
 fn the_same_desired_state_is_no_news() {
     let mut state = State::default();

@@ -91,6 +91,15 @@ impl LinkType {
             Self::Sll2 => 276,
             Self::Null => 0,
             Self::Loop => 108,
+            Self::Ppp => 9,
+            Self::Hdlc => 104,
+            Self::FrameRelay => 107,
+            Self::Ieee80211 => 105,
+            Self::Radiotap => 127,
+            Self::Fddi => 10,
+            Self::Ipoib => 242,
+            Self::Ipnet => 226,
+            Self::Nflog => 239,
             Self::Unknown(number) => number,
         }
     }

@@ -103,13 +103,13 @@ impl Lab {
         let (records, packets) = (&mut self.records, &mut self.packets);
         let head = &mut self.head;
         self.rings.drain(
-            |_, report| {
+            |_, _, report| {
                 assert_eq!(report.books.unaccounted(), 0);
                 records.extend_from_slice(&report.flows);
                 packets.extend(report.packets.iter().map(|(head, bytes)| (*head, bytes.to_vec())));
                 *head = Report { flows: Vec::new(), ..report.clone() };
             },
-            |_| {},
+            |_, _| {},
         );
     }
 
