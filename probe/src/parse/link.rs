@@ -246,7 +246,7 @@ fn configuration_test<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{ethernet, hex, ipv4, only, paths, pieces, tcp};
-    use super::*;
+    use crate::source::LinkType;
 
     /// An IPv4 packet behind VLAN tags.
     fn tagged(tags: &[u16]) -> Vec<u8> {
