@@ -3,7 +3,8 @@
 //! Payload is counted and never kept. Counts as Skydive's assembler does: segments without payload
 //! and without SYN, FIN or RST are no part of the stream; a segment sent again is delivered with
 //! the bytes that are new, if any. Where Skydive waits for a missing start until the flow ends,
-//! with all segments in memory, [`PENDING`] gaps are waited for here.
+//! with all segments in memory, [`PENDING`] gaps are waited for here; and where it looks past TCP
+//! inside UDP tunnels, that is put in order like any other.
 
 use sonde_proto::record::TcpSide;
 

@@ -2,6 +2,7 @@
 
 mod copies;
 mod cycle;
+mod fragments;
 mod identity;
 mod lab;
 mod limits;
