@@ -55,6 +55,7 @@ impl Shard {
         let whole = defragmenter.take(fragment, wanted, metered, frame.at, &mut self.books);
         let complete = whole.map(|whole| {
             let mut truncated = false;
+            let mut kept = None;
             for place in 0..self.watches.len() {
                 let Some(Some(watching)) = self.watches.get(place) else { continue };
                 if !whole.wanted.has(place as u8) || !watching.runs() {
@@ -62,6 +63,7 @@ impl Shard {
                 }
                 let (mode, size) =
                     (watching.watch.options.key_mode, watching.watch.options.header_size);
+                let copied = watching.wants_packets();
                 let first = self.pieces.len();
                 let Ok(count) = parse_datagram(frame, &whole.datagram, size, &mut self.pieces)
                 else {
@@ -70,9 +72,14 @@ impl Shard {
                 if let Some(innermost) = self.pieces.last_mut() {
                     innermost.fragments = whole.fragments;
                     innermost.fragment_errors = whole.errors;
+                    // It stands in the datagram, and only the last frame is there to be copied.
+                    innermost.message = None;
                     truncated |= innermost.truncated;
                 }
                 self.stage(frame, first, count, mode, place as u8);
+                if copied && count == 1 {
+                    self.set_aside(frame, place, count, &mut kept);
+                }
             }
             truncated
         });

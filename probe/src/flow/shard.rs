@@ -335,7 +335,13 @@ impl Shard {
 
     /// Sets the `count` pieces aside that were staged last, where the watch wants them.
     #[cold]
-    fn set_aside(&mut self, frame: &Frame<'_>, place: usize, count: usize, kept: &mut Option<u32>) {
+    pub(super) fn set_aside(
+        &mut self,
+        frame: &Frame<'_>,
+        place: usize,
+        count: usize,
+        kept: &mut Option<u32>,
+    ) {
         let Some(Some(watching)) = self.watches.get(place) else { return };
         for item in self.staged.iter_mut().rev().take(count).rev() {
             if let Some(piece) = self.pieces.get(item.piece as usize) {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use etherparse::{IpFragOffset, Ipv4Header, Ipv6FragmentHeader, Ipv6Header, ip_number};
 use proptest::prelude::*;
-use sonde_proto::plan::{BpfInstruction, Options, Watch};
+use sonde_proto::plan::{BpfInstruction, ExtraLayers, Options, Watch};
 use sonde_proto::record::{EndReason, FlowRecord, IpMetric};
-use sonde_proto::report::Skip;
+use sonde_proto::report::{PacketWant, Skip};
 
 use crate::lab::{A, B, Lab, at, udp, vxlan, watch};
 
@@ -308,6 +308,21 @@ fn nothing_is_held_once_nobody_asks() {
     lab.play(0.1, &fragment(7, &payload, 16, 32));
     let records = lab.finish(EndReason::Drained);
     assert_eq!(records[0].layers.to_string(), "Ethernet/IPv4/Fragment");
+}
+
+#[test]
+fn of_a_datagram_the_last_frame_is_copied() {
+    let extra_layers = ExtraLayers::DNS;
+    let options = Options { raw_packets: 5, extra_layers, defragment: true, ..Options::default() };
+    let mut lab = Lab::new(vec![Watch { options, ..watch(1) }]);
+    // A DNS query, so that there is a message that cannot be copied.
+    let query =
+        [&datagram(8)[..], b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03www\0\0\x01\0\x01"].concat();
+    lab.play(0.0, &fragment(7, &query, 16, query.len()));
+    let last = fragment(7, &query, 0, 16);
+    lab.play(0.1, &last);
+    assert_eq!(lab.packets.len(), 1);
+    assert_eq!((lab.packets[0].0.want, &lab.packets[0].1), (PacketWant::Raw(0), &last));
 }
 
 proptest! {
