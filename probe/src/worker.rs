@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sonde_proto::plan::{Plan, Point};
+use sonde_proto::plan::{Plan, Point, Watch};
 use sonde_proto::record::EndReason;
 use sonde_proto::report::Books;
 use sonde_proto::ring::LcoreEnd;
@@ -18,6 +18,8 @@ use crate::source::{Closed, Source};
 pub struct Worker<S> {
     source: S,
     point: Point,
+    /// What is watched whatever the plan says.
+    watches: Option<Vec<Watch>>,
     shard: Shard,
     outbox: Outbox,
     /// Revision of the plan that is followed.
@@ -68,6 +70,7 @@ impl<S: Source> Worker<S> {
         Self {
             source,
             point,
+            watches: None,
             shard: Shard::new(config.max_flows, config.timers),
             outbox: Outbox::new(ring),
             plan: 0,
@@ -79,6 +82,12 @@ impl<S: Source> Worker<S> {
             ending: None,
             drained: false,
         }
+    }
+
+    /// Watches what is given here instead of what a plan says of the point.
+    #[must_use]
+    pub fn watching(self, watches: Vec<Watch>) -> Self {
+        Self { watches: Some(watches), ..self }
     }
 
     /// Follows the newest plan, meters the frames that wait, and does a slice of what else is
@@ -140,7 +149,8 @@ impl<S: Source> Worker<S> {
     }
 
     fn follow(&mut self, plan: &Arc<Plan>) {
-        self.shard.follow(plan.watches(&self.point));
+        let watches = self.watches.as_deref();
+        self.shard.follow(watches.unwrap_or_else(|| plan.watches(&self.point)));
         if self.shard.wants_packets() {
             self.outbox.carry_packets();
         }

@@ -50,6 +50,11 @@ pub struct FlowRecord {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatchId(pub u32);
 
+impl WatchId {
+    /// Capture files that clients upload: no capture, and never in a plan.
+    pub const UPLOAD: Self = Self(u32::MAX);
+}
+
 /// Why a record travels up the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {

@@ -13,7 +13,7 @@ pub struct LcoreInfo {
     pub queue: u16,
     /// The CPU it is pinned to, if it is.
     pub cpu: Option<u16>,
-    /// The kind of source: `dpdk`, `af_packet`, `pcap`; or [`Self::SUPERVISOR`].
+    /// The kind of source: `dpdk`, `af_packet`, `pcap`, `upload`; or [`Self::SUPERVISOR`].
     pub source: &'static str,
 }
 
