@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
+use sonde_control_plane::upload;
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -23,6 +24,8 @@ pub(crate) struct Config {
     pub(crate) af_packet: AfPacketSection,
     /// DPDK.
     pub(crate) dpdk: DpdkSection,
+    /// Capture files that clients send.
+    pub(crate) upload: UploadSection,
     /// A capture that is created at start, unless the same is there already.
     pub(crate) startup_capture: Option<StartupCapture>,
 }
@@ -51,6 +54,14 @@ pub(crate) struct FlowSection {
 pub(crate) struct AfPacketSection {
     /// Threads per interface; the kernel spreads flows over them.
     pub(crate) workers: u16,
+}
+
+/// Capture files that clients send.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct UploadSection {
+    /// Bytes of one file at most.
+    pub(crate) max_bytes: u64,
 }
 
 /// DPDK.
@@ -164,6 +175,7 @@ impl Default for Config {
             flow: FlowSection::default(),
             af_packet: AfPacketSection::default(),
             dpdk: DpdkSection::default(),
+            upload: UploadSection::default(),
             startup_capture: None,
         }
     }
@@ -208,6 +220,12 @@ impl Default for AfPacketSection {
 impl Default for DpdkSection {
     fn default() -> Self {
         Self { main_cpu: 0, mempool: 16_384, port: Vec::new() }
+    }
+}
+
+impl Default for UploadSection {
+    fn default() -> Self {
+        Self { max_bytes: upload::LIMIT }
     }
 }
 

@@ -13,6 +13,7 @@ mod ports;
 mod read;
 mod run;
 mod signals;
+mod upload;
 mod watch;
 
 use cli::{Cli, Command};

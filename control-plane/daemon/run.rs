@@ -25,6 +25,7 @@ use crate::config::Config;
 use crate::log;
 use crate::ports::Ports;
 use crate::signals::Stop;
+use crate::upload;
 
 /// Runs the daemon until it is told to stop. Exit 2 when the configuration is wrong.
 pub(crate) fn run(options: &Run) -> anyhow::Result<ExitCode> {
@@ -81,9 +82,10 @@ impl Daemon {
         let supervisor = Supervisor::start(announcer.clone(), flow, supervisor)
             .context("cannot start the supervisor")?;
         // EAL starts threads that inherit the affinity of the control plane's; then ours is pinned.
-        let ports = Ports::bring_up(&config, announcer, flow)?;
+        let ports = Ports::bring_up(&config, announcer.clone(), flow)?;
+        let replay = upload::replay(announcer, flow, stop.clone());
         let control = runtime
-            .block_on(Control::start(control_config(&config)?, rings, ports.nodes()))
+            .block_on(Control::start(control_config(&config)?, rings, ports.nodes(), replay))
             .context("cannot start the control plane")?;
         ports.follow(&runtime, control.state().graph.clone());
         let asked = stop.clone();
@@ -151,6 +153,7 @@ fn control_config(config: &Config) -> anyhow::Result<control::Config> {
         limits: QueueLimits::default(),
         keep_alive: KeepAlive::default(),
         directory: config.state_dir.clone(),
+        upload: config.upload.max_bytes,
         key_mode: KeyMode::default(),
         start_up: config.startup_capture.as_ref().map(|capture| StartUp {
             gremlin: capture.gremlin.clone(),

@@ -19,6 +19,7 @@ use crate::graph::{Graph, SharedGraph};
 use crate::ingest;
 use crate::state::{Parts, QUERIES, State};
 use crate::stream::{BulkConfig, FlowStream, QueueLimits};
+use crate::upload::{Replay, Uploads};
 use crate::ws::{Clients, KeepAlive, WsState};
 
 /// All that the control plane is told. The clock is the one of `host`.
@@ -40,6 +41,8 @@ pub struct Config {
     pub keep_alive: KeepAlive,
     /// Where captures are kept; forgotten at the end without one.
     pub directory: Option<PathBuf>,
+    /// Bytes of an uploaded capture file at most.
+    pub upload: u64,
     /// `LayerKeyMode` of captures that name none.
     pub key_mode: KeyMode,
     /// A capture to begin with.
@@ -80,11 +83,13 @@ pub struct Control {
 
 impl Control {
     /// Starts all parts: `rings` lead to the lcores, `ports` are the DPDK ports they poll. Links
-    /// are discovered in the network namespace of the calling thread.
+    /// are discovered in the network namespace of the calling thread. `replay` meters what clients
+    /// upload.
     pub async fn start(
         config: Config,
         rings: Rings,
         ports: Vec<PortNode>,
+        replay: Replay,
     ) -> Result<Self, StartError> {
         let clock = Clock::new(config.host.clock);
         let graph = SharedGraph::new(RwLock::new(Graph::new()));
@@ -131,6 +136,7 @@ impl Control {
             lcores,
             ws,
             captures,
+            uploads: Uploads::new(replay, config.upload),
             queries: Arc::new(Semaphore::new(QUERIES)),
         });
         Ok(Self { state, tasks })
@@ -150,6 +156,7 @@ impl Control {
     /// rings and all flows are out with the subscribers, each for `limit` at most. `false` when
     /// something was left.
     pub async fn stop(self, limit: Duration) -> bool {
+        self.state.uploads.stop();
         let drained = self.state.lcores.closed(limit).await;
         self.state.ws.stream.close();
         let left = self.state.ws.clients.left(limit).await;
@@ -189,6 +196,7 @@ mod tests {
     use sonde_proto::time::Timestamp;
 
     use super::*;
+    use crate::upload;
 
     fn config(gremlin: &str) -> Config {
         Config {
@@ -205,9 +213,14 @@ mod tests {
             limits: QueueLimits::default(),
             keep_alive: KeepAlive::default(),
             directory: None,
+            upload: upload::LIMIT,
             key_mode: KeyMode::L2,
             start_up: Some(StartUp { gremlin: gremlin.into(), ..StartUp::default() }),
         }
+    }
+
+    fn replay() -> Replay {
+        Arc::new(|_| Ok(()))
     }
 
     #[tokio::test]
@@ -216,7 +229,7 @@ mod tests {
         let info =
             LcoreInfo { point: Point::Port("p0".into()), queue: 0, cpu: None, source: "dpdk" };
         let lcore = announcer.open(info, RingSize::default());
-        let control = Control::start(config("G.V()"), rings, vec![]).await.unwrap();
+        let control = Control::start(config("G.V()"), rings, vec![], replay()).await.unwrap();
         let captures = control.state().captures.list();
         assert_eq!(captures.values().next().unwrap().gremlin_query, "G.V()");
         drop(lcore);
@@ -225,7 +238,7 @@ mod tests {
 
     #[tokio::test]
     async fn says_what_is_wrong_with_the_first_capture() {
-        let error = Control::start(config("G.V("), rings().1, vec![]).await.unwrap_err();
+        let error = Control::start(config("G.V("), rings().1, vec![], replay()).await.unwrap_err();
         assert!(
             error.to_string().starts_with("the capture to start with: GremlinQuery: "),
             "{error}"

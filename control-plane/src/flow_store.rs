@@ -18,6 +18,8 @@ pub struct FlowStore {
     /// Ended flows and when they leave, oldest first. An entry that its flow does not confirm is
     /// stale: the flow was put again since.
     ended: VecDeque<(Timestamp, FlowKey)>,
+    /// The same for flows of uploads, which stay for longer.
+    uploaded: VecDeque<(Timestamp, FlowKey)>,
     capacity: usize,
     hold: Duration,
     refused: u64,
@@ -40,9 +42,17 @@ pub struct FlowKey {
 }
 
 impl FlowStore {
-    /// A store of `capacity` flows at most, in which an ended flow can be seen for `hold` more.
+    /// A store of `capacity` flows at most, in which an ended flow can be seen for `hold` more, one
+    /// of an upload for [`UPLOAD_HOLD`].
     pub fn new(capacity: usize, hold: Duration) -> Self {
-        Self { flows: HashMap::new(), ended: VecDeque::new(), capacity, hold, refused: 0 }
+        Self {
+            flows: HashMap::new(),
+            ended: VecDeque::new(),
+            uploaded: VecDeque::new(),
+            capacity,
+            hold,
+            refused: 0,
+        }
     }
 
     /// Keeps the newest state of a flow. When the store is full the flow that ended first makes
@@ -52,9 +62,13 @@ impl FlowStore {
             self.refused += 1;
             return;
         }
-        let leaves = ended.then(|| now.after(self.hold));
+        let (hold, queue) = match key.watch {
+            WatchId::UPLOAD => (UPLOAD_HOLD, &mut self.uploaded),
+            _ => (self.hold, &mut self.ended),
+        };
+        let leaves = ended.then(|| now.after(hold));
         if let Some(leaves) = leaves {
-            self.ended.push_back((leaves, key));
+            queue.push_back((leaves, key));
         }
         self.flows.insert(key, Kept { flow, leaves });
     }
@@ -62,6 +76,9 @@ impl FlowStore {
     /// Lets go of the flows that ended longer ago than the hold time.
     pub fn expire(&mut self, now: Timestamp) {
         while let Some((leaves, key)) = self.ended.pop_front_if(|(leaves, _)| *leaves <= now) {
+            self.release(leaves, &key);
+        }
+        while let Some((leaves, key)) = self.uploaded.pop_front_if(|(leaves, _)| *leaves <= now) {
             self.release(leaves, &key);
         }
     }
@@ -94,7 +111,8 @@ impl FlowStore {
     /// Whether a flow more has its place, after ended ones left for it.
     fn make_room(&mut self) -> bool {
         while self.flows.len() >= self.capacity {
-            let Some((leaves, key)) = self.ended.pop_front() else {
+            let next = self.ended.pop_front().or_else(|| self.uploaded.pop_front());
+            let Some((leaves, key)) = next else {
                 return false;
             };
             self.release(leaves, &key);
@@ -110,6 +128,9 @@ impl FlowStore {
         }
     }
 }
+
+/// How long the flows of an upload can be seen: they have all ended when the client begins to ask.
+pub const UPLOAD_HOLD: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {
@@ -137,6 +158,24 @@ mod tests {
         store.expire(at(9));
         assert_eq!(store.len(), 1);
         store.expire(at(10));
+        assert!(store.is_empty());
+    }
+
+    #[test]
+    fn the_flows_of_an_upload_are_held_for_longer() {
+        let mut store = FlowStore::new(2, HOLD);
+        let uploaded = FlowKey { watch: WatchId::UPLOAD, uuid: 1 };
+        store.put(uploaded, Arc::new(Flow::default()), true, at(0));
+        put(&mut store, 1, true, 0);
+        store.expire(at(599));
+        assert_eq!(store.len(), 1);
+        put(&mut store, 2, false, 599);
+        put(&mut store, 3, false, 599);
+        assert_eq!((store.len(), store.refused()), (2, 0), "it makes room");
+        put(&mut store, 2, true, 600);
+        put(&mut store, 3, true, 600);
+        store.put(uploaded, Arc::new(Flow::default()), true, at(600));
+        store.expire(at(1200));
         assert!(store.is_empty());
     }
 

@@ -15,6 +15,7 @@ pub mod layer;
 pub mod server;
 pub mod state;
 pub mod stream;
+pub mod upload;
 pub mod ws;
 
 #[cfg(test)]

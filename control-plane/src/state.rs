@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::flow_store::SharedFlowStore;
 use crate::graph::SharedGraph;
 use crate::ingest::Lcores;
+use crate::upload::Uploads;
 use crate::ws::WsState;
 
 /// All parts that handlers see. Clones are the same state.
@@ -39,6 +40,8 @@ pub struct Parts {
     pub ws: WsState,
     /// The captures.
     pub captures: Captures,
+    /// Capture files that clients send.
+    pub uploads: Uploads,
     /// Turns of queries: so many run at once, see [`QUERIES`].
     pub queries: Arc<Semaphore>,
 }

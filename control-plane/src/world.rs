@@ -1,6 +1,7 @@
 //! A control plane for tests: a graph of two interfaces and a DPDK port, a clock that is turned
 //! by hand, and an lcore that tests speak for.
 
+use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -22,6 +23,7 @@ use crate::graph::Graph;
 use crate::ingest;
 use crate::state::{Parts, QUERIES, State};
 use crate::stream::{BulkConfig, FlowStream, QueueLimits};
+use crate::upload::{Damaged, Uploads};
 use crate::ws::{Clients, KeepAlive, WsState};
 
 pub(crate) struct World {
@@ -84,6 +86,7 @@ impl World {
                 keep_alive: KeepAlive::default(),
                 clock: Arc::new(Timestamp::default),
             },
+            uploads: Uploads::new(Arc::new(replay), UPLOAD_LIMIT),
             queries: Arc::new(Semaphore::new(QUERIES)),
         });
         Ok(Self { state, lcore, plan: Arc::default(), millis })
@@ -136,6 +139,20 @@ impl World {
         value.cloned().unwrap_or_default()
     }
 }
+
+/// Takes for a capture what begins with `pcap`.
+fn replay(mut body: Box<dyn Read + Send>) -> Result<(), Damaged> {
+    let mut magic = [0; 4];
+    body.read_exact(&mut magic)?;
+    if magic != *b"pcap" {
+        return Err("byte 0: no capture".into());
+    }
+    std::io::copy(&mut body, &mut std::io::sink())?;
+    Ok(())
+}
+
+/// Bytes of an upload at most.
+pub(crate) const UPLOAD_LIMIT: u64 = 1_000_000;
 
 /// A node that can be captured.
 pub(crate) fn node(name: &str, kind: &str, index: u32) -> Node {

@@ -11,3 +11,4 @@ mod live;
 mod read;
 mod replay;
 mod stream;
+mod upload;

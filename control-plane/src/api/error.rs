@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use super::{BODY_TIME, MAX_BODY};
 use crate::capture::{CaptureError, StoreError};
 use crate::gremlin::QueryError;
+use crate::upload::{AT_ONCE, Damaged};
 
 /// Why a request is refused. Its text is the body.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,21 @@ pub enum Error {
     /// The answer has no form of the kind that `Accept` asks for.
     #[error("Error while encoding response: {0}")]
     NotAcceptable(&'static str),
+    /// The body of an upload is no capture file, or is damaged.
+    #[error("not a valid capture file: {0}")]
+    Upload(#[source] Damaged),
+    /// The body of an upload is larger than is taken.
+    #[error("request body: larger than {0} bytes")]
+    LargeUpload(u64),
+    /// The body of an upload ended before its time.
+    #[error("request body: {0}")]
+    BrokenUpload(#[source] axum::Error),
+    /// [`AT_ONCE`] uploads are under way.
+    #[error("{AT_ONCE} uploads are under way already, try again later")]
+    ManyUploads,
+    /// The daemon stops.
+    #[error("the daemon stops")]
+    Stopping,
     /// The capture is refused.
     #[error(transparent)]
     Capture(#[from] CaptureError),
@@ -72,6 +88,9 @@ impl Error {
         match self {
             Self::NoPage | Self::NoResource { .. } => StatusCode::NOT_FOUND,
             Self::Body(rejection) => rejection.status(),
+            Self::LargeUpload(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::ManyUploads => StatusCode::TOO_MANY_REQUESTS,
+            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::Yaml => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
@@ -86,6 +105,8 @@ impl Error {
             | Self::Patch(_)
             | Self::NotUpdatable
             | Self::Query(_)
+            | Self::Upload(_)
+            | Self::BrokenUpload(_)
             | Self::Capture(_) => StatusCode::BAD_REQUEST,
         }
     }

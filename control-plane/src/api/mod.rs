@@ -9,6 +9,7 @@ mod error;
 mod pcap;
 mod status;
 mod topology;
+mod upload;
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, any, delete, get};
+use axum::routing::{MethodRouter, any, delete, get, post};
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{Any, CorsLayer};
 
@@ -31,6 +32,7 @@ pub fn router(state: State) -> Router {
         .merge(exact("/api", get(status::service)))
         .merge(exact("/api/status", get(status::status)))
         .merge(exact("/api/topology", get(topology::whole).post(topology::query)))
+        .merge(exact("/api/pcap", post(upload::upload)))
         .route("/api/capture", get(capture::list).post(capture::create))
         .route("/api/capture/", delete(no_id).patch(no_id).fallback(without_slash))
         .route(

@@ -7,6 +7,8 @@ use sonde_proto::report::{Books, LcoreInfo, Report, WatchReport, WatchState};
 use sonde_proto::ring::RingId;
 use sonde_proto::time::Timestamp;
 
+use crate::upload;
+
 /// A queue, as its newest report had it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueStatus {
@@ -126,9 +128,11 @@ impl Ledger {
         self.open.len()
     }
 
-    /// The last sweep that every open ring answered; `None` when none is open.
+    /// The last sweep that every open ring answered, those of uploads apart; `None` when none is
+    /// open.
     pub(super) fn answered(&self) -> Option<u64> {
-        self.open.values().map(|queue| queue.sweep).min()
+        let waited = self.open.values().filter(|queue| queue.status.lcore.source != upload::SOURCE);
+        waited.map(|queue| queue.sweep).min()
     }
 
     pub(super) fn status(&self) -> Vec<QueueStatus> {

@@ -8,7 +8,7 @@ use sonde_proto::plan::{Options, PlannedPoint, Point, Watch};
 use sonde_proto::record::{
     Cause, EndReason, FinishType, FlowRecord, LayersPath, LinkEnds, Metric, NetworkEnds,
 };
-use sonde_proto::report::{LcoreInfo, WatchReport, WatchState};
+use sonde_proto::report::{LcoreInfo, PacketHead, PacketWant, WatchReport, WatchState};
 use sonde_proto::ring::{Announcer, LcoreEnd, RingSize, rings};
 
 use super::*;
@@ -173,6 +173,30 @@ async fn records_become_named_flows() {
     assert_eq!((&*flow.a_node_tid, &*flow.b_node_tid), ("tid-of-a", ""));
     assert_eq!(packets(&world.stored(0xb).unwrap()), 2);
     assert_eq!(world.published(), ["a", "c"]);
+}
+
+#[tokio::test]
+async fn packets_go_with_the_flow_until_an_update() {
+    let mut world = World::new();
+    let mut end = world.announcer.open(info(0), RingSize::default());
+    end.reserve(4, 100);
+    push(&mut end, |report| {
+        for (flow, want) in [(0xa, PacketWant::Raw(0)), (0xb, PacketWant::Raw(0))] {
+            let at = Timestamp::from_millis(1);
+            let head = PacketHead::new(WATCH, flow, want, at, 1, 60);
+            assert!(report.packets.push(head, b"bytes"));
+        }
+        report.flows.push(record(0xa, 1, Cause::Update));
+        report.flows.push(record(0xb, 1, Cause::Sweep));
+    });
+    drop(end);
+    assert!(world.lcores.closed(LONG).await);
+    let held = |uuid| world.stored(uuid).unwrap().last_raw_packets.len();
+    assert_eq!((held(0xa), held(0xb)), (0, 1));
+    world.stream.flush();
+    let message = world.subscriber.take().unwrap();
+    let Obj::Flows(flows) = message.obj() else { panic!("flows were published") };
+    assert_eq!(&*flows[0].last_raw_packets[0].data, b"bytes");
 }
 
 #[tokio::test]

@@ -55,23 +55,24 @@ impl Sonde {
 
     /// Answer to a Gremlin query.
     pub(crate) fn query(&self, gremlin: &str) -> Value {
-        let (status, body) = self.post("topology", &json!({ "GremlinQuery": gremlin }).to_string());
+        let (status, body) = self.post("topology", json!({ "GremlinQuery": gremlin }).to_string());
         assert_eq!(status, 200, "{gremlin}: {body}");
         serde_json::from_str(&body).unwrap()
     }
 
     /// Creates a capture; its UUID.
     pub(crate) fn capture(&self, capture: Value) -> String {
-        let (status, body) = self.post("capture", &capture.to_string());
+        let (status, body) = self.post("capture", capture.to_string());
         assert_eq!(status, 201, "{body}");
         let created: Value = serde_json::from_str(&body).unwrap();
         created["UUID"].as_str().unwrap().to_owned()
     }
 
     /// Status and body of a POST.
-    pub(crate) fn post(&self, resource: &str, body: &str) -> (u16, String) {
+    pub(crate) fn post(&self, resource: &str, body: impl AsRef<[u8]>) -> (u16, String) {
         let request = agent().post(format!("http://{}/api/{resource}", self.address));
-        let mut response = request.header("Content-Type", "application/json").send(body).unwrap();
+        let mut response =
+            request.header("Content-Type", "application/json").send(body.as_ref()).unwrap();
         (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
     }
 
