@@ -42,7 +42,7 @@ pub struct Capture {
     /// Listening port of sFlow and NetFlow captures.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "is_default")]
     pub port: i64,
-    /// sFlow sampling; clients send 1 when they do not care.
+    /// One in so many flows is metered; 0 and 1 mean all. Clients send 1 when they do not care.
     #[serde(deserialize_with = "null_is_default")]
     pub sampling_rate: u32,
     /// sFlow polling in seconds; clients send 10 when they do not care.

@@ -300,10 +300,10 @@ async fn a_capture_that_breaks_rules_is_refused() {
     assert_eq!(got.status, 400);
     assert!(got.text.starts_with("BPFFilter: Not a valid BPF expression: "), "{}", got.text);
     assert!(got.text.contains(", Type: Not a valid capture type: sflow, "), "{}", got.text);
-    let body = json!({"GremlinQuery": "G.V()", "IPDefrag": true});
+    let body = json!({"GremlinQuery": "G.V()", "TargetType": "netflowv5"});
     ask(&world, "POST", "/api/capture", body.to_string())
         .await
-        .is_error(400, "IPDefrag: not supported yet");
+        .is_error(400, "TargetType: not supported yet");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use sonde_proto::graph::{Node, relation};
-use sonde_proto::plan::{Plan, PlannedPoint, Point, Watch};
+use sonde_proto::plan::{Options, Plan, PlannedPoint, Point, Watch};
 use sonde_proto::record::WatchId;
 use uuid::Uuid;
 
@@ -42,6 +42,8 @@ pub(super) struct Run {
     /// Where they are seen.
     pub(super) point: Point,
     tid: Uuid,
+    /// The UDP port on which the node carries MPLS.
+    mpls_udp_port: Option<u16>,
 }
 
 impl Running {
@@ -65,7 +67,7 @@ impl Running {
             };
             if let Some((tid, point)) = place(node, graph) {
                 let watch = self.name();
-                let run = Run { watch, kind, point, tid };
+                let run = Run { watch, kind, point, tid, mpls_udp_port: mpls_udp_port(node) };
                 self.pairs.insert(pair, run);
             }
         }
@@ -76,8 +78,9 @@ impl Running {
     pub(super) fn keep(&mut self, wanted: impl Fn(&str) -> bool, graph: &Graph) {
         self.pairs.retain(|pair, _| wanted(&pair.capture) && graph.node(&pair.node).is_some());
         for (pair, run) in &mut self.pairs {
-            let now = graph.node(&pair.node).and_then(|node| place(node, graph));
-            if let Some((tid, point)) = now
+            let Some(node) = graph.node(&pair.node) else { continue };
+            run.mpls_udp_port = mpls_udp_port(node);
+            if let Some((tid, point)) = place(node, graph)
                 && (tid != run.tid || point != run.point)
             {
                 self.newest += 1;
@@ -104,7 +107,7 @@ impl Running {
                 id: run.watch,
                 node_tid: Some(run.tid),
                 filter: capture.filter.clone(),
-                options: capture.options,
+                options: Options { mpls_udp_port: run.mpls_udp_port, ..capture.options },
             };
             match points.iter_mut().find(|planned| planned.point == run.point) {
                 Some(planned) => planned.watches.push(watch),
@@ -135,6 +138,12 @@ fn is_up(node: &Node) -> bool {
         .get("LinkFlags")
         .and_then(Value::as_array)
         .is_some_and(|flags| flags.iter().any(|flag| flag == "UP"))
+}
+
+/// What the node's metadata says of MPLS over UDP (API §4.4).
+fn mpls_udp_port(node: &Node) -> Option<u16> {
+    let port = node.metadata.get("MPLSUDPPort").and_then(Value::as_u64)?;
+    u16::try_from(port).ok().filter(|port| *port != 0)
 }
 
 /// The node's TID and observation point, once both are known.
@@ -169,7 +178,7 @@ mod tests {
     use serde_json::json;
     use sonde_proto::capture::Capture;
     use sonde_proto::graph::{Edge, uuid_v5};
-    use sonde_proto::plan::{KeyMode, Options};
+    use sonde_proto::plan::KeyMode;
     use sonde_proto::time::Timestamp;
 
     use super::super::validate::validate;
@@ -319,6 +328,31 @@ mod tests {
         graph.delete_node("eth0", NOW);
         running.keep(|_| true, &graph);
         assert_eq!(ids(&running), [0; 0]);
+    }
+
+    #[test]
+    fn a_node_says_which_udp_port_carries_mpls() {
+        let mut graph = graph([node("eth0", 2)]);
+        let runnable = capture("", "");
+        let mut running = Running::default();
+        start(&mut running, "c", &runnable, &graph);
+        let eth0 = Point::Interface { index: 2, netns: None };
+        for (value, port) in [
+            (json!(51234), Some(51234)),
+            (json!(0), None),
+            (json!(65536), None),
+            (json!("51234"), None),
+            (Value::Null, None),
+        ] {
+            graph.update_node("eth0", NOW, |metadata| {
+                metadata.insert("MPLSUDPPort".into(), value.clone());
+            });
+            running.keep(|_| true, &graph);
+            let plan = running.desired(|_| Some(&runnable)).plan;
+            // The watch stays: only how its frames are read changes.
+            let [watch] = plan.watches(&eth0) else { panic!("one watch, not {plan:?}") };
+            assert_eq!((watch.id, watch.options.mpls_udp_port), (WatchId(1), port), "{value}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sonde_proto::capture::Capture;
-use sonde_proto::plan::{BpfInstruction, KeyMode, Options};
+use sonde_proto::plan::{BpfInstruction, ExtraLayers, KeyMode, Options};
 
 use super::kind::Kind;
 use crate::bpf;
@@ -62,8 +62,7 @@ pub(super) fn validate(
         (Some(query), Some(filter), Some(kind), Some(header_size), Some(key_mode))
             if broken.is_empty() =>
         {
-            let options = Options { key_mode, header_size, ..Options::default() };
-            Ok(Runnable { query, filter, kind, options })
+            Ok(Runnable { query, filter, kind, options: options(capture, key_mode, header_size) })
         }
         _ => Err(broken),
     }
@@ -103,6 +102,22 @@ fn header_size(capture: &Capture) -> Result<u32, Invalid> {
         Ok(0) => Ok(DEFAULT_HEADER_SIZE),
         Ok(size @ 14..=4096) => Ok(size),
         _ => Err(Invalid::new("HeaderSize", "A valid header size is >= 14 && <= 4096")),
+    }
+}
+
+/// What a valid capture asks for. Each node adds its own `MPLSUDPPort`.
+fn options(capture: &Capture, key_mode: KeyMode, header_size: u32) -> Options {
+    Options {
+        key_mode,
+        header_size,
+        sampling: capture.sampling_rate,
+        raw_packets: capture.raw_packet_limit.try_into().unwrap_or_default(),
+        tcp_metric: capture.extra_tcp_metric,
+        reassemble_tcp: capture.reassemble_tcp,
+        defragment: capture.ip_defrag,
+        // Any bit may be set; those without a layer ask for nothing.
+        extra_layers: ExtraLayers(capture.extra_layers.try_into().unwrap_or_default()),
+        mpls_udp_port: None,
     }
 }
 
@@ -164,23 +179,14 @@ fn is_host_port(text: &str) -> bool {
     })
 }
 
-/// What Skydive accepts and the data plane cannot do: taken in silence it would give results other
-/// than those asked for.
+/// What Skydive accepts and we do not do: taken in silence it would give results other than those
+/// asked for.
 fn not_yet(capture: &Capture) -> impl Iterator<Item = Invalid> {
     let local = ["", "local"].contains(&capture.target_type.as_str());
-    [
-        ("RawPacketLimit", capture.raw_packet_limit != 0),
-        ("ExtraTCPMetric", capture.extra_tcp_metric),
-        ("IPDefrag", capture.ip_defrag),
-        ("ReassembleTCP", capture.reassemble_tcp),
-        ("SamplingRate", capture.sampling_rate > 1),
-        ("ExtraLayers", capture.extra_layers != 0),
-        ("Target", !capture.target.is_empty()),
-        ("TargetType", !local),
-    ]
-    .into_iter()
-    .filter(|(_, asked)| *asked)
-    .map(|(member, _)| Invalid::new(member, "not supported yet"))
+    [("Target", !capture.target.is_empty()), ("TargetType", !local)]
+        .into_iter()
+        .filter(|(_, asked)| *asked)
+        .map(|(member, _)| Invalid::new(member, "not supported yet"))
 }
 
 #[cfg(test)]
@@ -202,6 +208,33 @@ mod tests {
         assert_eq!(capture.layer_key_mode, "L3");
         assert_eq!(runnable.options.key_mode, KeyMode::L3);
         assert_eq!(runnable.options.header_size, 256);
+    }
+
+    #[test]
+    fn every_option_reaches_the_data_plane() {
+        let mut capture = Capture {
+            gremlin_query: "G.V()".into(),
+            raw_packet_limit: 10,
+            header_size: 96,
+            sampling_rate: 100,
+            extra_tcp_metric: true,
+            ip_defrag: true,
+            reassemble_tcp: true,
+            extra_layers: 255,
+            ..Capture::default()
+        };
+        let expected = Options {
+            key_mode: KeyMode::L2,
+            header_size: 96,
+            sampling: 100,
+            raw_packets: 10,
+            tcp_metric: true,
+            reassemble_tcp: true,
+            defragment: true,
+            extra_layers: ExtraLayers(255),
+            mpls_udp_port: None,
+        };
+        assert_eq!(validate(&mut capture, KeyMode::L2).unwrap().options, expected);
     }
 
     #[test]
@@ -271,27 +304,12 @@ mod tests {
         );
         assert_eq!(
             texts_of(|capture| {
-                capture.raw_packet_limit = 10;
-                capture.extra_tcp_metric = true;
-                capture.ip_defrag = true;
-                capture.reassemble_tcp = true;
-                capture.sampling_rate = 2;
-                capture.extra_layers = 255;
                 capture.target = "[::1]:4739".into();
                 capture.target_type = "netflowv5".into();
             }),
-            [
-                "RawPacketLimit",
-                "ExtraTCPMetric",
-                "IPDefrag",
-                "ReassembleTCP",
-                "SamplingRate",
-                "ExtraLayers",
-                "Target",
-                "TargetType"
-            ]
-            .map(|member| format!("{member}: not supported yet"))
-            .join(", ")
+            ["Target", "TargetType"]
+                .map(|member| format!("{member}: not supported yet"))
+                .join(", ")
         );
     }
 }
