@@ -68,10 +68,13 @@ pub enum Cause {
 
 /// Why a flow ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
 pub enum EndReason {
-    /// No packet for the idle timeout (IPFIX `flowEndReason` 1).
+    /// No packet for the idle timeout, or that of its application (IPFIX `flowEndReason` 1).
     Idle,
-    /// TCP FIN or RST seen, and the hold time is over (IPFIX 3).
+    /// It lasted longer than the active timeout; the next packet begins another (IPFIX 2).
+    Active,
+    /// TCP said that it is over, and so is the hold time (IPFIX 3).
     Finished,
     /// The capture was deleted, or its node went away (IPFIX 4).
     Stopped,
@@ -79,6 +82,26 @@ pub enum EndReason {
     Drained,
     /// The flow table was full (IPFIX 5).
     Evicted,
+}
+
+impl EndReason {
+    /// How many reasons there are.
+    pub const COUNT: usize = 6;
+    /// All reasons, in the order of [`crate::report::Books::ended`].
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::Idle, Self::Active, Self::Finished, Self::Stopped, Self::Drained, Self::Evicted];
+
+    /// The reason's name in status answers and summaries.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Active => "active",
+            Self::Finished => "finished",
+            Self::Stopped => "stopped",
+            Self::Drained => "drained",
+            Self::Evicted => "evicted",
+        }
+    }
 }
 
 /// Skydive's `FinishType`.
@@ -89,9 +112,9 @@ pub enum FinishType {
     NotFinished,
     /// Ended by a timeout, or with its capture.
     Timeout,
-    /// The first packet carried FIN.
+    /// FIN came from both ends, or with the first packet.
     TcpFin,
-    /// The first packet carried RST.
+    /// RST came.
     TcpRst,
 }
 
@@ -308,11 +331,20 @@ macro_rules! layers {
         }
 
         impl Layer {
+            /// All layers.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
             /// The name in `LayersPath`; empty for cooked headers.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name),*
                 }
+            }
+
+            /// The layer of that name, in upper or lower case.
+            pub fn named(name: &str) -> Option<Self> {
+                let is = |layer: &&Self| !name.is_empty() && layer.name().eq_ignore_ascii_case(name);
+                Self::ALL.iter().find(is).copied()
             }
         }
     };

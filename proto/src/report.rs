@@ -1,7 +1,7 @@
 //! What travels up the ring: records, and the books of an lcore.
 
 use crate::plan::{ExtraLayers, Point};
-use crate::record::{FlowRecord, WatchId};
+use crate::record::{EndReason, FlowRecord, WatchId};
 use crate::time::Timestamp;
 
 /// What an lcore says of itself when it opens its ring.
@@ -181,6 +181,10 @@ pub struct Books {
     pub lost: Lost,
     /// Frames whose bytes end before their headers do; metered all the same.
     pub truncated: u64,
+    /// Frames with more tunnels inside each other than are opened; metered all the same.
+    pub too_deep: u64,
+    /// Flows that ended, by [`EndReason`].
+    pub ended: [u64; EndReason::COUNT],
     /// Reports that had to wait because the ring was full.
     pub ring_full: u64,
 }
@@ -199,7 +203,8 @@ impl Books {
         self.received.wrapping_sub(explained) as i64
     }
 
-    /// Every counter by name, what was skipped by its reason: `skipped.runt`.
+    /// Every counter by name, what was skipped or ended by its reason: `skipped.runt`,
+    /// `ended.idle`.
     pub fn named(&self) -> Vec<(String, u64)> {
         let mut named = vec![
             ("received".into(), self.received),
@@ -213,11 +218,14 @@ impl Books {
             ("table_full".into(), self.table_full),
             ("unwatched".into(), self.unwatched),
             ("truncated".into(), self.truncated),
+            ("too_deep".into(), self.too_deep),
             ("missed".into(), self.lost.missed),
             ("no_mbuf".into(), self.lost.no_mbuf),
             ("errors".into(), self.lost.errors),
             ("ring_full".into(), self.ring_full),
         ]);
+        let ended = EndReason::ALL.iter().zip(self.ended);
+        named.extend(ended.map(|(reason, n)| (format!("ended.{}", reason.name()), n)));
         named
     }
 
@@ -233,6 +241,8 @@ impl Books {
             unwatched,
             lost,
             truncated,
+            too_deep,
+            ended,
             ring_full,
         } = other;
         self.received += received;
@@ -248,6 +258,10 @@ impl Books {
         self.lost.no_mbuf += lost.no_mbuf;
         self.lost.errors += lost.errors;
         self.truncated += truncated;
+        self.too_deep += too_deep;
+        for (sum, n) in self.ended.iter_mut().zip(ended) {
+            *sum += n;
+        }
         self.ring_full += ring_full;
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::record::EndReason;
 use crate::report::{Books, Skip};
 
 /// The answer to `GET /api`.
@@ -135,6 +136,9 @@ pub struct Frames {
     pub no_mbuf: u64,
     pub errors: u64,
     pub truncated: u64,
+    pub too_deep: u64,
+    /// Flows that ended, by reason.
+    pub ended: BTreeMap<String, u64>,
     pub ring_full: u64,
 }
 
@@ -155,6 +159,10 @@ impl From<&Books> for Frames {
             no_mbuf: books.lost.no_mbuf,
             errors: books.lost.errors,
             truncated: books.truncated,
+            too_deep: books.too_deep,
+            ended: (EndReason::ALL.iter().zip(books.ended))
+                .map(|(reason, flows)| (reason.name().to_owned(), flows))
+                .collect(),
             ring_full: books.ring_full,
         }
     }
