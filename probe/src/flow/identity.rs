@@ -147,6 +147,7 @@ mod tests {
             length: 0,
             wire_length: 0,
             truncated: false,
+            too_deep: false,
         }
     }
 

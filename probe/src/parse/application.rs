@@ -10,19 +10,20 @@ use super::{Piece, tunnel};
 #[inline]
 pub(super) fn udp<'a>(
     piece: &mut Piece,
-    source: u16,
-    destination: u16,
+    [source, destination]: [u16; 2],
     payload: Rest<'a>,
+    mpls_port: Option<u16>,
 ) -> Step<'a> {
-    match decoder(destination).or_else(|| decoder(source)) {
+    match decoder(destination, mpls_port).or_else(|| decoder(source, mpls_port)) {
         Some(layer) => named(piece, layer, payload),
         None => Ok(Next::End),
     }
 }
 
 #[inline]
-fn decoder(port: u16) -> Option<Layer> {
+fn decoder(port: u16, mpls_port: Option<u16>) -> Option<Layer> {
     Some(match port {
+        _ if mpls_port == Some(port) => Layer::Mpls,
         53 => Layer::Dns,
         67 | 68 => Layer::Dhcpv4,
         123 => Layer::Ntp,
@@ -42,6 +43,7 @@ fn named<'a>(piece: &mut Piece, layer: Layer, payload: Rest<'a>) -> Step<'a> {
         Layer::Vxlan => return tunnel::vxlan(piece, payload),
         Layer::Geneve => return tunnel::geneve(piece, payload),
         Layer::GtpV1U => return tunnel::gtp(piece, payload),
+        Layer::Mpls => return tunnel::mpls(piece, payload),
         Layer::Dns => dns(payload)?,
         Layer::Dhcpv4 => dhcpv4(payload)?,
         Layer::Dhcpv6 => dhcpv6(payload)?,
@@ -138,8 +140,8 @@ fn sip(payload: Rest<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::parse;
-    use super::super::testing::{ethernet, frame, hex, ipv4, only, udp};
+    use super::super::testing::{ethernet, frame, hex, ipv4, only, tcp, udp};
+    use super::super::{ParseOptions, parse};
     use crate::source::{Frame, LinkType};
 
     fn last_layer(source: u16, destination: u16, payload: &[u8]) -> String {
@@ -197,5 +199,28 @@ mod tests {
         let mut pieces = Vec::new();
         assert_eq!(parse(&cut, 256, &mut pieces), Ok(1));
         assert_eq!(pieces[0].layers.to_string(), "Ethernet/IPv4/UDP/DNS");
+    }
+    #[test]
+    fn a_udp_port_may_carry_mpls() {
+        let label = hex("00012140");
+        let mpls = [label.clone(), ipv4(6, &tcp())].concat();
+        let read = |payload: &[u8], source, destination, port| {
+            let bytes = ethernet(0x0800, &ipv4(17, &udp(source, destination, payload)));
+            let options = ParseOptions { header_size: 256, mpls_udp_port: port };
+            let mut pieces = Vec::new();
+            parse(&frame(LinkType::Ethernet, &bytes), options, &mut pieces).unwrap();
+            let paths: Vec<_> = pieces.iter().map(|piece| piece.layers.to_string()).collect();
+            paths.join(" ")
+        };
+        let opened = "Ethernet/IPv4/UDP/MPLS IPv4/TCP";
+        for (source, destination) in [(1000, 51234), (51234, 1000), (53, 51234)] {
+            assert_eq!(read(&mpls, source, destination, Some(51234)), opened);
+        }
+        // The destination decides first, and nothing is known of the port without the option.
+        assert_eq!(read(&hex(QUERY), 51234, 53, Some(51234)), "Ethernet/IPv4/UDP/DNS");
+        assert_eq!(read(&mpls, 1000, 51234, None), "Ethernet/IPv4/UDP");
+        // The option takes the place of what the port is known for.
+        assert_eq!(read(&mpls, 1000, 53, Some(53)), opened);
+        assert_eq!(read(&label[..3], 1000, 51234, Some(51234)), "Ethernet/IPv4/UDP");
     }
 }

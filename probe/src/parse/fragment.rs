@@ -7,7 +7,7 @@ use sonde_proto::report::Skip;
 
 use super::rest::Rest;
 use super::walk::Next;
-use super::{Piece, walk};
+use super::{ParseOptions, Piece, walk};
 use crate::source::Frame;
 
 /// A fragment of an IPv4 (RFC 791 §3.2) or IPv6 (RFC 8200 §4.5) datagram.
@@ -71,7 +71,7 @@ pub(super) struct Header<'a> {
 pub(crate) fn fragment<'a>(frame: &Frame<'a>, scratch: &mut Vec<Piece>) -> Option<Fragment<'a>> {
     let first = scratch.len();
     let mut found = None;
-    let parsed = walk(frame, u32::MAX, scratch, |header| {
+    let parsed = walk(frame, u32::MAX.into(), scratch, |header| {
         found = Some(header);
         Next::End
     });
@@ -113,11 +113,13 @@ fn of<'a>(header: Header<'a>, around: Option<&Piece>, piece: &Piece) -> Option<F
 pub(crate) fn parse_datagram(
     frame: &Frame<'_>,
     datagram: &Datagram<'_>,
-    header_size: u32,
+    options: ParseOptions,
     pieces: &mut Vec<Piece>,
 ) -> Result<usize, Skip> {
+    let ParseOptions { header_size, .. } = options;
+    let whole = ParseOptions { header_size: u32::MAX, ..options };
     let mut datagram = Some(datagram);
-    walk(frame, u32::MAX, pieces, |header| match datagram.take() {
+    walk(frame, whole, pieces, |header| match datagram.take() {
         Some(Datagram { protocol, bytes, length }) => {
             Next::Protocol(*protocol, header.rest.replaced(bytes, *length, header_size))
         }

@@ -40,24 +40,29 @@ pub const MAX_PIECES: usize = 8;
 /// Allocates nothing if `pieces` has room for [`MAX_PIECES`] more, and takes time linear in the
 /// bytes looked at.
 #[inline]
-pub fn parse(frame: &Frame<'_>, header_size: u32, pieces: &mut Vec<Piece>) -> Result<usize, Skip> {
-    walk(frame, header_size, pieces, |_| Next::End)
+pub fn parse(
+    frame: &Frame<'_>,
+    options: impl Into<ParseOptions>,
+    pieces: &mut Vec<Piece>,
+) -> Result<usize, Skip> {
+    walk(frame, options.into(), pieces, |_| Next::End)
 }
 
 /// Walks along a frame; `fragments` says how it goes on behind a fragment header.
 #[inline]
 fn walk<'a>(
     frame: &Frame<'a>,
-    header_size: u32,
+    options: ParseOptions,
     pieces: &mut Vec<Piece>,
     mut fragments: impl FnMut(fragment::Header<'a>) -> Next<'a>,
 ) -> Result<usize, Skip> {
+    let ParseOptions { header_size, mpls_udp_port } = options;
     let outermost = pieces.len();
     let mut start = start::start(frame.link, Rest::new(frame.bytes, frame.length, header_size))?;
     let mut length = frame.length;
     for depth in 0..MAX_PIECES {
         let piece = pieces.push_mut(Piece::new(depth as u8, length));
-        let inner = piece.read(start, &mut fragments);
+        let inner = piece.read(start, mpls_udp_port, &mut fragments);
         if depth > 0 && piece.layers.as_slice().is_empty() {
             // What the tunnel carries cannot be read: only the tunnel's own piece counts.
             let cut = piece.truncated;
@@ -68,6 +73,7 @@ fn walk<'a>(
             break;
         }
         let Some(inner) = inner else { break };
+        piece.too_deep = depth + 1 == MAX_PIECES;
         start = inner.start();
         length = frame.length.max(inner.rest.end()).saturating_sub(inner.offset);
     }
@@ -77,6 +83,22 @@ fn walk<'a>(
         outer.key_ports = inner.iter().find_map(|piece| piece.ports);
     }
     Ok(pieces.len() - outermost)
+}
+
+/// How frames are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParseOptions {
+    /// Bytes of a frame that are looked at.
+    pub header_size: u32,
+    /// UDP port that carries MPLS, whatever else it may be known for.
+    pub mpls_udp_port: Option<u16>,
+}
+
+impl From<u32> for ParseOptions {
+    /// Looks at that many bytes.
+    fn from(header_size: u32) -> Self {
+        Self { header_size, mpls_udp_port: None }
+    }
 }
 
 /// The part of a frame that makes one flow. A frame has one; each tunnel header (VXLAN, Geneve,
@@ -127,6 +149,8 @@ pub struct Piece {
     pub wire_length: u32,
     /// Whether the captured bytes ended before the headers did.
     pub truncated: bool,
+    /// Whether a tunnel in it was not opened, because it is the last of [`MAX_PIECES`].
+    pub too_deep: bool,
 }
 
 /// Ethernet addresses and VLAN tags.
@@ -241,6 +265,7 @@ mod tests {
             length: 74,
             wire_length: 74,
             truncated: false,
+            too_deep: false,
         };
         assert_eq!(piece, expected);
     }

@@ -2,9 +2,9 @@
 
 use sonde_proto::record::{Layer, Transport};
 
+use super::Piece;
 use super::rest::{Rest, Stop};
 use super::walk::{Next, Step};
-use super::{Piece, application};
 
 /// TCP (RFC 9293 §3.1). Ports are taken even if the capture cuts the header behind them.
 #[inline(always)]
@@ -36,10 +36,10 @@ pub(super) fn udp<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     let (&[l0, l1, _, _], payload) = after.split::<4>()?;
     match u16::from_be_bytes([l0, l1]) {
         // A jumbogram (RFC 2675 §4), or segmentation offload.
-        0 => application::udp(piece, source, destination, payload),
+        0 => Ok(Next::Datagram([source, destination], payload)),
         length @ 8.. => {
             let payload = payload.limit(u32::from(length) - 8);
-            application::udp(piece, source, destination, payload)
+            Ok(Next::Datagram([source, destination], payload))
         }
         _ => Err(Stop::Unread),
     }

@@ -6,7 +6,7 @@ use sonde_proto::record::{Layer, LayersPath, Transport};
 
 use super::fragment::Header;
 use super::rest::{Rest, Stop};
-use super::{Message, Network, Piece, Ports, ip, link};
+use super::{Message, Network, Piece, Ports, application, ip, link};
 
 /// Headers read in a piece at most, so that no frame takes unbounded work. Named layers are
 /// bounded by [`LayersPath::DEPTH`] already; IPv6 headers without a name are not.
@@ -35,6 +35,7 @@ impl Piece {
             length: wire_length,
             wire_length,
             truncated: false,
+            too_deep: false,
         }
     }
 
@@ -44,6 +45,7 @@ impl Piece {
     pub(super) fn read<'a>(
         &mut self,
         start: Next<'a>,
+        mpls_udp_port: Option<u16>,
         mut fragments: impl FnMut(Header<'a>) -> Next<'a>,
     ) -> Option<Inner<'a>> {
         let mut next = start;
@@ -59,6 +61,7 @@ impl Piece {
                 Next::Ip(rest) => ip::any(self, rest),
                 Next::Protocol(protocol, rest) => ip::protocol(self, protocol, rest),
                 Next::Fragment(header) => Ok(fragments(header)),
+                Next::Datagram(ports, rest) => application::udp(self, ports, rest, mpls_udp_port),
                 Next::Inner(inner) => return Some(inner),
                 Next::End => return None,
             };
@@ -180,6 +183,8 @@ pub(super) enum Next<'a> {
     Protocol(u8, Rest<'a>),
     /// A fragment header.
     Fragment(Header<'a>),
+    /// What the source and destination port of UDP say.
+    Datagram([u16; 2], Rest<'a>),
     /// A tunnel header ended the piece.
     Inner(Inner<'a>),
     /// Nothing more to name.
