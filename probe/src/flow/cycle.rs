@@ -1,6 +1,7 @@
 //! The life of a flow after its packets: ticks, silence, eviction, sweeps, the end.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use sonde_proto::record::{Cause, EndReason, FinishType, FlowRecord, WatchId};
 use sonde_proto::time::Timestamp;
@@ -21,7 +22,7 @@ impl Shard {
             let Some(index) = self.wheel.due(now) else {
                 return;
             };
-            match self.over(index, now) {
+            match self.over(index, now).or_else(|| self.timed_out(index, now)) {
                 Some(reason) => self.end_flow(index, reason, out),
                 None => {
                     self.tick(index, now, out);
@@ -105,9 +106,10 @@ impl Shard {
         self.extras.end(index);
         let mut record = self.report(index, Cause::End(reason));
         let finish = match reason {
-            EndReason::Idle | EndReason::Stopped | EndReason::Evicted => FinishType::Timeout,
             EndReason::Finished | EndReason::Drained => FinishType::NotFinished,
+            _ => FinishType::Timeout,
         };
+        self.books.ended[reason as usize] += 1;
         if record.finish == FinishType::NotFinished {
             record.finish = finish;
         }
@@ -133,9 +135,24 @@ impl Shard {
             Some(EndReason::Finished)
         } else if silence > self.expire {
             Some(EndReason::Idle)
+        } else if self.timers.active != Duration::MAX {
+            // Only who asks for it pays for the look at the flow's start.
+            let cold = self.slab.cold.get(index as usize)?;
+            (now.since(cold.start) > self.timers.active).then_some(EndReason::Active)
         } else {
             None
         }
+    }
+
+    /// Whether a flow whose update tick is due was silent for as long as its application may be.
+    fn timed_out(&self, index: u32, now: Timestamp) -> Option<EndReason> {
+        let hot = self.slab.hot.get(index as usize)?;
+        let cold = self.slab.cold.get(index as usize)?;
+        if hot.changed() || now < cold.next_tick(self.timers.update) {
+            return None;
+        }
+        let timeout = self.timers.applications.of(cold.application()?)?;
+        (now.since(hot.last) > timeout).then_some(EndReason::Idle)
     }
 
     /// When a flow has to be looked at next.
@@ -150,7 +167,10 @@ impl Shard {
             FinishType::NotFinished => never,
             _ => hot.last.after(self.timers.hold),
         };
-        cold.next_tick(self.timers.update).min(hot.last.after(self.timers.expire)).min(hold)
+        cold.next_tick(self.timers.update)
+            .min(hot.last.after(self.timers.expire))
+            .min(cold.start.after(self.timers.active))
+            .min(hold)
     }
 
     /// A flow that can make room: the first that was not in use since the hand of the clock last

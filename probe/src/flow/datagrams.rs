@@ -1,11 +1,11 @@
 //! Fragments at the door of the shard: they wait, and their datagram goes in whole.
 
-use sonde_proto::plan::Watch;
+use sonde_proto::plan::{Options, Watch};
 use sonde_proto::time::Timestamp;
 
 use super::shard::Shard;
 use crate::defrag::{Defragmenter, Places};
-use crate::parse::{Fragment, fragment, parse_datagram};
+use crate::parse::{Fragment, ParseOptions, fragment, parse_datagram};
 use crate::source::Frame;
 
 impl Shard {
@@ -41,8 +41,7 @@ impl Shard {
     }
 
     /// Takes a fragment whose frame the watches at `wanted` admit. If its datagram is complete it
-    /// is staged, for the watches that admitted any of its fragments; then says whether its bytes
-    /// end before its headers do.
+    /// is staged, for the watches that admitted any of its fragments; then says what became of it.
     #[cold]
     pub(super) fn put_together(
         &mut self,
@@ -50,40 +49,54 @@ impl Shard {
         fragment: &Fragment<'_>,
         wanted: Places,
         metered: bool,
-    ) -> Option<bool> {
+    ) -> Option<Whole> {
         let mut defragmenter = self.defragmenter.take()?;
         let whole = defragmenter.take(fragment, wanted, metered, frame.at, &mut self.books);
         let complete = whole.map(|whole| {
-            let mut truncated = false;
+            let mut result = Whole { truncated: false, sampled_out: false };
             let mut kept = None;
             for place in 0..self.watches.len() {
                 let Some(Some(watching)) = self.watches.get(place) else { continue };
                 if !whole.wanted.has(place as u8) || !watching.runs() {
                     continue;
                 }
-                let (mode, size) =
-                    (watching.watch.options.key_mode, watching.watch.options.header_size);
+                let Options { key_mode, sampling, header_size, mpls_udp_port, .. } =
+                    watching.watch.options;
+                let options = ParseOptions { header_size, mpls_udp_port };
                 let copied = watching.wants_packets();
                 let first = self.pieces.len();
-                let Ok(count) = parse_datagram(frame, &whole.datagram, size, &mut self.pieces)
+                let Ok(count) = parse_datagram(frame, &whole.datagram, options, &mut self.pieces)
                 else {
                     continue;
                 };
+                if !self.samples(first, key_mode, sampling) {
+                    result.sampled_out = true;
+                    continue;
+                }
                 if let Some(innermost) = self.pieces.last_mut() {
                     innermost.fragments = whole.fragments;
                     innermost.fragment_errors = whole.errors;
                     // It stands in the datagram, and only the last frame is there to be copied.
                     innermost.message = None;
-                    truncated |= innermost.truncated;
+                    result.truncated |= innermost.truncated;
                 }
-                self.stage(frame, first, count, mode, place as u8);
+                self.stage(frame, first, count, key_mode, place as u8);
                 if copied && count == 1 {
                     self.set_aside(frame, place, count, &mut kept);
                 }
             }
-            truncated
+            result
         });
         self.defragmenter = Some(defragmenter);
         complete
     }
+}
+
+/// What became of a frame that completed a datagram.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whole {
+    /// Its bytes end before its headers do.
+    pub(super) truncated: bool,
+    /// A watch left it out.
+    pub(super) sampled_out: bool,
 }

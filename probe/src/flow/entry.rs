@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sonde_proto::record::{
-    Cause, FinishType, FlowRecord, Icmp, IcmpKind, LayersPath, LinkEnds, Metric, NetworkEnds,
-    TransportEnds, WatchId,
+    Cause, EndReason, FinishType, FlowRecord, Icmp, IcmpKind, Layer, LayersPath, LinkEnds, Metric,
+    NetworkEnds, TransportEnds, WatchId,
 };
 use sonde_proto::time::Timestamp;
 
@@ -45,6 +45,8 @@ pub(crate) struct Cold {
     network_id: u32,
     icmp: Option<IcmpKind>,
     icmp_code: u8,
+    /// What the first packet says of how the flow ended.
+    began_with: FinishType,
     layers: LayersPath,
 }
 
@@ -66,10 +68,10 @@ impl Hot {
         flags |= if swap { SWAP } else { 0 };
         flags |= if piece.link.is_some() { ETHERNET } else { 0 };
         flags |= if piece.ports.is_some() { PORTS } else { 0 };
-        // Skydive looks at the first packet only, at RST last.
-        flags |= match piece.tcp_flags {
-            tcp if tcp & tcp_flags::RST != 0 => RST,
-            tcp if tcp & tcp_flags::FIN != 0 => FIN,
+        // Who begins with goodbye needs no answer.
+        flags |= match begins_with(piece) {
+            FinishType::TcpRst => RST,
+            FinishType::TcpFin => FIN_A | FIN_B,
             _ => 0,
         };
         Self {
@@ -84,9 +86,15 @@ impl Hot {
         }
     }
 
-    /// Counts a packet.
+    /// Counts a packet; whether it came from A.
     #[inline]
-    pub(crate) fn count(&mut self, swap: bool, direction: Direction, length: u32, at: Timestamp) {
+    pub(crate) fn count(
+        &mut self,
+        swap: bool,
+        direction: Direction,
+        length: u32,
+        at: Timestamp,
+    ) -> bool {
         let ab = match direction {
             Direction::Ends => self.is_from_a(swap),
             Direction::Ports(source) => self.port > source,
@@ -102,6 +110,19 @@ impl Hot {
         *packets += 1;
         *bytes += u64::from(length);
         self.last = self.last.max(at);
+        ab
+    }
+
+    /// Takes note of TCP's goodbyes; whether this one made the flow over.
+    pub(super) fn close(&mut self, tcp: u8, ab: bool) -> bool {
+        let before = self.finish();
+        if tcp & tcp_flags::RST != 0 {
+            self.flags |= RST;
+        }
+        if tcp & tcp_flags::FIN != 0 {
+            self.flags |= if ab { FIN_A } else { FIN_B };
+        }
+        before == FinishType::NotFinished && self.finish() != before
     }
 
     /// An update tick: the totals become those of the tick.
@@ -161,8 +182,20 @@ impl Hot {
             tcp: None,
             ip: None,
             raw_packets: 0,
-            finish: self.finish(),
+            finish: self.finish_told(cold, cause, ticks),
             cause,
+        }
+    }
+
+    /// What a record says of how the flow ended: Skydive's word when its first packet says it;
+    /// what later packets say is ours. A drain without update ticks is how a file ends, where
+    /// Skydive looks at first packets only: there later ones count once the hold time is over.
+    fn finish_told(&self, cold: &Cold, cause: Cause, ticks: bool) -> FinishType {
+        let drained = cause == Cause::End(EndReason::Drained);
+        if cold.began_with != FinishType::NotFinished || drained && !ticks {
+            cold.began_with
+        } else {
+            self.finish()
         }
     }
 
@@ -198,7 +231,7 @@ impl Hot {
 
     /// Whether a TCP end has said goodbye.
     pub(crate) fn closed(&self) -> bool {
-        self.is(CLOSED)
+        self.is(FIN_A | FIN_B | RST)
     }
 
     /// Whether the flow was in use since the last call.
@@ -208,12 +241,15 @@ impl Hot {
         referenced
     }
 
-    /// How the flow ended, from its first packet.
+    /// How TCP ended, if it did: by RST, or by FIN from both ends.
+    #[inline]
     pub(crate) fn finish(&self) -> FinishType {
-        match self.flags & (FIN | RST) {
-            0 => FinishType::NotFinished,
-            FIN => FinishType::TcpFin,
-            _ => FinishType::TcpRst,
+        if self.is(RST) {
+            FinishType::TcpRst
+        } else if self.flags & (FIN_A | FIN_B) == FIN_A | FIN_B {
+            FinishType::TcpFin
+        } else {
+            FinishType::NotFinished
         }
     }
 
@@ -256,8 +292,14 @@ impl Cold {
                 .map_or(0, |network| network.id.try_into().unwrap_or(u32::MAX)),
             icmp: piece.icmp.map(|icmp| icmp.kind),
             icmp_code: piece.icmp.map_or(0, |icmp| icmp.code),
+            began_with: begins_with(piece),
             layers: piece.layers,
         }
+    }
+
+    /// The last layer of the path: Skydive's `Application`.
+    pub(crate) fn application(&self) -> Option<Layer> {
+        self.layers.as_slice().last().copied()
     }
 
     /// When the `n`-th update tick is due.
@@ -271,6 +313,15 @@ impl Cold {
             Some(ticks) => self.tick(ticks, update),
             None => Timestamp::from_nanos(u64::MAX),
         }
+    }
+}
+
+/// How a flow is over whose first packet this is. Skydive looks at RST last.
+fn begins_with(piece: &Piece) -> FinishType {
+    match piece.tcp_flags {
+        tcp if tcp & tcp_flags::RST != 0 => FinishType::TcpRst,
+        tcp if tcp & tcp_flags::FIN != 0 => FinishType::TcpFin,
+        _ => FinishType::NotFinished,
     }
 }
 
@@ -312,13 +363,13 @@ pub(super) const UNREPORTED: u16 = 1 << 4;
 pub(super) const LISTED: u16 = 1 << 5;
 /// Packets beside the first came since the hand of the clock passed.
 const REFERENCED: u16 = 1 << 6;
-/// FIN or RST was seen.
-pub(super) const CLOSED: u16 = 1 << 7;
+/// A sent FIN, or the first packet carried it.
+const FIN_A: u16 = 1 << 7;
 /// An update tick has passed.
 const TICKED: u16 = 1 << 8;
-/// The first packet carried FIN.
-const FIN: u16 = 1 << 9;
-/// The first packet carried RST.
+/// B sent FIN, or the first packet carried it.
+const FIN_B: u16 = 1 << 9;
+/// RST was seen.
 const RST: u16 = 1 << 10;
 /// `Hot::asked` waits for an answer.
 pub(super) const ASKED: u16 = 1 << 11;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ahash::RandomState;
-use sonde_proto::plan::{KeyMode, Watch};
+use sonde_proto::plan::{KeyMode, Options, Watch};
 use sonde_proto::record::EndReason;
 use sonde_proto::report::{Books, Skip, WatchReport, WatchState};
 use sonde_proto::time::Timestamp;
@@ -19,7 +19,7 @@ use super::wheel::Wheel;
 use super::{Export, Timers};
 use crate::defrag::{Defragmenter, Places};
 use crate::memory::prefetch;
-use crate::parse::{Piece, parse};
+use crate::parse::{ParseOptions, Piece, parse};
 use crate::source::{BURST, Frame};
 
 /// The flows of an lcore, of all watches on its point.
@@ -166,7 +166,8 @@ impl Shard {
         let staged = self.staged.len();
         let mut watched = false;
         let mut skipped = None;
-        let mut truncated = false;
+        let mut sampled_out = false;
+        let mut cut = Cut::default();
         let mut parsed: Option<Parsed> = None;
         let fragment = self.fragment(frame);
         let mut wanted = Places::default();
@@ -183,17 +184,20 @@ impl Shard {
                 wanted.add(place as u8);
                 continue;
             }
-            let (mode, size) =
-                (watching.watch.options.key_mode, watching.watch.options.header_size);
+            let Options { key_mode, sampling, header_size, mpls_udp_port, .. } =
+                watching.watch.options;
+            let options = ParseOptions { header_size, mpls_udp_port };
             let copied = watching.wants_packets();
             let parsed = match parsed {
-                Some(parsed) if parsed.header_size == size => parsed,
-                _ => *parsed.insert(self.parse(frame, size)),
+                Some(parsed) if parsed.options == options => parsed,
+                _ => *parsed.insert(self.parse(frame, options)),
             };
-            truncated |= parsed.truncated;
             match parsed.pieces {
+                Ok((first, _)) if !self.samples(first, key_mode, sampling) => sampled_out = true,
                 Ok((first, count)) => {
-                    self.stage(frame, first, count, mode, place as u8);
+                    cut.truncated |= parsed.cut.truncated;
+                    cut.too_deep |= parsed.cut.too_deep;
+                    self.stage(frame, first, count, key_mode, place as u8);
                     if copied {
                         self.set_aside(frame, place, count, &mut kept);
                     }
@@ -204,16 +208,22 @@ impl Shard {
         if let Some(fragment) = &fragment {
             let metered = self.staged.len() > staged;
             match self.put_together(frame, fragment, wanted, metered) {
-                Some(cut) => truncated |= cut,
+                Some(whole) => {
+                    cut.truncated |= whole.truncated;
+                    sampled_out |= whole.sampled_out;
+                }
                 None if metered => {}
                 None => return,
             }
         }
         if self.staged.len() > staged {
-            self.books.truncated += u64::from(truncated);
+            self.books.truncated += u64::from(cut.truncated);
+            self.books.too_deep += u64::from(cut.too_deep);
             if let Some(item) = self.staged.last_mut() {
                 item.last = true;
             }
+        } else if sampled_out {
+            self.books.sampled_out += 1;
         } else if let Some(skip) = skipped {
             self.books.skipped[skip as usize] += 1;
         } else if watched {
@@ -287,9 +297,9 @@ impl Shard {
     }
 
     #[inline]
-    fn parse(&mut self, frame: &Frame<'_>, header_size: u32) -> Parsed {
+    fn parse(&mut self, frame: &Frame<'_>, options: ParseOptions) -> Parsed {
         let first = self.pieces.len();
-        let pieces = match parse(frame, header_size, &mut self.pieces) {
+        let pieces = match parse(frame, options, &mut self.pieces) {
             Ok(0) => Err(Skip::Runt),
             Ok(count) => Ok((first, count)),
             Err(skip) => Err(skip),
@@ -298,7 +308,26 @@ impl Shard {
             self.pieces.truncate(first);
         }
         let parsed = self.pieces.get(first..).unwrap_or_default();
-        Parsed { header_size, pieces, truncated: parsed.iter().any(|piece| piece.truncated) }
+        let cut = Cut {
+            truncated: parsed.iter().any(|piece| piece.truncated),
+            too_deep: parsed.last().is_some_and(|piece| piece.too_deep),
+        };
+        Parsed { options, pieces, cut }
+    }
+
+    /// Whether a watch that takes one in `sampling` flows takes this frame, whose outermost piece
+    /// is `first`: when its flow's `TrackingID` is a multiple of `sampling`.
+    ///
+    /// That digest has no secret and is the same both ways, so every lcore and every host decides
+    /// alike, and flows are taken whole or not at all. What is inside a tunnel goes with the tunnel.
+    #[inline]
+    pub(super) fn samples(&self, first: usize, mode: KeyMode, sampling: u32) -> bool {
+        if sampling <= 1 {
+            return true;
+        }
+        let identity = |piece: &Piece| Identity::of(&Keyed::of(piece, mode, 0).key).tracking_id();
+        let sampled = |id: u64| id.is_multiple_of(sampling.into());
+        self.pieces.get(first).map(identity).is_some_and(sampled)
     }
 
     #[inline]
@@ -373,7 +402,12 @@ impl Shard {
             },
             None => self.begin(item, key, piece, out)?,
         };
-        self.slab.count(index, &item.keyed, piece, item.length, item.at);
+        if self.slab.count(index, &item.keyed, piece, item.length, item.at) {
+            // It is over sooner than its timer knows.
+            self.wheel.cancel(index);
+            let due = self.due(index);
+            self.wheel.file(index, due);
+        }
         let hot = self.slab.hot.get(index as usize)?;
         if self.extras.any() {
             self.extras.count(index, piece, hot.is_from_a(item.keyed.swap), item.at);
@@ -445,14 +479,22 @@ impl Shard {
     }
 }
 
-/// What a frame gave when that many of its bytes were looked at.
+/// What a frame gave when it was read so.
 #[derive(Clone, Copy)]
 struct Parsed {
-    header_size: u32,
+    options: ParseOptions,
     /// Where its pieces begin, and how many there are.
     pieces: Result<(usize, usize), Skip>,
+    cut: Cut,
+}
+
+/// What of a frame was not read.
+#[derive(Clone, Copy, Default)]
+struct Cut {
     /// Its bytes ended before its headers did.
     truncated: bool,
+    /// It has more tunnels inside each other than are opened.
+    too_deep: bool,
 }
 
 /// Pieces that are staged before they are settled: frames in a burst, and some tunnels.

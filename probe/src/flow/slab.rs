@@ -5,7 +5,7 @@ use std::time::Duration;
 use sonde_proto::record::{Cause, FlowRecord, WatchId};
 use sonde_proto::time::Timestamp;
 
-use super::entry::{ANSWERED, ASKED, CLOSED, Cold, Hot, LISTED, UNREPORTED};
+use super::entry::{ANSWERED, ASKED, Cold, Hot, LISTED, UNREPORTED};
 use super::key::{Key, Keyed};
 use crate::parse::{Echo, Piece, tcp_flags};
 
@@ -85,7 +85,7 @@ impl Slab {
         }
     }
 
-    /// Counts a packet of flow `index`.
+    /// Counts a packet of flow `index`; whether TCP is over with it.
     #[inline]
     pub(crate) fn count(
         &mut self,
@@ -94,9 +94,9 @@ impl Slab {
         piece: &Piece,
         length: u32,
         at: Timestamp,
-    ) {
+    ) -> bool {
         let hot = &mut self.hot[index as usize];
-        hot.count(keyed.swap, keyed.direction, length, at);
+        let ab = hot.count(keyed.swap, keyed.direction, length, at);
         if !hot.is(LISTED) {
             hot.flags |= LISTED;
             hot.next = self.touched;
@@ -106,16 +106,15 @@ impl Slab {
             || piece.echo.is_some()
         {
             self.time(index, piece, at);
+            return self.hot[index as usize].close(piece.tcp_flags, ab);
         }
+        false
     }
 
     /// Measures the round trip: first SYN to SYN+ACK or RST, each echo request to its reply.
     fn time(&mut self, index: u32, piece: &Piece, at: Timestamp) {
         let hot = &mut self.hot[index as usize];
         let tcp = piece.tcp_flags;
-        if tcp & (tcp_flags::FIN | tcp_flags::RST) != 0 {
-            hot.flags |= CLOSED;
-        }
         let syn_ack = tcp_flags::SYN | tcp_flags::ACK;
         let asks = tcp & syn_ack == tcp_flags::SYN && tcp & tcp_flags::RST == 0
             || piece.echo == Some(Echo::Request);

@@ -282,6 +282,7 @@ pub(crate) fn timers(update: u64, expire: u64, hold: u64) -> FlowConfig {
             update: Duration::from_secs(update),
             expire: Duration::from_secs(expire),
             hold: Duration::from_secs(hold),
+            ..Timers::default()
         },
         ..FlowConfig::default()
     }

@@ -2,6 +2,7 @@
 
 mod copies;
 mod cycle;
+mod end;
 mod fragments;
 mod identity;
 mod lab;

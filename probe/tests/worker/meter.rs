@@ -111,12 +111,11 @@ fn icmp_round_trip_is_that_of_the_last_pair() {
 }
 
 #[test]
-fn only_the_first_packet_makes_the_finish_type() {
+fn what_the_first_packet_says_of_the_finish_stays() {
     let cases = [
         (FIN | ACK, FinishType::TcpFin),
         (RST, FinishType::TcpRst),
         (FIN | RST, FinishType::TcpRst),
-        (SYN, FinishType::NotFinished),
     ];
     for (flags, finish) in cases {
         let frames = [
