@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use sonde_proto::plan::{ExtraLayers, KeyMode, Options};
+use sonde_proto::record::Transport;
 
 /// A flow probe that speaks Skydive's API.
 #[derive(Debug, Parser)]
@@ -54,6 +55,9 @@ pub(crate) struct Read {
     /// UDP port that carries MPLS (OpenContrail: 51234).
     #[arg(long, value_name = "PORT", value_parser = value_parser!(u16).range(1..))]
     pub(crate) mpls_udp_port: Option<u16>,
+    /// Name the application of a TCP or UDP port; may be repeated.
+    #[arg(long = "application-port", value_name = "tcp|udp:PORT=NAME", value_parser = application)]
+    pub(crate) application_ports: Vec<ApplicationPort>,
     /// Flows held at once; beyond it the least recently used leave early.
     #[arg(long, value_name = "FLOWS", default_value_t = 1_000_000, value_parser = max_flows)]
     pub(crate) max_flows: usize,
@@ -105,6 +109,14 @@ pub(crate) struct Metering {
     /// Application layers that are read, separated by commas.
     #[arg(long, value_enum, value_name = "LAYERS", value_delimiter = ',', ignore_case = true)]
     pub(crate) extra_layers: Vec<ExtraLayer>,
+}
+
+/// The name of the application at a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ApplicationPort {
+    pub(crate) protocol: Transport,
+    pub(crate) port: u16,
+    pub(crate) name: String,
 }
 
 /// An application layer that can be read.
@@ -249,6 +261,21 @@ pub(crate) enum Encoding {
     Protobuf,
 }
 
+fn application(text: &str) -> Result<ApplicationPort, String> {
+    let read = || {
+        let (protocol, rest) = text.split_once(':')?;
+        let (port, name) = rest.split_once('=')?;
+        let protocol = match protocol {
+            "tcp" => Transport::Tcp,
+            "udp" => Transport::Udp,
+            _ => return None,
+        };
+        let port = port.parse().ok().filter(|port| *port != 0)?;
+        (!name.is_empty()).then(|| ApplicationPort { protocol, port, name: name.to_owned() })
+    };
+    read().ok_or_else(|| "expected a protocol, a port and a name: tcp:8080=http".into())
+}
+
 fn max_flows(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n @ 1..=0x7fff_ffff) => Ok(n),
@@ -300,6 +327,9 @@ mod tests {
             "--sampling -1",
             "--mpls-udp-port 0",
             "--extra-layers dns,arp",
+            "--application-port sctp:1=x",
+            "--application-port tcp:0=x",
+            "--application-port udp:1=",
         ] {
             assert!(read(flags).is_err(), "{flags}");
         }

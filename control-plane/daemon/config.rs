@@ -2,11 +2,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 use sonde_control_plane::upload;
+
+use crate::flow_config::FlowSection;
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -28,24 +29,6 @@ pub(crate) struct Config {
     pub(crate) upload: UploadSection,
     /// A capture that is created at start, unless the same is there already.
     pub(crate) startup_capture: Option<StartupCapture>,
-}
-
-/// Flow tables and timers.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct FlowSection {
-    /// Seconds between two reports of a flow that goes on.
-    pub(crate) update: u64,
-    /// Seconds of silence after which a flow ends.
-    pub(crate) expire: u64,
-    /// Flows in the table of one lcore at most.
-    pub(crate) max_flows: usize,
-    /// Flows that queries can see at most.
-    pub(crate) store: usize,
-    /// Flows in one WebSocket message at most.
-    pub(crate) bulk: usize,
-    /// Seconds that a flow waits for its message to fill at most.
-    pub(crate) bulk_delay: u64,
 }
 
 /// AF_PACKET captures.
@@ -139,15 +122,7 @@ impl Config {
 
     /// What serde cannot see.
     fn check(&self) -> anyhow::Result<()> {
-        let FlowSection { update, expire, max_flows, store, bulk, .. } = self.flow;
-        ensure!(update > 0, "flow.update: expected at least 1 second, found 0");
-        ensure!(expire > 0, "flow.expire: expected at least 1 second, found 0");
-        ensure!(
-            (1..=MAX_FLOWS).contains(&max_flows),
-            "flow.max_flows: expected 1 to {MAX_FLOWS}, found {max_flows}"
-        );
-        ensure!(store > 0, "flow.store: expected at least 1 flow, found 0");
-        ensure!(bulk > 0, "flow.bulk: expected at least 1 flow, found 0");
+        self.flow.check()?;
         let workers = self.af_packet.workers;
         ensure!(
             (1..=64).contains(&workers),
@@ -181,36 +156,6 @@ impl Default for Config {
     }
 }
 
-impl FlowSection {
-    /// Time between two reports of a flow that goes on.
-    pub(crate) fn update(&self) -> Duration {
-        Duration::from_secs(self.update)
-    }
-
-    /// Silence after which a flow ends.
-    pub(crate) fn expire(&self) -> Duration {
-        Duration::from_secs(self.expire)
-    }
-
-    /// How long a flow waits for its message to fill.
-    pub(crate) fn bulk_delay(&self) -> Duration {
-        Duration::from_secs(self.bulk_delay)
-    }
-}
-
-impl Default for FlowSection {
-    fn default() -> Self {
-        Self {
-            update: 60,
-            expire: 600,
-            max_flows: 500_000,
-            store: 1_000_000,
-            bulk: 100,
-            bulk_delay: 5,
-        }
-    }
-}
-
 impl Default for AfPacketSection {
     fn default() -> Self {
         Self { workers: 1 }
@@ -229,9 +174,6 @@ impl Default for UploadSection {
     }
 }
 
-/// The table indexes flows with 31 bits.
-const MAX_FLOWS: usize = 0x7fff_ffff;
-
 fn rx_descriptors() -> u16 {
     1024
 }
@@ -242,6 +184,8 @@ fn promiscuous() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use sonde_proto::flow::ApplicationPorts;
+
     use super::Config;
 
     #[test]
@@ -264,6 +208,17 @@ mod tests {
             let error = format!("{:#}", Config::parse(text).unwrap_err());
             assert!(error.contains(part), "{text}: {error}");
         }
+    }
+
+    /// The sample says every option with its default.
+    #[test]
+    fn the_sample_is_the_default() {
+        let sample = include_str!("../../scripts/sonde.toml");
+        let (sample, default) = (Config::parse(sample).unwrap(), Config::default());
+        assert_eq!(sample.flow.timers().unwrap(), default.flow.timers().unwrap());
+        assert_eq!(sample.flow.bulk, default.flow.bulk);
+        assert_eq!(sample.listen, default.listen);
+        assert_eq!(sample.flow.application_ports().unwrap(), ApplicationPorts::default());
     }
 
     #[test]

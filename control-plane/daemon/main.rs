@@ -7,6 +7,7 @@ use clap::Parser;
 mod cli;
 mod client;
 mod config;
+mod flow_config;
 mod log;
 mod output;
 mod ports;

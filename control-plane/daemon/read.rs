@@ -16,13 +16,13 @@ use sonde_probe::flow::Timers;
 use sonde_probe::source::Closed;
 use sonde_probe::source::pcap::PcapFile;
 use sonde_probe::worker::{FlowConfig, Worker};
-use sonde_proto::flow::Flow;
+use sonde_proto::flow::ApplicationPorts;
 use sonde_proto::plan::{BpfInstruction, Plan, PlannedPoint, Point, Watch};
-use sonde_proto::record::{Cause, EndReason, WatchId};
+use sonde_proto::record::{Cause, EndReason, Transport, WatchId};
 use sonde_proto::report::{Books, LcoreInfo};
 use sonde_proto::ring::{self, RingSize, Rings};
 
-use crate::cli::Read;
+use crate::cli::{ApplicationPort, Read};
 use crate::output::{self, Printer};
 use crate::signals::Stop;
 
@@ -34,12 +34,13 @@ pub(crate) fn read(options: &Read) -> anyhow::Result<ExitCode> {
         None => Arc::default(),
     };
     let stop = Stop::on_signals()?;
+    let names = application_ports(&options.application_ports);
     let mut summary = Summary::default();
     let mut printer = Printer::new(options.output, std::io::stdout().lock());
     let mut failed = false;
     printer.begin()?;
     for file in &options.files {
-        let reading = Reading { options, filter: &filter, stop: &stop };
+        let reading = Reading { options, filter: &filter, names: &names, stop: &stop };
         if let Err(error) = reading.file(file, &mut printer, &mut summary) {
             if output::is_closed(&error) {
                 return Ok(ExitCode::SUCCESS);
@@ -60,6 +61,7 @@ pub(crate) fn read(options: &Read) -> anyhow::Result<ExitCode> {
 struct Reading<'a> {
     options: &'a Read,
     filter: &'a Arc<[BpfInstruction]>,
+    names: &'a ApplicationPorts,
     stop: &'a Stop,
 }
 
@@ -91,14 +93,14 @@ impl Reading<'_> {
                 Ok(_) => {}
                 Err(closed) => break closed,
             }
-            print(&mut rings, &mut assembler, printer)?;
+            print(&mut rings, &mut assembler, self.names, printer)?;
             progress.set_position(worker.source().bytes_read());
         };
         worker.end(EndReason::Drained);
         while !worker.drain() {
-            print(&mut rings, &mut assembler, printer)?;
+            print(&mut rings, &mut assembler, self.names, printer)?;
         }
-        print(&mut rings, &mut assembler, printer)?;
+        print(&mut rings, &mut assembler, self.names, printer)?;
         progress.finish_and_clear();
         if let unsupported @ [_, ..] = worker.source().unsupported() {
             let numbers: Vec<_> = unsupported.iter().map(u16::to_string).collect();
@@ -131,6 +133,7 @@ impl Reading<'_> {
 fn print(
     rings: &mut Rings,
     assembler: &mut Assembler,
+    names: &ApplicationPorts,
     printer: &mut Printer<impl Write>,
 ) -> anyhow::Result<()> {
     let mut printed = Ok(());
@@ -141,7 +144,7 @@ fn print(
             }
             for record in &report.flows {
                 if printed.is_ok() && matches!(record.cause, Cause::End(_)) {
-                    let mut flow = Flow::from(record);
+                    let mut flow = names.flow(record);
                     assembler.complete(record, &mut flow);
                     printed = printer.flow(&flow);
                 }
@@ -150,6 +153,14 @@ fn print(
         |_, _| {},
     );
     printed
+}
+
+fn application_ports(ports: &[ApplicationPort]) -> ApplicationPorts {
+    let named = |protocol| {
+        let ports = ports.iter().filter(move |port| port.protocol == protocol);
+        ports.map(|port| (port.port, port.name.clone()))
+    };
+    ApplicationPorts::new(named(Transport::Tcp), named(Transport::Udp))
 }
 
 /// What all files came to.

@@ -9,7 +9,6 @@ use sonde_control_plane::discovery::{self, HostConfig};
 use sonde_control_plane::server;
 use sonde_control_plane::stream::{BulkConfig, QueueLimits};
 use sonde_control_plane::ws::KeepAlive;
-use sonde_probe::flow::Timers;
 use sonde_probe::source::wall_clock;
 use sonde_probe::supervisor::{Supervisor, SupervisorConfig};
 use sonde_probe::worker::FlowConfig;
@@ -59,7 +58,7 @@ struct Daemon {
 impl Daemon {
     /// Starts everything but the lcores of the ports.
     fn start(config: Config, stop: &Stop) -> anyhow::Result<Self> {
-        let flow = flow_config(&config);
+        let flow = flow_config(&config)?;
         // First, because bringing up DPDK pins the thread it runs on, and with it all threads that
         // the pinned one starts.
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -119,16 +118,12 @@ impl Daemon {
     }
 }
 
-fn flow_config(config: &Config) -> FlowConfig {
-    FlowConfig {
+fn flow_config(config: &Config) -> anyhow::Result<FlowConfig> {
+    Ok(FlowConfig {
         max_flows: config.flow.max_flows,
-        timers: Timers {
-            update: config.flow.update(),
-            expire: config.flow.expire(),
-            ..Timers::default()
-        },
+        timers: config.flow.timers()?,
         ..FlowConfig::default()
-    }
+    })
 }
 
 fn control_config(config: &Config) -> anyhow::Result<control::Config> {
@@ -148,7 +143,8 @@ fn control_config(config: &Config) -> anyhow::Result<control::Config> {
         },
         version: env!("CARGO_PKG_VERSION").to_owned(),
         flows: config.flow.store,
-        hold: Timers::default().hold,
+        hold: config.flow.hold(),
+        application_ports: config.flow.application_ports()?,
         bulk: BulkConfig { flows: config.flow.bulk, delay: config.flow.bulk_delay() },
         limits: QueueLimits::default(),
         keep_alive: KeepAlive::default(),

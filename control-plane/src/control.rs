@@ -5,6 +5,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use axum::Router;
+use sonde_proto::flow::ApplicationPorts;
 use sonde_proto::plan::KeyMode;
 use sonde_proto::ring::Rings;
 use tokio::sync::Semaphore;
@@ -16,7 +17,7 @@ use crate::clock::Clock;
 use crate::discovery::{self, HostConfig, MacTids, PortNode};
 use crate::flow_store::{FlowStore, SharedFlowStore};
 use crate::graph::{Graph, SharedGraph};
-use crate::ingest;
+use crate::ingest::{self, Names};
 use crate::state::{Parts, QUERIES, State};
 use crate::stream::{BulkConfig, FlowStream, QueueLimits};
 use crate::upload::{Replay, Uploads};
@@ -33,6 +34,8 @@ pub struct Config {
     pub flows: usize,
     /// How long an ended flow can be queried.
     pub hold: Duration,
+    /// Applications that are known by their port.
+    pub application_ports: ApplicationPorts,
     /// When flows go out to subscribers.
     pub bulk: BulkConfig,
     /// How far a subscriber may lag behind.
@@ -100,7 +103,10 @@ impl Control {
             rings,
             flows.clone(),
             stream.clone(),
-            Arc::new(move |mac| tids.tid(mac)),
+            Names {
+                tid_of_mac: Arc::new(move |mac| tids.tid(mac)),
+                application_ports: config.application_ports,
+            },
             config.host.clock,
         );
         let host = config.host.id.clone();
@@ -209,6 +215,7 @@ mod tests {
             version: "0.0.0".into(),
             flows: 1000,
             hold: Duration::from_secs(60),
+            application_ports: ApplicationPorts::default(),
             bulk: BulkConfig::default(),
             limits: QueueLimits::default(),
             keep_alive: KeepAlive::default(),

@@ -8,6 +8,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sonde_proto::flow::ApplicationPorts;
 use sonde_proto::graph::{Node, uuid_v5};
 use sonde_proto::plan::{KeyMode, Plan, Point};
 use sonde_proto::record::WatchId;
@@ -20,7 +21,7 @@ use crate::capture::{Captures, CapturesConfig, StoreError};
 use crate::clock::Clock;
 use crate::flow_store::FlowStore;
 use crate::graph::Graph;
-use crate::ingest;
+use crate::ingest::{self, Names};
 use crate::state::{Parts, QUERIES, State};
 use crate::stream::{BulkConfig, FlowStream, QueueLimits};
 use crate::upload::{Damaged, Uploads};
@@ -57,7 +58,11 @@ impl World {
             LcoreInfo { point: Point::Port("p0".into()), queue: 0, cpu: Some(1), source: "dpdk" },
             RingSize::default(),
         );
-        let lcores = ingest::start(rings, flows.clone(), stream.clone(), Arc::new(|_| None), {
+        let names = Names {
+            tid_of_mac: Arc::new(|_| None),
+            application_ports: ApplicationPorts::default(),
+        };
+        let lcores = ingest::start(rings, flows.clone(), stream.clone(), names, {
             let clock = clock.clone();
             move || clock.now()
         });

@@ -277,7 +277,7 @@ mod tests {
         let mut second = end.blank().unwrap();
         assert!(second.packets.push(head, b"123"));
         assert!(!second.packets.push(head, b"45"), "five bytes");
-        rings.drain(|_, _| {}, |_| {});
+        rings.drain(|_, _, _| {}, |_, _| {});
         let mut first = end.blank().unwrap();
         assert!(first.packets.push(head, b"12"));
         assert!(first.packets.push(head, b"34"));

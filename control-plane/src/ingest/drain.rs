@@ -19,14 +19,14 @@ use crate::flow_store::{FlowKey, SharedFlowStore};
 use crate::stream::FlowStream;
 
 use super::ledger::Head;
-use super::{Progress, Shared, TidOfMac, WatchTotals, Watched, name};
+use super::{Names, Progress, Shared, WatchTotals, Watched, name};
 
 /// What the task owns.
 pub(super) struct Drain<C> {
     rings: Rings,
     store: SharedFlowStore,
     stream: FlowStream,
-    tid_of_mac: TidOfMac,
+    names: Names,
     clock: C,
     shared: Arc<Shared>,
     progress: Progress,
@@ -46,7 +46,7 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
         rings: Rings,
         store: SharedFlowStore,
         stream: FlowStream,
-        tid_of_mac: TidOfMac,
+        names: Names,
         clock: C,
         shared: Arc<Shared>,
     ) -> Self {
@@ -55,7 +55,7 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
             rings,
             store,
             stream,
-            tid_of_mac,
+            names,
             clock,
             shared,
             progress: Progress::default(),
@@ -162,7 +162,7 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
         let flows: Vec<Arc<Flow>> = records
             .iter()
             .map(|record| {
-                let mut flow = name::flow(record, watched, &self.tid_of_mac);
+                let mut flow = name::flow(record, watched, &self.names);
                 self.assembler.complete(record, &mut flow);
                 Arc::new(flow)
             })

@@ -21,12 +21,10 @@ use crate::flow_store::SharedFlowStore;
 use crate::stream::FlowStream;
 
 pub use ledger::{QueueStatus, WatchTotals};
+pub use name::{Names, TidOfMac};
 
 use drain::Drain;
 use ledger::Ledger;
-
-/// The TID of the node that has a MAC address, where the topology knows one.
-pub type TidOfMac = Arc<dyn Fn(&[u8; 6]) -> Option<Arc<str>> + Send + Sync>;
 
 /// What the control plane knows of a watch that the data plane need not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,13 +53,13 @@ pub fn start(
     rings: Rings,
     store: SharedFlowStore,
     stream: FlowStream,
-    tid_of_mac: TidOfMac,
+    names: Names,
     clock: impl Fn() -> Timestamp + Send + 'static,
 ) -> Lcores {
     let shared = Arc::<Shared>::default();
     let (wake, woken) = watch::channel(());
     let (tell, progress) = watch::channel(Progress::default());
-    let drain = Drain::new(rings, store, stream, tid_of_mac, clock, shared.clone());
+    let drain = Drain::new(rings, store, stream, names, clock, shared.clone());
     tokio::spawn(drain.run(woken, tell));
     Lcores { shared, wake: Arc::new(wake), progress }
 }

@@ -4,6 +4,7 @@ use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use sonde_proto::flow::ApplicationPorts;
 use sonde_proto::plan::{Options, PlannedPoint, Point, Watch};
 use sonde_proto::record::{
     Cause, EndReason, FinishType, FlowRecord, LayersPath, LinkEnds, Metric, NetworkEnds,
@@ -35,7 +36,7 @@ impl World {
         let subscriber = stream.subscribe(Namespaces::parse(["flow"]), QueueLimits::default());
         let tid_of_mac: TidOfMac = Arc::new(|mac| (*mac == A).then(|| "tid-of-a".into()));
         let now = Timestamp::from_millis(1_000);
-        let lcores = start(rings, store.clone(), stream.clone(), tid_of_mac, move || now);
+        let lcores = start(rings, store.clone(), stream.clone(), names(tid_of_mac), move || now);
         lcores.follow(desired(&[WATCH]));
         Self { announcer, store, stream, subscriber, lcores }
     }
@@ -55,6 +56,10 @@ impl World {
         }
         uuids
     }
+}
+
+fn names(tid_of_mac: TidOfMac) -> Names {
+    Names { tid_of_mac, application_ports: ApplicationPorts::default() }
 }
 
 fn desired(watches: &[WatchId]) -> Desired {
@@ -209,7 +214,7 @@ async fn a_flow_that_ended_leaves_the_store_after_its_hold_time() {
         move || Timestamp::from_millis(millis.load(Ordering::Relaxed))
     };
     let stream = FlowStream::new(BulkConfig::default());
-    let lcores = start(rings, store.clone(), stream, Arc::new(|_| None), clock);
+    let lcores = start(rings, store.clone(), stream, names(Arc::new(|_| None)), clock);
     let mut end = announcer.open(info(0), RingSize::default());
     push(&mut end, |report| {
         report.flows.push(record(1, 1, Cause::End(EndReason::Idle)));

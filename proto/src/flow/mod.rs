@@ -10,6 +10,7 @@ use crate::record::{
 };
 use crate::time::Timestamp;
 
+mod application;
 pub(crate) mod json;
 
 #[allow(clippy::all, missing_docs, rustdoc::all, unreachable_pub)]
@@ -27,6 +28,8 @@ pub use generated::flow::{
     IpMetric, RawPacket, Stats, TcpMetric, TransportLayer,
 };
 pub use generated::layers;
+
+pub use application::ApplicationPorts;
 
 impl From<&FlowRecord> for Flow {
     /// All but `NodeTID`, `CaptureID`, `ANodeTID` and `BNodeTID`, which only the topology knows.
@@ -244,6 +247,15 @@ mod tests {
             r#""L3TrackingID":"a8b1845da6a6715f","ParentUUID":"","RawPacketsCaptured":0}"#,
         );
         assert_eq!(serde_json::to_string(&Flow::from(&record())).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_port_names_the_application_and_leaves_the_path() {
+        let ports = ApplicationPorts::new([(3333, "chat".to_owned())], []);
+        let flow = ports.flow(&record());
+        let bare = ApplicationPorts::default().flow(&record());
+        assert_eq!((flow.application.as_str(), bare.application.as_str()), ("CHAT", "TCP"));
+        assert_eq!(Flow { application: bare.application.clone(), ..flow }, bare);
     }
 
     #[test]
