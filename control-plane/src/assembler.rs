@@ -53,7 +53,8 @@ impl Assembler {
                 let packet = RawPacket {
                     timestamp: head.at.millis(),
                     nanoseconds: (head.at.nanos() % 1_000_000) as u32,
-                    index: index.into(),
+                    // As Skydive counts.
+                    index: i64::from(index) + 1,
                     data: bytes,
                     link_type: head.link.into(),
                     length: head.length,
@@ -215,13 +216,13 @@ mod tests {
             assert_eq!(packets.len(), 2);
             let first = &packets[0];
             assert_eq!((first.timestamp, first.nanoseconds), (1_500_000_000_123, 456_789));
-            assert_eq!((first.index, first.link_type, first.length), (0, 1, 1514));
+            assert_eq!((first.index, first.link_type, first.length), (1, 1, 1514));
             assert_eq!(&*packets[1].data, b"two");
         }
         assert!(flow(&mut assembler, Cause::Sweep).last_raw_packets.is_empty());
         take(&mut assembler, PacketWant::Raw(2), b"three");
         let end = Cause::End(EndReason::Idle);
-        assert_eq!(flow(&mut assembler, end).last_raw_packets[0].index, 2);
+        assert_eq!(flow(&mut assembler, end).last_raw_packets[0].index, 3);
         assert_eq!((assembler.held, assembler.kept.len()), (0, 0));
     }
 

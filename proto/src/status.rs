@@ -176,6 +176,8 @@ pub struct FlowStoreStatus {
     pub flows: u64,
     /// New flows that found it full.
     pub refused: u64,
+    /// Packets that captures wanted whole and that were lost for want of room.
+    pub packets_lost: u64,
 }
 
 /// The flow stream.

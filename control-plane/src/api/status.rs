@@ -93,7 +93,11 @@ fn point(point: &Point) -> String {
 
 fn flow_store(state: &State) -> FlowStoreStatus {
     let flows = state.flows.read().unwrap_or_else(PoisonError::into_inner);
-    FlowStoreStatus { flows: flows.len() as u64, refused: flows.refused() }
+    FlowStoreStatus {
+        flows: flows.len() as u64,
+        refused: flows.refused(),
+        packets_lost: state.lcores.packets_lost(),
+    }
 }
 
 fn flow_stream(state: &State) -> FlowStreamStatus {

@@ -338,7 +338,7 @@ async fn the_status_shows_the_books() {
         ("/Queues/0/Frames/Unaccounted", json!(0)),
         ("/Queues/0/Frames/Skipped/runt", json!(0)),
         ("/Totals/Metered", json!(5)),
-        ("/FlowStore", json!({"Flows": 0, "Refused": 0})),
+        ("/FlowStore", json!({"Flows": 0, "Refused": 0, "PacketsLost": 0})),
         ("/FlowStream/Lost", json!(0)),
     ] {
         assert_eq!(status.pointer(pointer), Some(&value), "{pointer}");

@@ -186,6 +186,7 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
     /// Enters what the reports said into the ledger, now that their records are in the store.
     fn keep_books(&mut self) {
         let mut state = self.shared.state();
+        state.packets_lost = self.assembler.lost();
         let ledger = &mut state.ledger;
         for head in self.heads.drain(..) {
             ledger.reported(head);
@@ -222,6 +223,8 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
             return;
         }
         self.stats = now;
+        let watched = self.shared.state().watched.clone();
+        self.assembler.retain(|flow| watched.contains_key(&flow.watch));
         if self.stream.wants_stats() {
             let (watches, watched) = {
                 let state = self.shared.state();

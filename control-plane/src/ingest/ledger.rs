@@ -37,6 +37,8 @@ pub struct WatchTotals {
     pub dropped: u64,
     /// Flows now in its tables.
     pub flows: u64,
+    /// Packets it wanted whole and that no report had room for.
+    pub copies_lost: u64,
 }
 
 /// The newest word of every ring.
@@ -167,6 +169,7 @@ impl Ledger {
             totals.packets += closed.packets;
             totals.bytes += closed.bytes;
             totals.dropped += closed.dropped;
+            totals.copies_lost += closed.copies_lost;
         }
         sums
     }
@@ -194,6 +197,7 @@ impl WatchTotals {
         self.bytes += report.bytes;
         self.dropped += report.dropped;
         self.flows += report.flows;
+        self.copies_lost += report.copies_lost;
     }
 }
 
@@ -231,7 +235,7 @@ mod tests {
                 bytes: received * 64,
                 dropped: 1,
                 flows: 2,
-                copies_lost: 0,
+                copies_lost: 3,
             }],
             ..Report::default()
         };
@@ -251,6 +255,7 @@ mod tests {
         assert_eq!(ledger.totals().received, 36);
         let watch = ledger.watches()[&WatchId(1)];
         assert_eq!((watch.packets, watch.dropped, watch.flows), (36, 3, 4));
+        assert_eq!(watch.copies_lost, 9);
         assert_eq!(ledger.status().len(), 2, "queue 0 was opened again");
     }
 

@@ -109,6 +109,13 @@ impl Lcores {
         self.shared.state().ledger.totals()
     }
 
+    /// Packets that captures wanted whole and that were lost for want of room, on their way or here.
+    pub fn packets_lost(&self) -> u64 {
+        let state = self.shared.state();
+        let lost = state.ledger.watches().values().map(|totals| totals.copies_lost).sum::<u64>();
+        state.packets_lost + lost
+    }
+
     /// State and counters of each watch, over all lcores. A watch that nobody reported yet is
     /// absent.
     pub fn watches(&self) -> HashMap<WatchId, WatchTotals> {
@@ -157,6 +164,8 @@ struct State {
     /// Both together.
     watched: Arc<HashMap<WatchId, Arc<Watched>>>,
     ledger: Ledger,
+    /// Packets that there was no room to keep.
+    packets_lost: u64,
 }
 
 impl State {

@@ -3,6 +3,7 @@
 use sonde_proto::plan::{Options, Watch};
 use sonde_proto::time::Timestamp;
 
+use super::copies::Lent;
 use super::shard::Shard;
 use crate::defrag::{Defragmenter, Places};
 use crate::parse::{Fragment, ParseOptions, fragment, parse_datagram};
@@ -54,7 +55,7 @@ impl Shard {
         let whole = defragmenter.take(fragment, wanted, metered, frame.at, &mut self.books);
         let complete = whole.map(|whole| {
             let mut result = Whole { truncated: false, sampled_out: false };
-            let mut kept = None;
+            let mut lent = Lent::whole(frame, fragment.start, whole.datagram.bytes);
             for place in 0..self.watches.len() {
                 let Some(Some(watching)) = self.watches.get(place) else { continue };
                 if !whole.wanted.has(place as u8) || !watching.runs() {
@@ -76,13 +77,11 @@ impl Shard {
                 if let Some(innermost) = self.pieces.last_mut() {
                     innermost.fragments = whole.fragments;
                     innermost.fragment_errors = whole.errors;
-                    // It stands in the datagram, and only the last frame is there to be copied.
-                    innermost.message = None;
                     result.truncated |= innermost.truncated;
                 }
                 self.stage(frame, first, count, key_mode, place as u8);
-                if copied && count == 1 {
-                    self.set_aside(frame, place, count, &mut kept);
+                if copied {
+                    self.set_aside(&mut lent, place, count);
                 }
             }
             result

@@ -8,7 +8,7 @@ use sonde_proto::record::EndReason;
 use sonde_proto::report::{Books, Skip, WatchReport, WatchState};
 use sonde_proto::time::Timestamp;
 
-use super::copies::{self, Copies, Label};
+use super::copies::{self, Copies, Label, Lent};
 use super::extras::Extras;
 use super::identity::Identity;
 use super::key::{Key, Keyed};
@@ -171,7 +171,7 @@ impl Shard {
         let mut parsed: Option<Parsed> = None;
         let fragment = self.fragment(frame);
         let mut wanted = Places::default();
-        let mut kept = None;
+        let mut lent = Lent::new(frame);
         for place in 0..self.watches.len() {
             let Some(Some(watching)) = self.watches.get(place) else {
                 continue;
@@ -199,7 +199,7 @@ impl Shard {
                     cut.too_deep |= parsed.cut.too_deep;
                     self.stage(frame, first, count, key_mode, place as u8);
                     if copied {
-                        self.set_aside(frame, place, count, &mut kept);
+                        self.set_aside(&mut lent, place, count);
                     }
                 }
                 Err(skip) => skipped = Some(skip),
@@ -364,18 +364,12 @@ impl Shard {
 
     /// Sets the `count` pieces aside that were staged last, where the watch wants them.
     #[cold]
-    pub(super) fn set_aside(
-        &mut self,
-        frame: &Frame<'_>,
-        place: usize,
-        count: usize,
-        kept: &mut Option<u32>,
-    ) {
+    pub(super) fn set_aside(&mut self, lent: &mut Lent<'_>, place: usize, count: usize) {
         let Some(Some(watching)) = self.watches.get(place) else { return };
         for item in self.staged.iter_mut().rev().take(count).rev() {
             if let Some(piece) = self.pieces.get(item.piece as usize) {
                 let options = &watching.watch.options;
-                item.copy = self.copies.set_aside(frame, piece, options, kept);
+                item.copy = self.copies.set_aside(lent, piece, options);
             }
         }
     }

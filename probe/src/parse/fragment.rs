@@ -21,6 +21,8 @@ pub(crate) struct Fragment<'a> {
     pub(crate) offset: u32,
     /// Whether others follow.
     pub(crate) more: bool,
+    /// Where in the frame its bytes begin.
+    pub(crate) start: u32,
     /// Its bytes, as far as they were captured.
     pub(crate) bytes: &'a [u8],
     /// How many there are on the wire.
@@ -103,6 +105,7 @@ fn of<'a>(header: Header<'a>, around: Option<&Piece>, piece: &Piece) -> Option<F
         protocol: header.protocol,
         offset: header.offset.into(),
         more: header.more,
+        start: header.rest.offset(),
         bytes: header.rest.bytes(),
         length: header.rest.len(),
     })
