@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use sonde_control_plane::control::{self, Control, StartUp};
 use sonde_control_plane::discovery::{self, HostConfig};
+use sonde_control_plane::flow_store::Times;
 use sonde_control_plane::server;
 use sonde_control_plane::stream::{BulkConfig, QueueLimits};
 use sonde_control_plane::ws::KeepAlive;
@@ -127,6 +128,7 @@ fn flow_config(config: &Config) -> anyhow::Result<FlowConfig> {
 }
 
 fn control_config(config: &Config) -> anyhow::Result<control::Config> {
+    let timers = config.flow.timers()?;
     let id = match config.host_id.as_str() {
         "" => std::fs::read_to_string(HOST_NAME)
             .with_context(|| format!("cannot read {HOST_NAME}"))?
@@ -143,7 +145,10 @@ fn control_config(config: &Config) -> anyhow::Result<control::Config> {
         },
         version: env!("CARGO_PKG_VERSION").to_owned(),
         flows: config.flow.store,
-        hold: config.flow.hold(),
+        times: Times {
+            hold: timers.hold,
+            silence: timers.expire.saturating_add(timers.update).saturating_add(SLACK),
+        },
         application_ports: config.flow.application_ports()?,
         bulk: BulkConfig { flows: config.flow.bulk, delay: config.flow.bulk_delay() },
         limits: QueueLimits::default(),
@@ -161,6 +166,9 @@ fn control_config(config: &Config) -> anyhow::Result<control::Config> {
 
 /// Where the kernel says the name of this host.
 const HOST_NAME: &str = "/proc/sys/kernel/hostname";
+
+/// What a report may take from a shard into the flow store.
+const SLACK: Duration = Duration::from_secs(30);
 
 /// Threads of the control plane.
 const CONTROL_THREADS: usize = 2;

@@ -15,7 +15,7 @@ use crate::api;
 use crate::capture::{CaptureError, Captures, CapturesConfig, StoreError};
 use crate::clock::Clock;
 use crate::discovery::{self, HostConfig, MacTids, PortNode};
-use crate::flow_store::{FlowStore, SharedFlowStore};
+use crate::flow_store::{FlowStore, SharedFlowStore, Times};
 use crate::graph::{Graph, SharedGraph};
 use crate::ingest::{self, Names};
 use crate::state::{Parts, QUERIES, State};
@@ -32,8 +32,8 @@ pub struct Config {
     pub version: String,
     /// Flows that the store keeps at most.
     pub flows: usize,
-    /// How long an ended flow can be queried.
-    pub hold: Duration,
+    /// How long a flow can be queried that ended, or whose end was lost.
+    pub times: Times,
     /// Applications that are known by their port.
     pub application_ports: ApplicationPorts,
     /// When flows go out to subscribers.
@@ -96,7 +96,7 @@ impl Control {
     ) -> Result<Self, StartError> {
         let clock = Clock::new(config.host.clock);
         let graph = SharedGraph::new(RwLock::new(Graph::new()));
-        let flows = SharedFlowStore::new(RwLock::new(FlowStore::new(config.flows, config.hold)));
+        let flows = SharedFlowStore::new(RwLock::new(FlowStore::new(config.flows, config.times)));
         let stream = FlowStream::new(config.bulk);
         let tids = MacTids::follow(&graph);
         let lcores = ingest::start(
@@ -214,7 +214,7 @@ mod tests {
             },
             version: "0.0.0".into(),
             flows: 1000,
-            hold: Duration::from_secs(60),
+            times: Times { hold: Duration::from_secs(60), silence: Duration::from_secs(600) },
             application_ports: ApplicationPorts::default(),
             bulk: BulkConfig::default(),
             limits: QueueLimits::default(),

@@ -1,9 +1,10 @@
 //! The flows that queries see: live ones, and for a while those that ended.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use sonde_proto::flow::Flow;
 use sonde_proto::record::WatchId;
 use sonde_proto::time::Timestamp;
@@ -14,20 +15,34 @@ pub type SharedFlowStore = Arc<RwLock<FlowStore>>;
 /// Flows by watch and UUID, at most `capacity` of them. Each is as its last record had it.
 #[derive(Debug)]
 pub struct FlowStore {
-    flows: HashMap<FlowKey, Kept>,
+    flows: IndexMap<FlowKey, Kept>,
     /// Ended flows and when they leave, oldest first. An entry that its flow does not confirm is
     /// stale: the flow was put again since.
     ended: VecDeque<(Timestamp, FlowKey)>,
     /// The same for flows of uploads, which stay for longer.
     uploaded: VecDeque<(Timestamp, FlowKey)>,
+    /// The flow that is looked at next for one whose end was lost.
+    next: usize,
     capacity: usize,
-    hold: Duration,
+    times: Times,
     refused: u64,
+}
+
+/// How long flows stay that nobody speaks of any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// After a flow ended.
+    pub hold: Duration,
+    /// After the last word of a flow that has not ended. Longer than any shard is silent of a flow
+    /// it has, so that this is one whose end was lost.
+    pub silence: Duration,
 }
 
 #[derive(Debug)]
 struct Kept {
     flow: Arc<Flow>,
+    /// When it was put.
+    at: Timestamp,
     /// When it leaves, once it has ended.
     leaves: Option<Timestamp>,
 }
@@ -42,21 +57,21 @@ pub struct FlowKey {
 }
 
 impl FlowStore {
-    /// A store of `capacity` flows at most, in which an ended flow can be seen for `hold` more, one
-    /// of an upload for [`UPLOAD_HOLD`].
-    pub fn new(capacity: usize, hold: Duration) -> Self {
+    /// A store of `capacity` flows at most. The flows of an upload are held for [`UPLOAD_HOLD`].
+    pub fn new(capacity: usize, times: Times) -> Self {
         Self {
-            flows: HashMap::new(),
+            flows: IndexMap::new(),
             ended: VecDeque::new(),
             uploaded: VecDeque::new(),
+            next: 0,
             capacity,
-            hold,
+            times,
             refused: 0,
         }
     }
 
     /// Keeps the newest state of a flow. When the store is full the flow that ended first makes
-    /// room; when none has ended, a new flow is refused and counted.
+    /// room; when none has ended, a record of a new flow is refused and counted.
     pub fn put(&mut self, key: FlowKey, flow: Arc<Flow>, ended: bool, now: Timestamp) {
         if !self.flows.contains_key(&key) && !self.make_room() {
             self.refused += 1;
@@ -64,22 +79,47 @@ impl FlowStore {
         }
         let (hold, queue) = match key.watch {
             WatchId::UPLOAD => (UPLOAD_HOLD, &mut self.uploaded),
-            _ => (self.hold, &mut self.ended),
+            _ => (self.times.hold, &mut self.ended),
         };
         let leaves = ended.then(|| now.after(hold));
         if let Some(leaves) = leaves {
             queue.push_back((leaves, key));
         }
-        self.flows.insert(key, Kept { flow, leaves });
+        self.flows.insert(key, Kept { flow, at: now, leaves });
     }
 
-    /// Lets go of the flows that ended longer ago than the hold time.
+    /// Lets go of the flows that ended longer ago than the hold time, and of some that have been
+    /// silent too long. Called every few milliseconds.
     pub fn expire(&mut self, now: Timestamp) {
-        while let Some((leaves, key)) = self.ended.pop_front_if(|(leaves, _)| *leaves <= now) {
+        // One that leaves later than a flow that ends now was put before the clock was set back.
+        let latest = now.after(self.times.hold);
+        let due = |(leaves, _): &mut (Timestamp, FlowKey)| *leaves <= now || *leaves > latest;
+        while let Some((leaves, key)) = self.ended.pop_front_if(due) {
             self.release(leaves, &key);
         }
         while let Some((leaves, key)) = self.uploaded.pop_front_if(|(leaves, _)| *leaves <= now) {
             self.release(leaves, &key);
+        }
+        self.forget_silent(now);
+    }
+
+    /// Looks at the next few flows, all of them in turn, however many there are.
+    fn forget_silent(&mut self, now: Timestamp) {
+        for _ in 0..LOOKS.min(self.flows.len()) {
+            if self.next >= self.flows.len() {
+                self.next = 0;
+            }
+            let Some((_, kept)) = self.flows.get_index_mut(self.next) else {
+                return;
+            };
+            // A clock that was set back starts the wait again.
+            kept.at = kept.at.min(now);
+            if kept.leaves.is_none() && now.since(kept.at) > self.times.silence {
+                // Another flow takes its place, and is looked at next.
+                self.flows.swap_remove_index(self.next);
+            } else {
+                self.next += 1;
+            }
         }
     }
 
@@ -103,7 +143,7 @@ impl FlowStore {
         self.flows.is_empty()
     }
 
-    /// New flows that found the store full.
+    /// Records of new flows that found the store full. A flow that goes on knocks once a record.
     pub fn refused(&self) -> u64 {
         self.refused
     }
@@ -124,7 +164,7 @@ impl FlowStore {
     fn release(&mut self, leaves: Timestamp, key: &FlowKey) {
         let confirmed = |kept: &Kept| kept.leaves == Some(leaves);
         if self.flows.get(key).is_some_and(confirmed) {
-            self.flows.remove(key);
+            self.flows.swap_remove(key);
         }
     }
 }
@@ -132,11 +172,14 @@ impl FlowStore {
 /// How long the flows of an upload can be seen: they have all ended when the client begins to ask.
 pub const UPLOAD_HOLD: Duration = Duration::from_secs(600);
 
+/// Flows that are looked at in one call: a million is through in a minute at the most.
+const LOOKS: usize = 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const HOLD: Duration = Duration::from_secs(10);
+    const TIMES: Times = Times { hold: Duration::from_secs(10), silence: Duration::from_secs(100) };
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_millis(seconds * 1000)
@@ -153,7 +196,7 @@ mod tests {
 
     #[test]
     fn an_ended_flow_is_held_for_a_while() {
-        let mut store = FlowStore::new(2, HOLD);
+        let mut store = FlowStore::new(2, TIMES);
         put(&mut store, 1, true, 0);
         store.expire(at(9));
         assert_eq!(store.len(), 1);
@@ -163,7 +206,7 @@ mod tests {
 
     #[test]
     fn the_flows_of_an_upload_are_held_for_longer() {
-        let mut store = FlowStore::new(2, HOLD);
+        let mut store = FlowStore::new(2, TIMES);
         let uploaded = FlowKey { watch: WatchId::UPLOAD, uuid: 1 };
         store.put(uploaded, Arc::new(Flow::default()), true, at(0));
         put(&mut store, 1, true, 0);
@@ -181,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_flow_that_ended_first_makes_room() {
-        let mut store = FlowStore::new(2, HOLD);
+        let mut store = FlowStore::new(2, TIMES);
         put(&mut store, 1, false, 0);
         put(&mut store, 2, false, 0);
         put(&mut store, 3, false, 0);
@@ -194,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_flow_that_lives_again_stays() {
-        let mut store = FlowStore::new(2, HOLD);
+        let mut store = FlowStore::new(2, TIMES);
         put(&mut store, 1, true, 0);
         put(&mut store, 1, false, 1);
         store.expire(at(60));
@@ -202,8 +245,38 @@ mod tests {
     }
 
     #[test]
+    fn a_flow_whose_end_is_lost_leaves_in_the_end() {
+        let mut store = FlowStore::new(10_000, TIMES);
+        (0..5_000).for_each(|uuid| put(&mut store, uuid, false, 0));
+        (0..10).for_each(|uuid| put(&mut store, uuid, false, 1));
+        store.expire(at(100));
+        assert_eq!(store.len(), 5_000);
+        store.expire(at(101));
+        assert!(store.len() >= 5_000 - LOOKS, "not all at once");
+        (0..10).for_each(|_| store.expire(at(101)));
+        assert_eq!(store.len(), 10);
+        (0..10).for_each(|uuid| assert!(store.get(&key(uuid)).is_some()));
+        store.expire(at(102));
+        assert!(store.is_empty());
+    }
+
+    #[test]
+    fn a_clock_set_back_keeps_nothing_for_ever() {
+        let mut store = FlowStore::new(10, TIMES);
+        put(&mut store, 1, true, 1_000_000);
+        put(&mut store, 2, false, 1_000_000);
+        put(&mut store, 3, true, 5);
+        store.expire(at(5));
+        assert!(store.get(&key(1)).is_none() && store.len() == 2);
+        store.expire(at(15));
+        assert_eq!(store.len(), 1);
+        store.expire(at(106));
+        assert!(store.is_empty());
+    }
+
+    #[test]
     fn a_flow_that_ends_twice_counts_once() {
-        let mut store = FlowStore::new(2, HOLD);
+        let mut store = FlowStore::new(2, TIMES);
         put(&mut store, 1, true, 0);
         put(&mut store, 1, true, 1);
         for uuid in 2..10 {

@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 
 use crate::capture::{Captures, CapturesConfig, StoreError};
 use crate::clock::Clock;
-use crate::flow_store::FlowStore;
+use crate::flow_store::{FlowStore, Times};
 use crate::graph::Graph;
 use crate::ingest::{self, Names};
 use crate::state::{Parts, QUERIES, State};
@@ -51,7 +51,9 @@ impl World {
         {
             graph.write().unwrap().add_node(node, clock.now()).unwrap();
         }
-        let flows = Arc::new(RwLock::new(FlowStore::new(1000, Duration::from_secs(60))));
+        let minute = Duration::from_secs(60);
+        let times = Times { hold: minute, silence: 10 * minute };
+        let flows = Arc::new(RwLock::new(FlowStore::new(1000, times)));
         let stream = FlowStream::new(BulkConfig::default());
         let (announcer, rings) = rings();
         let lcore = announcer.open(

@@ -174,7 +174,7 @@ impl From<&Books> for Frames {
 pub struct FlowStoreStatus {
     /// Flows kept.
     pub flows: u64,
-    /// New flows that found it full.
+    /// Records of new flows that found it full.
     pub refused: u64,
     /// Packets that captures wanted whole and that were lost for want of room.
     pub packets_lost: u64,

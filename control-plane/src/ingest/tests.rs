@@ -13,7 +13,7 @@ use sonde_proto::report::{LcoreInfo, PacketHead, PacketWant, WatchReport, WatchS
 use sonde_proto::ring::{Announcer, LcoreEnd, RingSize, rings};
 
 use super::*;
-use crate::flow_store::{FlowKey, FlowStore};
+use crate::flow_store::{FlowKey, FlowStore, Times};
 use crate::stream::{BulkConfig, Namespaces, Obj, QueueLimits, Subscriber};
 
 const WATCH: WatchId = WatchId(1);
@@ -31,7 +31,10 @@ struct World {
 impl World {
     fn new() -> Self {
         let (announcer, rings) = rings();
-        let store = SharedFlowStore::new(RwLock::new(FlowStore::new(1 << 20, LONG)));
+        let store = SharedFlowStore::new(RwLock::new(FlowStore::new(
+            1 << 20,
+            Times { hold: LONG, silence: LONG },
+        )));
         let stream = FlowStream::new(BulkConfig::default());
         let subscriber = stream.subscribe(Namespaces::parse(["flow"]), QueueLimits::default());
         let tid_of_mac: TidOfMac = Arc::new(|mac| (*mac == A).then(|| "tid-of-a".into()));
@@ -207,7 +210,8 @@ async fn packets_go_with_the_flow_until_an_update() {
 #[tokio::test]
 async fn a_flow_that_ended_leaves_the_store_after_its_hold_time() {
     let (announcer, rings) = rings();
-    let store = SharedFlowStore::new(RwLock::new(FlowStore::new(10, Duration::from_secs(1))));
+    let times = Times { hold: Duration::from_secs(1), silence: LONG };
+    let store = SharedFlowStore::new(RwLock::new(FlowStore::new(10, times)));
     let millis = Arc::new(std::sync::atomic::AtomicU64::new(5_000));
     let clock = {
         let millis = millis.clone();

@@ -10,7 +10,7 @@ use sonde_proto::record::WatchId;
 use sonde_proto::time::Timestamp;
 
 use super::{Answer, Limits, QueryError, parse};
-use crate::flow_store::{FlowKey, FlowStore};
+use crate::flow_store::{FlowKey, FlowStore, Times};
 use crate::graph::Graph;
 
 mod errors;
@@ -94,7 +94,10 @@ fn hosts() -> Graph {
 
 /// Flows 1 to 4; 2 was updated, 3 has a packet, 4 is ARP. Metrics and times grow with the number.
 fn store() -> FlowStore {
-    let mut store = FlowStore::new(100, Duration::from_secs(60));
+    let mut store = FlowStore::new(
+        100,
+        Times { hold: Duration::from_secs(60), silence: Duration::from_secs(600) },
+    );
     for n in 1..=4_u64 {
         let i = n as i64;
         let metric = FlowMetric {
