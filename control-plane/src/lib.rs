@@ -12,6 +12,7 @@ pub mod graph;
 pub mod gremlin;
 pub mod ingest;
 pub mod layer;
+mod json;
 pub mod server;
 pub mod state;
 pub mod stream;

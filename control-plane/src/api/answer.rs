@@ -7,14 +7,14 @@ use tokio::task::spawn_blocking;
 
 use super::Error;
 
-/// A JSON answer: one line.
+/// A JSON answer: one line, written as Go does.
 #[derive(Debug)]
 pub(super) struct Json(Vec<u8>);
 
 impl Json {
     /// Writes `value`.
     pub(super) fn new(value: &impl Serialize) -> Result<Self, Error> {
-        let mut text = serde_json::to_vec(value).map_err(|error| {
+        let mut text = crate::json::text(value).map_err(|error| {
             tracing::error!(%error, "an answer that is no JSON");
             Error::Defect
         })?;

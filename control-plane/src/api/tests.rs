@@ -307,6 +307,14 @@ async fn a_capture_that_breaks_rules_is_refused() {
 }
 
 #[tokio::test]
+async fn an_answer_is_safe_inside_html() {
+    let world = World::new();
+    let body = json!({"GremlinQuery": "G.V()", "Name": "<b>&"});
+    let got = ask(&world, "POST", "/api/capture", body.to_string()).await;
+    assert!(got.text.contains(r#""Name":"\u003cb\u003e\u0026""#), "{}", got.text);
+}
+
+#[tokio::test]
 async fn a_capture_may_have_a_time() {
     let world = World::new();
     let body = r#"{"GremlinQuery": "G.V()"}"#;

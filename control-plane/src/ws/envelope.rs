@@ -1,11 +1,8 @@
 //! The envelope of every WebSocket message, as text and in Protobuf (Skydive API §7.4).
 
-use std::io;
-
 use bytes::Bytes;
 use prost::Message as _;
 use serde::Serialize;
-use serde_json::ser::Formatter;
 use sonde_proto::message::{Format, StructMessage};
 
 /// What is written around an object.
@@ -54,36 +51,11 @@ impl Envelope<'_> {
     }
 }
 
-/// JSON as Go's encoder writes it: text is safe inside HTML.
+/// The JSON text of `value`.
 pub(super) fn json(value: &impl Serialize) -> Bytes {
-    let mut text = Vec::new();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut text, HtmlSafe);
-    match value.serialize(&mut serializer) {
-        Ok(()) => text.into(),
+    match crate::json::text(value) {
+        Ok(text) => text.into(),
         Err(error) => unreachable!("flows have string keys, and a Vec takes all: {error}"),
-    }
-}
-
-/// Escapes `<`, `>`, `&`, U+2028 and U+2029 in strings, as `encoding/json` does.
-struct HtmlSafe;
-
-impl Formatter for HtmlSafe {
-    fn write_string_fragment<W: ?Sized + io::Write>(
-        &mut self,
-        out: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        let mut rest = fragment;
-        while let Some(at) = rest.find(['<', '>', '&', '\u{2028}', '\u{2029}']) {
-            let (plain, tail) = rest.split_at(at);
-            out.write_all(plain.as_bytes())?;
-            let mut tail = tail.chars();
-            if let Some(special) = tail.next() {
-                write!(out, "\\u{:04x}", u32::from(special))?;
-            }
-            rest = tail.as_str();
-        }
-        out.write_all(rest.as_bytes())
     }
 }
 

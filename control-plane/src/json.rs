@@ -1,0 +1,47 @@
+//! JSON as Go's encoder writes it, for REST and WebSocket (Skydive API §1).
+
+use std::io;
+
+use serde::Serialize;
+use serde_json::ser::Formatter;
+
+/// The JSON text of `value`: it is safe inside HTML. An error when a key of a map is no text.
+pub(crate) fn text(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut text, HtmlSafe))?;
+    Ok(text)
+}
+
+/// Escapes `<`, `>`, `&`, U+2028 and U+2029 in strings, as `encoding/json` does.
+struct HtmlSafe;
+
+impl Formatter for HtmlSafe {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        out: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(['<', '>', '&', '\u{2028}', '\u{2029}']) {
+            let (plain, tail) = rest.split_at(at);
+            out.write_all(plain.as_bytes())?;
+            let mut tail = tail.chars();
+            if let Some(special) = tail.next() {
+                write!(out, "\\u{:04x}", u32::from(special))?;
+            }
+            rest = tail.as_str();
+        }
+        out.write_all(rest.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_html_would_read_is_escaped() {
+        let text = text(&["a<b>&\u{2028}\"c\u{e9}"]).unwrap();
+        assert_eq!(text, r#"["a\u003cb\u003e\u0026\u2028\"cé"]"#.as_bytes());
+    }
+}
