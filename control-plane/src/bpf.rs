@@ -23,10 +23,17 @@ pub fn compile(expression: &str) -> Result<Arc<[BpfInstruction]>, BpfError> {
     if instructions.len() > MAX_INSTRUCTIONS {
         return Err(BpfError::TooLarge(instructions.len()));
     }
-    instructions
+    let program: Arc<[BpfInstruction]> = instructions
         .iter()
         .map(|instruction| read(&instruction.to_string()).ok_or(BpfError::Unreadable))
-        .collect()
+        .collect::<Result<_, _>>()?;
+    if program.iter().any(jumps_back) {
+        return Err(BpfError::Loop);
+    }
+    if program.iter().any(asks_linux) {
+        return Err(BpfError::Metadata);
+    }
+    Ok(program)
 }
 
 /// A filter over packets that are there already, whatever they start with.
@@ -98,6 +105,14 @@ pub enum BpfError {
     /// The program is longer than [`MAX_INSTRUCTIONS`].
     #[error("program of {0} instructions, at most {MAX_INSTRUCTIONS} are taken")]
     TooLarge(usize),
+    /// The program jumps back: only `protochain` asks for that.
+    #[error("program with a loop (protochain), expected one that ends on every frame")]
+    Loop,
+    /// The program loads what only Linux knows of a packet: `inbound`, `outbound`, `ifindex`.
+    #[error(
+        "program loads packet metadata (inbound, outbound, ifindex), expected the frame's bytes"
+    )]
+    Metadata,
     /// An instruction is not written as this version of the `pcap` crate writes it.
     #[error("libpcap's program cannot be read")]
     Unreadable,
@@ -131,6 +146,19 @@ fn read(text: &str) -> Option<BpfInstruction> {
     numbers.next().is_none().then_some(instruction)
 }
 
+/// Whether an instruction is a jump of libpcap's to one before it: `ja` with a negative offset.
+fn jumps_back(instruction: &BpfInstruction) -> bool {
+    const JUMP_ALWAYS: u16 = 0x05;
+    instruction.code == JUMP_ALWAYS && instruction.k.cast_signed() < 0
+}
+
+/// Whether an instruction loads at one of Linux's negative offsets (`SKF_AD_OFF`).
+fn asks_linux(instruction: &BpfInstruction) -> bool {
+    const CLASS_AND_MODE: u16 = 0xe7;
+    const LOAD_ABSOLUTE: u16 = 0x20;
+    instruction.code & CLASS_AND_MODE == LOAD_ABSOLUTE && instruction.k.cast_signed() < 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +184,12 @@ mod tests {
         assert!(error.to_string().contains("syntax error"), "{error}");
         assert!(matches!(compile("ip\0"), Err(BpfError::Expression(_))));
         assert_eq!(compile(&"x".repeat(MAX_LENGTH + 1)), Err(BpfError::TooLong(MAX_LENGTH + 1)));
+    }
+
+    #[test]
+    fn refuses_what_the_machine_cannot_run() {
+        assert_eq!(compile("ip protochain 6"), Err(BpfError::Loop));
+        assert_eq!(compile("inbound"), Err(BpfError::Metadata));
     }
 
     #[test]
