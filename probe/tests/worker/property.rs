@@ -1,13 +1,13 @@
 //! Whatever comes: the books close, and the sum of the flows is the sum of the frames.
 
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
+use sonde_probe::source::BURST;
 use sonde_proto::plan::KeyMode;
-use sonde_proto::record::{EndReason, FlowRecord};
+use sonde_proto::record::{Cause, EndReason, FinishType, FlowRecord};
+use sonde_proto::report::Books;
 use sonde_proto::ring::RingSize;
 
-use crate::lab::{A, B, Lab, echo, tcp, timers, udp, vxlan, watch, watch_in};
+use crate::lab::{A, B, Lab, echo, tcp, timers, udp, vxlan, watch_in};
 
 /// A frame of few ends, so that flows meet; or any bytes.
 fn frame() -> impl Strategy<Value = Vec<u8>> {
@@ -49,20 +49,6 @@ fn outermost(flows: &[FlowRecord]) -> (u64, u64) {
     })
 }
 
-/// Packets and bytes by conversation and direction.
-fn totals<'a>(flows: impl IntoIterator<Item = &'a FlowRecord>) -> BTreeMap<u64, [u64; 4]> {
-    let mut totals = BTreeMap::new();
-    for flow in flows {
-        let metric = &flow.metric;
-        let sum: &mut [u64; 4] = totals.entry(flow.tracking_id).or_default();
-        sum[0] += metric.ab_packets + metric.ba_packets;
-        sum[1] += metric.ab_bytes + metric.ba_bytes;
-        sum[2] += u64::from(flow.parent.is_some());
-        sum[3] += 1;
-    }
-    totals
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -99,26 +85,51 @@ proptest! {
     }
 
     #[test]
-    fn two_shards_count_what_one_counts(frames in frames()) {
-        let count = |shards: usize| {
-            let mut flows = Vec::new();
-            for shard in 0..shards {
-                let config = timers(100_000, 100_000, 100_000);
-                let mut lab = Lab::with(vec![watch(1)], &config, RingSize::default());
-                for (second, frame) in &frames {
-                    // Both directions meet in one shard, as with symmetric RSS.
-                    let sum: usize = frame.iter().skip(26).take(8).map(|b| usize::from(*b)).sum();
-                    if sum % shards == shard {
-                        lab.tape.add(*second, frame);
-                    }
-                }
-                for _ in 0..10 {
-                    lab.turn();
-                }
-                flows.extend(lab.finish(EndReason::Drained));
-            }
-            totals(&flows)
-        };
-        prop_assert_eq!(count(1), count(2));
+    fn shards_and_bursts_do_not_matter(
+        frames in frames(),
+        key_mode in mode(),
+        shards in prop_oneof![Just(2usize), Just(4)],
+        burst in 1..=BURST,
+    ) {
+        prop_assert_eq!(meter(&frames, key_mode, 1, 1), meter(&frames, key_mode, shards, burst));
     }
+}
+
+/// All flows that end, in an order of their own, and the sum of the books, when the frames are
+/// spread over so many shards and come in bursts of so many.
+fn meter(
+    frames: &[(f64, Vec<u8>)],
+    key_mode: KeyMode,
+    shards: usize,
+    burst: usize,
+) -> (Vec<String>, Books) {
+    let (mut flows, mut books) = (Vec::new(), Books::default());
+    for shard in 0..shards {
+        let watches = vec![watch_in(key_mode, 1)];
+        let mut lab = Lab::with(watches, &timers(5, 20, 2), RingSize::default());
+        // Both directions meet in one shard, as with symmetric RSS.
+        let of_shard = |frame: &&(f64, Vec<u8>)| {
+            let sum: usize = frame.1.iter().skip(26).take(8).map(|byte| usize::from(*byte)).sum();
+            sum % shards == shard
+        };
+        let frames: Vec<_> = frames.iter().filter(of_shard).collect();
+        for frames in frames.chunks(burst) {
+            for (second, frame) in frames {
+                lab.tape.add(*second, frame);
+            }
+            lab.turn();
+        }
+        // When a flow is looked at decides why it ends, and which tick it saw last.
+        let told = |flow: FlowRecord| FlowRecord {
+            last_update: None,
+            finish: FinishType::NotFinished,
+            cause: Cause::Sweep,
+            ..flow
+        };
+        let ended = lab.finish(EndReason::Drained).into_iter();
+        flows.extend(ended.map(|flow| format!("{:?}", told(flow))));
+        books.add(&lab.head.books);
+    }
+    flows.sort_unstable();
+    (flows, Books { ring_full: 0, ..books })
 }
