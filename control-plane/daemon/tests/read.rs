@@ -50,6 +50,31 @@ fn filter_and_key_mode_are_obeyed() {
 }
 
 #[test]
+fn options_reach_the_flows_and_the_summary_counts_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("traffic.pcap");
+    Traffic::new(40).write_pcap(&file);
+    let file = file.to_str().unwrap();
+
+    let output = run(&["read", "--output", "json", "--application-port", "tcp:1003=chat", file]);
+    let flows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let chats: Vec<_> = flows.iter().filter(|flow| flow["Application"] == "CHAT").collect();
+    assert_eq!(chats.len(), 1);
+    assert_eq!(chats[0]["Transport"]["A"], 1003);
+    let summary = String::from_utf8(output.stderr).unwrap();
+    assert!(summary.contains(&format!("ended.drained: {}\n", flows.len())), "{summary}");
+
+    let sampled = run(&["read", "--output", "json", "--sampling", "4", file]);
+    let sampled: Vec<Value> = serde_json::from_slice(&sampled.stdout).unwrap();
+    let chosen = |flow: &&Value| {
+        let id = flow["TrackingID"].as_str().unwrap();
+        u64::from_str_radix(id, 16).unwrap().is_multiple_of(4)
+    };
+    assert_eq!(sampled.len(), flows.iter().filter(chosen).count());
+    assert!(sampled.iter().all(|flow| chosen(&flow)));
+}
+
+#[test]
 fn damaged_file_ends_in_an_error_with_the_offset_after_its_flows() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("cut.pcap");
