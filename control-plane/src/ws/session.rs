@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::error::Error as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
@@ -22,7 +23,8 @@ use crate::stream::Subscriber;
 pub struct KeepAlive {
     /// Between two pings; the first goes out at once. Skydive: 2 s.
     pub ping: Duration,
-    /// Longest silence between two pongs. Nothing but a pong ends it. Skydive: 7 s.
+    /// Longest silence between two pongs, not counting the time in which a message leaves: no
+    /// ping goes out then. Nothing but a pong ends it. Skydive: 7 s.
     pub pong: Duration,
     /// Longest time one message may take to leave.
     pub progress: Duration,
@@ -63,9 +65,10 @@ pub(super) async fn run(
     encode: impl Fn(&crate::stream::Message) -> Message,
 ) -> Ended {
     let (mut sink, mut stream) = socket.split();
+    let sending = Sending::default();
     let ended = tokio::select! {
-        ended = listen(&mut stream, keep_alive.pong) => ended,
-        ended = send(&mut sink, subscriber, keep_alive, encode) => ended,
+        ended = listen(&mut stream, keep_alive.pong, &sending) => ended,
+        ended = send(&mut sink, subscriber, keep_alive, &sending, encode) => ended,
     };
     match ended.close() {
         Some((code, reason)) => say_goodbye(sink, stream, code, reason.into()).await,
@@ -104,13 +107,25 @@ impl Ended {
 }
 
 /// Reads for pongs; all else a client sends is ignored.
-async fn listen(stream: &mut SplitStream<WebSocket>, pong: Duration) -> Ended {
+async fn listen(stream: &mut SplitStream<WebSocket>, pong: Duration, sending: &Sending) -> Ended {
     let mut deadline = Instant::now() + pong;
+    let mut sent = sending.total();
     loop {
         match timeout_at(deadline, stream.next()).await {
-            Err(_) => return Ended::Silent,
+            Err(_) => {
+                let more = sending.total().saturating_sub(sent);
+                if more.is_zero() {
+                    return Ended::Silent;
+                }
+                sent += more;
+                // A message that is stuck is looked at now and then, not all the time.
+                deadline += if sending.under_way() { more.max(pong / 8) } else { more };
+            }
             Ok(None | Some(Ok(Message::Close(_)))) => return Ended::Left,
-            Ok(Some(Ok(Message::Pong(_)))) => deadline = Instant::now() + pong,
+            Ok(Some(Ok(Message::Pong(_)))) => {
+                deadline = Instant::now() + pong;
+                sent = sending.total();
+            }
             Ok(Some(Ok(_))) => {}
             Ok(Some(Err(error))) => return broken(&error),
         }
@@ -121,6 +136,7 @@ async fn send(
     sink: &mut SplitSink<WebSocket, Message>,
     subscriber: &mut Subscriber,
     keep_alive: KeepAlive,
+    sending: &Sending,
     encode: impl Fn(&crate::stream::Message) -> Message,
 ) -> Ended {
     let mut pings = interval(keep_alive.ping);
@@ -134,11 +150,52 @@ async fn send(
                 None => return Ended::Finished,
             },
         };
-        match timeout(keep_alive.progress, sink.send(frame)).await {
+        sending.begin();
+        let sent = timeout(keep_alive.progress, sink.send(frame)).await;
+        sending.end();
+        match sent {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return broken(&error),
             Err(_) => return Ended::Stuck,
         }
+    }
+}
+
+/// The time in which messages were on their way out.
+#[derive(Debug, Default)]
+struct Sending(Mutex<Sent>);
+
+#[derive(Debug, Default)]
+struct Sent {
+    /// When the message that leaves now began to.
+    since: Option<Instant>,
+    /// What those before it took.
+    total: Duration,
+}
+
+impl Sending {
+    fn begin(&self) {
+        self.sent().since = Some(Instant::now());
+    }
+
+    fn end(&self) {
+        let mut sent = self.sent();
+        let took = sent.since.take().map(|since| since.elapsed());
+        sent.total += took.unwrap_or_default();
+    }
+
+    /// All of it until now.
+    fn total(&self) -> Duration {
+        let sent = self.sent();
+        sent.total + sent.since.map(|since| since.elapsed()).unwrap_or_default()
+    }
+
+    fn under_way(&self) -> bool {
+        self.sent().since.is_some()
+    }
+
+    fn sent(&self) -> MutexGuard<'_, Sent> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

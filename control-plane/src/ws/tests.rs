@@ -288,6 +288,26 @@ async fn a_reader_without_progress_is_closed() {
     drop(stuck);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_pong_is_due_while_a_message_leaves() {
+    let keep_alive = KeepAlive {
+        ping: Duration::from_millis(20),
+        pong: Duration::from_millis(300),
+        progress: LONG,
+    };
+    let server = Server::with(QueueLimits::default(), keep_alive).await;
+    let mut socket = server.connect(&COMPACT).await;
+    // More than the kernel keeps for a reader.
+    let large = Arc::new(Flow { application: "x".repeat(3 << 20), ..Flow::default() });
+    for _ in 0..3 {
+        server.stream.publish([large.clone(), large.clone()], Timestamp::default());
+    }
+    sleep(Duration::from_secs(1)).await;
+    for _ in 0..3 {
+        assert!(frame(&mut socket).await.is_binary());
+    }
+}
+
 #[tokio::test]
 async fn pongs_keep_a_connection_alive() {
     let keep_alive = KeepAlive {
