@@ -18,7 +18,7 @@ use crate::discovery::{self, HostConfig, MacTids, PortNode};
 use crate::flow_store::{FlowStore, SharedFlowStore, Times};
 use crate::graph::{Graph, SharedGraph};
 use crate::ingest::{self, Names};
-use crate::state::{Parts, QUERIES, State};
+use crate::state::{CREATES, Parts, QUERIES, State};
 use crate::stream::{BulkConfig, FlowStream, QueueLimits};
 use crate::upload::{Replay, Uploads};
 use crate::ws::{Clients, KeepAlive, WsState};
@@ -144,6 +144,7 @@ impl Control {
             captures,
             uploads: Uploads::new(replay, config.upload),
             queries: Arc::new(Semaphore::new(QUERIES)),
+            creates: Arc::new(Semaphore::new(CREATES)),
         });
         Ok(Self { state, tasks })
     }

@@ -44,10 +44,15 @@ pub struct Parts {
     pub uploads: Uploads,
     /// Turns of queries: so many run at once, see [`QUERIES`].
     pub queries: Arc<Semaphore>,
+    /// Turns of those who create captures: so many at once, see [`CREATES`].
+    pub creates: Arc<Semaphore>,
 }
 
 /// Queries that run at once; each may hold a large answer.
 pub const QUERIES: usize = 8;
+
+/// Captures that are created at once; each may wait for DNS.
+pub const CREATES: usize = 4;
 
 impl State {
     /// Puts the parts together.

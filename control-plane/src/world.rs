@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::flow_store::{FlowStore, Times};
 use crate::graph::Graph;
 use crate::ingest::{self, Names};
-use crate::state::{Parts, QUERIES, State};
+use crate::state::{CREATES, Parts, QUERIES, State};
 use crate::stream::{BulkConfig, FlowStream, QueueLimits};
 use crate::upload::{Damaged, Uploads};
 use crate::ws::{Clients, KeepAlive, WsState};
@@ -95,6 +95,7 @@ impl World {
             },
             uploads: Uploads::new(Arc::new(replay), UPLOAD_LIMIT),
             queries: Arc::new(Semaphore::new(QUERIES)),
+            creates: Arc::new(Semaphore::new(CREATES)),
         });
         Ok(Self { state, lcore, plan: Arc::default(), millis })
     }

@@ -1,5 +1,7 @@
 //! `/api/capture` (Skydive API §2.3).
 
+use std::time::Duration;
+
 use axum::extract::{FromRequestParts, Path, State as Extract};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -7,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use sonde_proto::capture::Capture;
+use tokio::time::timeout;
 
 use super::Error;
 use super::answer::{Json, blocking};
@@ -25,7 +28,13 @@ pub(super) async fn create(
 ) -> Result<Response, Error> {
     let Object::<Capture>(capture) = body.json()?;
     let ttl = ttl(&headers)?;
-    let created = blocking(move || state.captures.create(capture, ttl)).await??;
+    let turn = timeout(TURN, state.creates.clone().acquire_owned()).await;
+    let turn = turn.map_err(|_| Error::Busy)?.map_err(|_| Error::Defect)?;
+    let created = blocking(move || {
+        let _turn = turn;
+        state.captures.create(capture, ttl)
+    })
+    .await??;
     Ok((StatusCode::CREATED, Json::new(&created)?).into_response())
 }
 
@@ -84,10 +93,13 @@ fn not_found(id: String) -> Error {
     Error::NoResource { title: "Capture", id }
 }
 
-fn ttl(headers: &HeaderMap) -> Result<Option<std::time::Duration>, Error> {
+fn ttl(headers: &HeaderMap) -> Result<Option<Duration>, Error> {
     let Some(value) = headers.get("x-resource-ttl") else {
         return Ok(None);
     };
     let text = value.to_str().map_err(|error| Error::Ttl(error.to_string()))?;
     parse_duration(text).map(Some).map_err(Error::Ttl)
 }
+
+/// How long a capture waits for its turn to be created.
+const TURN: Duration = Duration::from_millis(500);

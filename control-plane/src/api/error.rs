@@ -74,6 +74,9 @@ pub enum Error {
     /// The capture is refused.
     #[error(transparent)]
     Capture(#[from] CaptureError),
+    /// Others create captures, and wait for DNS.
+    #[error("too many captures are being created")]
+    Busy,
     /// The state file failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -94,6 +97,7 @@ impl Error {
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::Yaml => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Capture(CaptureError::Duplicate) => StatusCode::CONFLICT,
             Self::Store(_) | Self::Capture(CaptureError::Store(_)) | Self::Defect => {
                 StatusCode::INTERNAL_SERVER_ERROR

@@ -315,6 +315,16 @@ async fn an_answer_is_safe_inside_html() {
 }
 
 #[tokio::test]
+async fn few_captures_are_created_at_once() {
+    let world = World::new();
+    let creates = world.state.creates.clone();
+    let all = creates.acquire_many(4).await.unwrap();
+    create(&world, "G.V()").await.is_error(503, "too many captures are being created");
+    drop(all);
+    assert_eq!(create(&world, "G.V()").await.status, 201);
+}
+
+#[tokio::test]
 async fn a_capture_may_have_a_time() {
     let world = World::new();
     let body = r#"{"GremlinQuery": "G.V()"}"#;

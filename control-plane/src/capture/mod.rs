@@ -128,6 +128,10 @@ impl Captures {
         mut capture: Capture,
         ttl: Option<Duration>,
     ) -> Result<Capture, CaptureError> {
+        // Looked at twice: the filter of one that has no place is not worth a question to DNS.
+        if self.book().entries.len() >= MAX_CAPTURES {
+            return Err(CaptureError::TooMany);
+        }
         let runnable =
             validate(&mut capture, self.0.config.key_mode).map_err(CaptureError::Invalid)?;
         capture.uuid = Uuid::new_v4().to_string();
