@@ -105,9 +105,13 @@ impl<S: Source> Worker<S> {
         Ok(taken)
     }
 
-    /// Waits for frames as suits the source, `limit` at most. For a turn that took none.
+    /// Waits for frames as suits the source, `limit` at most. For a turn that took none. Does not
+    /// wait while there is work left that is done in slices, unless the ring has no room for it.
     pub fn idle(&mut self, limit: Duration) {
-        self.source.idle(self.empty, limit);
+        let busy = self.sweep.running.is_some() || self.shard.is_retiring();
+        if !busy || self.outbox.is_blocked() {
+            self.source.idle(self.empty, limit);
+        }
     }
 
     /// Ends all flows of all watches, as [`Self::drain`] finds room for their records. To be

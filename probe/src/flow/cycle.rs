@@ -83,6 +83,11 @@ impl Shard {
         true
     }
 
+    /// Whether flows of watches that left are still to be ended.
+    pub fn is_retiring(&self) -> bool {
+        self.leaving.is_some()
+    }
+
     /// Ends all flows while records are taken. `true` when none is left.
     pub fn end(&mut self, reason: EndReason, out: &mut impl Export) -> bool {
         self.give_up_fragments();

@@ -76,8 +76,9 @@ impl Wheel {
     /// Takes out a timer that is due at `now`; `None` when there is none left.
     pub(crate) fn due(&mut self, now: Timestamp) -> Option<u32> {
         let target = now.nanos() >> SLOT_BITS;
-        // All timers lie within a turn of the hand: a leap in time needs one turn, not more.
-        self.hand = self.hand.max(target.saturating_sub(SLOTS));
+        // All timers lie within a turn of the hand: a leap in time needs one turn, not more. A clock
+        // that was set back takes the hand with it: timers are then looked at early, not years late.
+        self.hand = self.hand.clamp(target.saturating_sub(SLOTS), target);
         while self.hand < target {
             let index = self.heads[(self.hand % SLOTS) as usize];
             if index != NIL {
@@ -131,6 +132,16 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_set_back_is_followed() {
+        let mut wheel = started();
+        let back = Timestamp::from_millis(second(0).nanos() / 1_000_000 - 7_200_000);
+        assert_eq!(wheel.due(back), None);
+        wheel.file(5, back.after(Duration::from_secs(60)));
+        assert!(all(&mut wheel, back.after(Duration::from_secs(59))).is_empty());
+        assert_eq!(all(&mut wheel, back.after(Duration::from_secs(61))), [5]);
+    }
+
+    #[test]
     fn neighbours_in_a_slot_are_cancelled_apart() {
         for gone in 0..3 {
             let mut wheel = started();
@@ -152,7 +163,7 @@ mod tests {
         wheel.file(2, Timestamp::from_nanos(u64::MAX));
         let far = Timestamp::from_nanos(u64::MAX - 1);
         assert_eq!(all(&mut wheel, far), [0, 1]);
-        // Time that runs backwards finds nothing, and what is filed is found when it runs again.
+        // Time that ran backwards finds nothing, and what is filed then is found in its time.
         wheel.file(0, second(1));
         assert!(all(&mut wheel, second(0)).is_empty());
     }

@@ -37,7 +37,7 @@ pub struct AfPacket {
     tagged: Vec<u8>,
     now: Timestamp,
     lost: Lost,
-    /// The errno the kernel gave when the interface went down; no frame has come since.
+    /// The errno the kernel gave when the interface last went down.
     down: Option<i32>,
     gone: Option<i32>,
 }
@@ -125,9 +125,6 @@ impl Source for AfPacket {
             taken += 1;
         }
         self.ring.settle();
-        if taken > 0 {
-            self.down = None;
-        }
         match self.gone {
             Some(errno) if taken == 0 => Err(Closed::Gone(errno)),
             _ => Ok(taken),
