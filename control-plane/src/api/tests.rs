@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::task::Poll;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Request};
@@ -445,18 +446,18 @@ async fn few_uploads_run_at_once_and_a_stop_ends_them() {
     let world = World::new();
     let mut waiting = Vec::new();
     for _ in 0..AT_ONCE {
-        let body = Body::from_stream(futures_util::stream::pending::<Result<Bytes, Infallible>>());
+        let (begun, begins) = tokio::sync::oneshot::channel();
+        let mut begun = Some(begun);
+        // A body that says when it is first asked for, and never comes.
+        let body = Body::from_stream(futures_util::stream::poll_fn(move |_| {
+            let _ = begun.take().map(|begun| begun.send(()));
+            Poll::<Option<Result<Bytes, Infallible>>>::Pending
+        }));
         let request = Request::post("/api/pcap").body(body).unwrap();
         waiting.push(tokio::spawn(router(world.state.clone()).oneshot(request)));
+        begins.await.unwrap();
     }
-    // The others have to begin first.
-    let last = loop {
-        let got = ask(&world, "POST", "/api/pcap", "pcap").await;
-        if got.status != 202 {
-            break got;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
+    let last = ask(&world, "POST", "/api/pcap", "pcap").await;
     last.is_error(429, "2 uploads are under way already, try again later");
     world.state.uploads.stop();
     for upload in waiting {
