@@ -133,7 +133,7 @@ fn frames() -> Vec<(u8, Vec<u8>)> {
 
 /// A bench of so many flows, and every frame on it a few times.
 fn shard(frames: &[(u8, Vec<u8>)], max_flows: u8) -> Vec<u8> {
-    let mut bytes = vec![max_flows, 4, 16, 60, 30, 0, 0, 255, 0];
+    let mut bytes = vec![max_flows, 4, 16, 60, 30, 20, 0, 0, 255, 0];
     for (n, (link, frame)) in frames.iter().enumerate() {
         let kept = &frame[..frame.len().min(255)];
         // Times, gap in milliseconds, link type, bytes beyond, length.

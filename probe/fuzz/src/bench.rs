@@ -29,6 +29,8 @@ pub struct Setup {
     update: u8,
     /// Seconds.
     expire: u8,
+    /// Seconds; 0: flows may last for ever.
+    active: u8,
     options: Asked,
 }
 
@@ -77,6 +79,11 @@ impl Bench {
                 update: Duration::from_secs(setup.update.into()),
                 expire: Duration::from_secs(setup.expire.into()),
                 hold: Duration::from_secs(1),
+                active: match setup.active {
+                    0 => Duration::MAX,
+                    seconds => Duration::from_secs(seconds.into()),
+                },
+                ..Timers::default()
             },
             ..FlowConfig::default()
         };
