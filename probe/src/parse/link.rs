@@ -42,6 +42,8 @@ pub(super) fn ethernet<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
             destination: [d0, d1, d2, d3, d4, d5],
             id: 0,
         });
+        // Also when it stands inside IP (EtherIP in a capture of raw IP).
+        piece.length = piece.wire_length;
     }
     ether_type(piece, u16::from_be_bytes([t0, t1]), rest)
 }
@@ -327,6 +329,15 @@ mod tests {
         for (bytes, path) in cases {
             assert_eq!(paths(&bytes), [path]);
         }
+    }
+
+    #[test]
+    fn ethernet_inside_ip_counts_the_wire_length() {
+        let mut bytes = ipv4(97, &[vec![0x30, 0], ethernet(0x0800, &ipv4(6, &tcp()))].concat());
+        bytes.push(0);
+        let pieces = pieces(LinkType::Raw, &bytes);
+        assert_eq!(pieces[0].layers.to_string(), "IPv4/EtherIP/Ethernet/IPv4/TCP");
+        assert_eq!(pieces[0].length as usize, bytes.len());
     }
 
     #[test]
