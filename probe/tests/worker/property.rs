@@ -131,5 +131,8 @@ fn meter(
         books.add(&lab.head.books);
     }
     flows.sort_unstable();
-    (flows, Books { ring_full: 0, ..books })
+    // For the same reason flows are counted by how many ended, not by why.
+    let mut ended = books.ended.map(|_| 0);
+    ended[0] = books.ended.iter().sum();
+    (flows, Books { ring_full: 0, ended, ..books })
 }
