@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::graph::INTERFACES;
+
 /// The capture types that sonde serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -59,36 +61,3 @@ impl fmt::Display for Kind {
         f.write_str(self.name())
     }
 }
-
-/// Node types that are kernel interfaces with frames to see.
-const INTERFACES: [&str; 29] = [
-    "internal",
-    "veth",
-    "tun",
-    "bridge",
-    "dummy",
-    "gre",
-    "bond",
-    "can",
-    "hsr",
-    "ifb",
-    "macvlan",
-    "macvtap",
-    "vlan",
-    "vxlan",
-    "gretap",
-    "ip6gretap",
-    "geneve",
-    "ipoib",
-    "vcan",
-    "ipip",
-    "ipvlan",
-    "lowpan",
-    "ip6tnl",
-    "ip6gre",
-    "sit",
-    "device",
-    "team",
-    "vrf",
-    "netkit",
-];

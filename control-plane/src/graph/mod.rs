@@ -215,6 +215,39 @@ impl Default for Graph {
     }
 }
 
+/// Node types that are kernel interfaces with frames to see.
+pub(crate) const INTERFACES: [&str; 29] = [
+    "internal",
+    "veth",
+    "tun",
+    "bridge",
+    "dummy",
+    "gre",
+    "bond",
+    "can",
+    "hsr",
+    "ifb",
+    "macvlan",
+    "macvtap",
+    "vlan",
+    "vxlan",
+    "gretap",
+    "ip6gretap",
+    "geneve",
+    "ipoib",
+    "vcan",
+    "ipip",
+    "ipvlan",
+    "lowpan",
+    "ip6tnl",
+    "ip6gre",
+    "sit",
+    "device",
+    "team",
+    "vrf",
+    "netkit",
+];
+
 /// Events a subscriber may lag behind.
 const EVENTS: usize = 4096;
 

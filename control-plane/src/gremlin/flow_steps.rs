@@ -14,6 +14,7 @@ use super::state::{Machine, Stage, State, refused};
 use super::step::Step;
 use super::value_steps::number;
 use super::{flow_nodes, metric_steps, packet_steps};
+use crate::graph::INTERFACES;
 
 /// `Flows`: all flows, or those captured on some nodes.
 pub(super) fn flows<'a>(
@@ -25,7 +26,7 @@ pub(super) fn flows<'a>(
     if let Some(nodes) = nodes {
         let tids: HashSet<&str> = nodes
             .iter()
-            .filter(|node| CAPTURABLE.contains(&node.text("Type")))
+            .filter(|node| is_capturable(node.text("Type")))
             .map(|node| node.text("TID"))
             .filter(|tid| !tid.is_empty())
             .collect();
@@ -139,35 +140,7 @@ fn sum<'a>(
     Ok(State::Number(number(integers.map(i128::from).sum())))
 }
 
-/// Node types that flows can be captured on (Skydive API §9.1).
-const CAPTURABLE: [&str; 29] = [
-    "ovsbridge",
-    "ovsport",
-    "dpdkport",
-    "internal",
-    "veth",
-    "tun",
-    "bridge",
-    "dummy",
-    "gre",
-    "bond",
-    "can",
-    "hsr",
-    "ifb",
-    "macvlan",
-    "macvtap",
-    "vlan",
-    "vxlan",
-    "gretap",
-    "ip6gretap",
-    "geneve",
-    "ipoib",
-    "vcan",
-    "ipip",
-    "ipvlan",
-    "lowpan",
-    "ip6tnl",
-    "ip6gre",
-    "sit",
-    "device",
-];
+/// Whether flows can be captured on nodes of that type (Skydive API §9.1).
+fn is_capturable(kind: &str) -> bool {
+    ["ovsbridge", "ovsport", "dpdkport"].contains(&kind) || INTERFACES.contains(&kind)
+}
