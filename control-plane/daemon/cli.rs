@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use sonde_probe::flow::Timers;
 use sonde_proto::plan::{ExtraLayers, KeyMode, Options};
 use sonde_proto::record::Transport;
+
+use crate::flow_config::or_never;
 
 /// A flow probe that speaks Skydive's API.
 #[derive(Debug, Parser)]
@@ -58,9 +61,37 @@ pub(crate) struct Read {
     /// Name the application of a TCP or UDP port; may be repeated.
     #[arg(long = "application-port", value_name = "tcp|udp:PORT=NAME", value_parser = application)]
     pub(crate) application_ports: Vec<ApplicationPort>,
+    #[command(flatten)]
+    pub(crate) ending: Ending,
     /// Flows held at once; beyond it the least recently used leave early.
     #[arg(long, value_name = "FLOWS", default_value_t = 1_000_000, value_parser = max_flows)]
     pub(crate) max_flows: usize,
+}
+
+/// When the flows of a file end, by the time in the file; 0 for never.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Ending {
+    /// Silence after which a flow ends.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    expire: u64,
+    /// Age at which a flow ends, however busy, and starts anew.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    active: u64,
+    /// Silence after which a flow ends whose TCP ends said goodbye.
+    #[arg(long, value_name = "SECONDS", default_value_t = 15)]
+    hold: u64,
+}
+
+impl Ending {
+    /// The timers of a file, which has no update ticks.
+    pub(crate) fn timers(&self) -> Timers {
+        Timers {
+            expire: or_never(self.expire),
+            active: or_never(self.active),
+            hold: or_never(self.hold),
+            ..Timers::NEVER
+        }
+    }
 }
 
 /// The form of the flows on stdout.
@@ -285,7 +316,10 @@ fn max_flows(text: &str) -> Result<usize, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use clap::Parser;
+    use sonde_probe::flow::Timers;
     use sonde_proto::plan::{ExtraLayers, KeyMode, Options};
 
     use super::{Cli, Command};
@@ -317,6 +351,24 @@ mod tests {
             --extra-tcp-metric --reassemble-tcp --ip-defrag --extra-layers dns,DHCPv4,vrrp \
             --mpls-udp-port 51234";
         assert_eq!(read(flags).unwrap(), all);
+    }
+
+    #[test]
+    fn flows_of_a_file_end_when_it_is_said() {
+        let timers = |arguments: &str| {
+            let words = format!("sonde read {arguments} x.pcap");
+            match Cli::try_parse_from(words.split_whitespace()).unwrap().command {
+                Command::Read(read) => read.ending.timers(),
+                other => panic!("read was asked for, not {other:?}"),
+            }
+        };
+        let without_ticks = Timers { update: Duration::MAX, ..Timers::default() };
+        let usual = timers("");
+        assert_eq!((usual.update, usual.expire), (Duration::MAX, without_ticks.expire));
+        assert_eq!((usual.hold, usual.active), (without_ticks.hold, without_ticks.active));
+        assert_eq!(timers("--expire 0 --hold 0"), Timers::NEVER);
+        let minute = timers("--expire 60 --active 3600 --hold 1");
+        assert_eq!([minute.expire, minute.active, minute.hold].map(|t| t.as_secs()), [60, 3600, 1]);
     }
 
     #[test]

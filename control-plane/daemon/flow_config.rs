@@ -122,7 +122,8 @@ impl Default for FlowSection {
 /// The table indexes flows with 31 bits.
 const MAX_FLOWS: usize = 0x7fff_ffff;
 
-fn or_never(seconds: u64) -> Duration {
+/// So many seconds, of which none are without end.
+pub(crate) fn or_never(seconds: u64) -> Duration {
     if seconds == 0 { Duration::MAX } else { Duration::from_secs(seconds) }
 }
 

@@ -5,14 +5,12 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
 use sonde_control_plane::assembler::Assembler;
 use sonde_control_plane::bpf;
-use sonde_probe::flow::Timers;
 use sonde_probe::source::Closed;
 use sonde_probe::source::pcap::PcapFile;
 use sonde_probe::worker::{FlowConfig, Worker};
@@ -82,7 +80,7 @@ impl Reading<'_> {
         let ring = announcer.open(lcore, RingSize::default());
         let config = FlowConfig {
             max_flows: self.options.max_flows,
-            timers: Timers { update: Duration::MAX, ..Timers::default() },
+            timers: self.options.ending.timers(),
             ..FlowConfig::default()
         };
         let mut worker = Worker::new(source, point, ring, &config);

@@ -269,7 +269,7 @@ pub struct LayersPath {
 
 impl LayersPath {
     /// More layers than this are not kept: 4 VLAN tags and 8 IPv6 extension headers fit.
-    pub const DEPTH: usize = 20;
+    pub const DEPTH: usize = 17;
 
     /// A path without layers.
     pub const fn new() -> Self {
@@ -277,15 +277,15 @@ impl LayersPath {
     }
 
     /// Appends a layer; `false`, and no change, when the path is full.
-    pub fn push(&mut self, layer: Layer) -> bool {
-        match self.layers.get_mut(usize::from(self.len)) {
-            Some(slot) => {
-                *slot = layer;
-                self.len += 1;
-                true
-            }
-            None => false,
+    #[inline]
+    pub const fn push(&mut self, layer: Layer) -> bool {
+        let end = self.len as usize;
+        let has_room = end < Self::DEPTH;
+        if has_room {
+            self.layers[end] = layer;
+            self.len += 1;
         }
+        has_room
     }
 
     /// The layers, outermost first.

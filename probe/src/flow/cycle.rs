@@ -124,7 +124,7 @@ impl Shard {
         }
         self.wheel.cancel(index);
         if let Some(hot) = self.slab.hot.get(index as usize)
-            && let Some(Some(watching)) = self.watches.get_mut(usize::from(hot.key.watch))
+            && let Some(Some(watching)) = self.watches.get_mut(hot.key.watch())
         {
             watching.flows -= 1;
         }
@@ -156,7 +156,7 @@ impl Shard {
         if hot.changed() || now < cold.next_tick(self.timers.update) {
             return None;
         }
-        let timeout = self.timers.applications.of(cold.application()?)?;
+        let timeout = self.timers.applications.of(cold.first.application()?)?;
         (now.since(hot.last) > timeout).then_some(EndReason::Idle)
     }
 
@@ -234,7 +234,7 @@ impl Shard {
     fn report(&mut self, index: u32, cause: Cause) -> FlowRecord {
         let hot = self.slab.hot.get(index as usize);
         let watch = hot
-            .and_then(|hot| self.watches.get(usize::from(hot.key.watch))?.as_ref())
+            .and_then(|hot| self.watches.get(hot.key.watch())?.as_ref())
             .map_or(WatchId::default(), |watching| watching.watch.id);
         let mut record = self.slab.report(index, watch, cause, self.timers.update);
         self.extras.report(index, &mut record);
@@ -247,7 +247,7 @@ impl Shard {
             .hot
             .get(index as usize)
             .filter(|hot| hot.lives())
-            .and_then(|hot| self.watches.get(usize::from(hot.key.watch))?.as_ref())
+            .and_then(|hot| self.watches.get(hot.key.watch())?.as_ref())
             .is_some_and(|watching| watching.is_leaving())
     }
 }

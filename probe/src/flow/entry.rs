@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use sonde_proto::record::{
-    Cause, EndReason, FinishType, FlowRecord, Icmp, IcmpKind, Layer, LayersPath, LinkEnds, Metric,
-    NetworkEnds, TransportEnds, WatchId,
-};
+use sonde_proto::record::{Cause, EndReason, FinishType, FlowRecord, Metric, WatchId};
 use sonde_proto::time::Timestamp;
 
+use super::first::First;
 use super::identity::Identity;
-use super::key::{Direction, Key, Selector, ordered};
-use crate::parse::{Piece, tcp_flags};
+use super::key::{Direction, Key};
+use crate::parse::tcp_flags;
 
 /// What each packet touches: the key's line and the counters' line.
 #[derive(Clone, Copy, Debug)]
@@ -25,12 +23,13 @@ pub(crate) struct Hot {
     /// The next flow of the list that this one is on.
     pub(super) next: u32,
     pub(super) flags: u16,
-    /// Source port of the first packet.
+    /// Source port of the first packet, 0 without.
     port: u16,
 }
 
 /// What is touched when a flow begins, at its ticks and when it is reported.
 #[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Cold {
     pub(crate) start: Timestamp,
     /// Totals at the last update tick.
@@ -38,19 +37,12 @@ pub(crate) struct Cold {
     /// What was added between the last two update ticks.
     added: Totals,
     pub(super) rtt: u64,
-    link_id: i64,
     /// Update ticks since the start.
     ticks: u32,
-    /// A VNI or GRE key.
-    network_id: u32,
-    icmp: Option<IcmpKind>,
-    icmp_code: u8,
-    /// What the first packet says of how the flow ended.
-    began_with: FinishType,
-    layers: LayersPath,
+    pub(super) first: First,
 }
 
-const _: () = assert!(size_of::<Hot>() == 128 && size_of::<Cold>() <= 120);
+const _: () = assert!(size_of::<Hot>() == 128 && size_of::<Cold>() == 128);
 
 /// Packets and bytes both ways.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,14 +54,20 @@ struct Totals {
 }
 
 impl Hot {
-    /// A flow that begins with `piece`, which is yet to be counted.
-    pub(crate) fn new(key: Key, swap: bool, piece: &Piece, at: Timestamp, uuid: u64) -> Self {
+    /// A flow that begins with a packet which is yet to be counted.
+    #[inline]
+    pub(crate) fn new(
+        key: Key,
+        swap: bool,
+        first: &First,
+        port: u16,
+        at: Timestamp,
+        uuid: u64,
+    ) -> Self {
         let mut flags = LIVE;
         flags |= if swap { SWAP } else { 0 };
-        flags |= if piece.link.is_some() { ETHERNET } else { 0 };
-        flags |= if piece.ports.is_some() { PORTS } else { 0 };
         // Who begins with goodbye needs no answer.
-        flags |= match begins_with(piece) {
+        flags |= match first.finish() {
             FinishType::TcpRst => RST,
             FinishType::TcpFin => FIN_A | FIN_B,
             _ => 0,
@@ -82,7 +80,7 @@ impl Hot {
             asked: Timestamp::default(),
             next: 0,
             flags,
-            port: piece.ports.map_or(0, |ports| ports.source),
+            port,
         }
     }
 
@@ -165,18 +163,14 @@ impl Hot {
         FlowRecord {
             watch,
             uuid: self.uuid,
-            parent: (self.key.parent != 0).then_some(self.key.parent),
+            parent: (self.key.parent() != 0).then_some(self.key.parent()),
             tracking_id: identity.tracking_id(),
             l3_tracking_id: identity.l3_tracking_id(),
-            layers: cold.layers,
-            link: self.link_ends(cold),
-            network: self.network_ends(cold),
-            transport: self.transport_ends(),
-            icmp: cold.icmp.map(|kind| Icmp {
-                kind,
-                code: cold.icmp_code,
-                id: self.key.icmp().unwrap_or_default() as u16,
-            }),
+            layers: cold.first.layers,
+            link: cold.first.link(&self.key, self.is(SWAP)),
+            network: cold.first.network(&self.key, self.is(SWAP)),
+            transport: cold.first.transport(self.port),
+            icmp: cold.first.icmp(&self.key),
             metric: self.totals.metric(cold.start, self.last, cold.rtt),
             last_update,
             tcp: None,
@@ -192,11 +186,8 @@ impl Hot {
     /// Skydive looks at first packets only: there later ones count once the hold time is over.
     fn finish_told(&self, cold: &Cold, cause: Cause, ticks: bool) -> FinishType {
         let drained = cause == Cause::End(EndReason::Drained);
-        if cold.began_with != FinishType::NotFinished || drained && !ticks {
-            cold.began_with
-        } else {
-            self.finish()
-        }
+        let began = cold.first.finish();
+        if began != FinishType::NotFinished || drained && !ticks { began } else { self.finish() }
     }
 
     #[inline]
@@ -252,54 +243,20 @@ impl Hot {
             FinishType::NotFinished
         }
     }
-
-    fn link_ends(&self, cold: &Cold) -> Option<LinkEnds> {
-        let (lo, hi) = self.key.first_macs();
-        let (a, b) = ordered(self.is(SWAP), lo, hi);
-        self.is(ETHERNET).then_some(LinkEnds { a, b, id: cold.link_id })
-    }
-
-    fn network_ends(&self, cold: &Cold) -> Option<NetworkEnds> {
-        let (lo, hi) = self.key.ips()?;
-        let (a, b) = ordered(self.is(SWAP), lo, hi);
-        Some(NetworkEnds { a, b, id: cold.network_id.into() })
-    }
-
-    fn transport_ends(&self) -> Option<TransportEnds> {
-        let b = match self.key.selector() {
-            Selector::None => return None,
-            Selector::Ports { lo, hi, .. } => ordered(self.is(SWAP), lo, hi).1,
-            Selector::Vni { port, .. } => port,
-        };
-        // The ports in the key may be those of a piece inside.
-        let protocol = self.key.transport().filter(|_| self.is(PORTS))?;
-        Some(TransportEnds { protocol, a: self.port, b })
-    }
 }
 
 impl Cold {
-    /// What is kept of the first packet.
-    pub(crate) fn new(piece: &Piece, at: Timestamp) -> Self {
+    /// A flow that begins at `at`.
+    #[inline]
+    pub(crate) fn new(first: First, at: Timestamp) -> Self {
         Self {
             start: at,
             ticked: Totals::default(),
             added: Totals::default(),
             rtt: 0,
-            link_id: piece.link.map_or(0, |link| link.id),
             ticks: 0,
-            network_id: piece
-                .network
-                .map_or(0, |network| network.id.try_into().unwrap_or(u32::MAX)),
-            icmp: piece.icmp.map(|icmp| icmp.kind),
-            icmp_code: piece.icmp.map_or(0, |icmp| icmp.code),
-            began_with: begins_with(piece),
-            layers: piece.layers,
+            first,
         }
-    }
-
-    /// The last layer of the path: Skydive's `Application`.
-    pub(crate) fn application(&self) -> Option<Layer> {
-        self.layers.as_slice().last().copied()
     }
 
     /// When the `n`-th update tick is due.
@@ -313,15 +270,6 @@ impl Cold {
             Some(ticks) => self.tick(ticks, update),
             None => Timestamp::from_nanos(u64::MAX),
         }
-    }
-}
-
-/// How a flow is over whose first packet this is. Skydive looks at RST last.
-fn begins_with(piece: &Piece) -> FinishType {
-    match piece.tcp_flags {
-        tcp if tcp & tcp_flags::RST != 0 => FinishType::TcpRst,
-        tcp if tcp & tcp_flags::FIN != 0 => FinishType::TcpFin,
-        _ => FinishType::NotFinished,
     }
 }
 
@@ -353,27 +301,21 @@ impl Totals {
 const LIVE: u16 = 1;
 /// The first packet came from the `hi` end of the key.
 const SWAP: u16 = 1 << 1;
-/// The first packet had an Ethernet header.
-const ETHERNET: u16 = 1 << 2;
 /// Packets came since the last update tick.
-const CHANGED: u16 = 1 << 3;
+const CHANGED: u16 = 1 << 2;
 /// Packets came since the flow was last reported.
-pub(super) const UNREPORTED: u16 = 1 << 4;
+pub(super) const UNREPORTED: u16 = 1 << 3;
 /// The place is on a list of the slab.
-pub(super) const LISTED: u16 = 1 << 5;
+pub(super) const LISTED: u16 = 1 << 4;
 /// Packets beside the first came since the hand of the clock passed.
-const REFERENCED: u16 = 1 << 6;
+const REFERENCED: u16 = 1 << 5;
 /// A sent FIN, or the first packet carried it.
-const FIN_A: u16 = 1 << 7;
-/// An update tick has passed.
-const TICKED: u16 = 1 << 8;
+const FIN_A: u16 = 1 << 6;
 /// B sent FIN, or the first packet carried it.
-const FIN_B: u16 = 1 << 9;
+const FIN_B: u16 = 1 << 7;
 /// RST was seen.
-const RST: u16 = 1 << 10;
+const RST: u16 = 1 << 8;
+/// An update tick has passed.
+const TICKED: u16 = 1 << 9;
 /// `Hot::asked` waits for an answer.
-pub(super) const ASKED: u16 = 1 << 11;
-/// A round trip was measured.
-pub(super) const ANSWERED: u16 = 1 << 12;
-/// The first packet had ports of its own.
-const PORTS: u16 = 1 << 13;
+pub(super) const ASKED: u16 = 1 << 10;

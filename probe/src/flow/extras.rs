@@ -59,6 +59,19 @@ impl Extras {
         }
     }
 
+    /// A flow begins of which nothing is kept here.
+    pub(crate) fn clear(&mut self, index: u32) {
+        if let Some(signals) = &mut self.signals {
+            signals.put(index, None);
+        }
+        if let Some(streams) = &mut self.streams {
+            streams.put(index, None);
+        }
+        if let Some(fragments) = &mut self.fragments {
+            fragments.put(index, None);
+        }
+    }
+
     /// Counts a packet of a flow, from its A end or not.
     pub(crate) fn count(&mut self, index: u32, piece: &Piece, from_a: bool, at: Timestamp) {
         let side = usize::from(!from_a);

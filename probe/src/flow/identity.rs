@@ -53,9 +53,9 @@ impl Identity {
             this.feed(&MAC.to_be_bytes());
         }
         this.l2 = this.length;
-        if key.parent != 0 {
+        if key.parent() != 0 {
             let mut text = [0; 16];
-            this.feed(hex(key.parent, &mut text));
+            this.feed(hex(key.parent(), &mut text));
         }
         this
     }
@@ -115,53 +115,34 @@ fn hex(digest: u64, text: &mut [u8; 16]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::key::Keyed;
+    use super::super::key::{Keyed, Parts};
     use super::*;
-    use crate::parse::{Link, Network, Piece, Ports};
+    use crate::parse::{KeyParts, Link, Network, Piece, Ports};
     use sonde_proto::plan::KeyMode;
-    use sonde_proto::record::{Icmp, IcmpKind, LayersPath, Transport};
+    use sonde_proto::record::Transport;
 
     fn piece(source: &str, destination: &str) -> Piece {
+        let (source, destination) = (source.parse().unwrap(), destination.parse().unwrap());
         Piece {
-            layers: LayersPath::new(),
-            depth: 0,
             link: Some(Link { source: [9; 6], destination: [1; 6], id: 0 }),
-            network: Some(Network {
-                source: source.parse().unwrap(),
-                destination: destination.parse().unwrap(),
-                id: 0,
-            }),
-            ip_in_ip: false,
-            ports: None,
-            key_ports: None,
-            vni: None,
-            icmp: None,
-            echo: None,
-            tcp_flags: 0,
-            tcp_sequence: 0,
-            tcp_payload: 0,
-            ttl: 0,
-            fragments: 0,
-            fragment_errors: 0,
-            message: None,
-            length: 0,
-            wire_length: 0,
-            truncated: false,
-            too_deep: false,
+            network: Some(Network { source, destination, id: 0 }),
+            key: KeyParts { addresses: Some([source, destination]), ..KeyParts::default() },
+            ..Piece::new(0, 0)
         }
     }
 
-    fn ports(protocol: Transport, source: u16, destination: u16) -> Option<Ports> {
-        Some(Ports { protocol, source, destination })
+    fn with_ports(piece: Piece, protocol: Transport, source: u16, destination: u16) -> Piece {
+        let ports = Some(Ports { protocol, source, destination });
+        Piece { ports, key: KeyParts { ports, ..piece.key }, ..piece }
     }
 
-    fn icmp(kind: IcmpKind, code: u8, id: u16) -> Option<Icmp> {
-        Some(Icmp { kind, code, id })
+    fn with_icmp(piece: Piece, icmp: u32) -> Piece {
+        Piece { key: KeyParts { icmp: Some(icmp), ..piece.key }, ..piece }
     }
 
     /// L3, L2 and table digests.
     fn digests(piece: &Piece, mode: KeyMode) -> [u64; 3] {
-        of(&Keyed::of(piece, mode, 7).key)
+        of(&Keyed::of(&Parts::from(piece), mode, 7).key)
     }
 
     fn of(key: &Key) -> [u64; 3] {
@@ -187,34 +168,16 @@ mod tests {
         let ip6 = "20010db8000000000000000000000001 20010db8000000000000000000000002
             0000000000000002";
         let cases = [
+            (with_ports(v4, Transport::Udp, 5, 1), ip4, "0001 0005 0000000000000005"),
+            (with_ports(v6, Transport::Sctp, 1, 5), ip6, "0001 0005 0000000000000006"),
+            (with_ports(v6, Transport::Tcp, 1, 5), ip6, "0001 0005 0000000000000004"),
             (
-                Piece { key_ports: ports(Transport::Udp, 5, 1), ..v4 },
-                ip4,
-                "0001 0005 0000000000000005",
-            ),
-            (
-                Piece { key_ports: ports(Transport::Sctp, 1, 5), ..v6 },
-                ip6,
-                "0001 0005 0000000000000006",
-            ),
-            (
-                Piece { key_ports: ports(Transport::Tcp, 1, 5), ..v6 },
-                ip6,
-                "0001 0005 0000000000000004",
-            ),
-            (
-                Piece { key_ports: ports(Transport::Udp, 5, 4789), vni: Some(7), ..v4 },
+                Piece { vni: Some(7), ..with_ports(v4, Transport::Udp, 5, 4789) },
                 ip4,
                 "00000007 12b5 0000000000000000",
             ),
-            (Piece { icmp: icmp(IcmpKind::Echo, 3, 9), ..v4 }, ip4, "02030009 0000000000000000"),
-            // The code of an ICMPv6 echo is no part of the key.
-            (Piece { icmp: icmp(IcmpKind::Echo, 3, 9), ..v6 }, ip6, "02000009 0000000000000000"),
-            (
-                Piece { icmp: icmp(IcmpKind::Neighbor, 1, 0), ..v6 },
-                ip6,
-                "03010000 0000000000000000",
-            ),
+            (with_icmp(v4, 0x0203_0009), ip4, "02030009 0000000000000000"),
+            (with_icmp(v6, 0x0301_0000), ip6, "03010000 0000000000000000"),
             (v4, ip4, ""),
         ];
         for (piece, ip, rest) in cases {
@@ -226,14 +189,13 @@ mod tests {
     /// One decision orders all layers: that of the MAC addresses, if they are part of the key.
     #[test]
     fn l2_orders_all_layers_by_the_mac_addresses() {
-        let both =
-            Piece { key_ports: ports(Transport::Tcp, 1, 5), ..piece("10.0.0.1", "10.0.0.2") };
+        let both = with_ports(piece("10.0.0.1", "10.0.0.2"), Transport::Tcp, 1, 5);
         let l3 = "0a000002 0a000001 0000000000000001 0005 0001 0000000000000004";
         let macs = "010101010101 090909090909 0000000000000003";
         let l2 = xxh(&format!("{l3}{macs}"));
         assert_eq!(digests(&both, KeyMode::L2), [xxh(l3), l2, l2]);
 
-        let no_ip = Piece { network: None, key_ports: None, ..both };
+        let no_ip = Piece { network: None, ports: None, key: KeyParts::default(), ..both };
         for mode in [KeyMode::L2, KeyMode::L3] {
             assert_eq!(digests(&no_ip, mode), [xxh(""), xxh(macs), xxh(macs)]);
         }
@@ -243,7 +205,7 @@ mod tests {
     fn equal_addresses_leave_the_order_to_the_ports() {
         let same = Piece { link: None, ..piece("10.0.0.1", "10.0.0.1") };
         let ip = "0a000001 0a000001 0000000000000001";
-        let tcp = Piece { key_ports: ports(Transport::Tcp, 5, 1), ..same };
+        let tcp = with_ports(same, Transport::Tcp, 5, 1);
         let expected = xxh(&format!("{ip} 0001 0005 0000000000000004"));
         assert_eq!(digests(&tcp, KeyMode::L2), [expected; 3]);
         assert_eq!(digests(&same, KeyMode::L2), [xxh(ip); 3]);
@@ -251,8 +213,9 @@ mod tests {
 
     #[test]
     fn the_outer_flow_is_fed_as_text() {
-        let mut key = Keyed::of(&piece("10.0.0.1", "10.0.0.2"), KeyMode::L3, 0).key;
-        key.parent = 0xab;
+        let parts = Parts::from(&piece("10.0.0.1", "10.0.0.2"));
+        let mut key = Keyed::of(&parts, KeyMode::L3, 0).key;
+        key.set_parent(0xab);
         let ip = "0a000001 0a000002 0000000000000001";
         assert_eq!(of(&key), [xxh(ip), xxh(ip), xxh(&format!("{ip} 6162"))]);
     }

@@ -5,31 +5,21 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ahash::RandomState;
 use sonde_proto::plan::KeyMode;
-use sonde_proto::record::{IcmpKind, Mac, Transport};
+use sonde_proto::record::{Mac, Transport};
 
-use crate::parse::Piece;
+use crate::parse::{Addresses, Piece, Plain};
 
 /// What makes two pieces one flow. The ends are in an order that both directions share; one
-/// decision orders all layers. Fills a cache line.
-#[derive(Clone, Copy, Debug)]
+/// decision orders all layers. Fills a cache line, and is compared as such.
+///
+/// ```text
+/// 0, 1  lo IP address      5  lo MAC address, 16 bits of the hi one
+/// 2, 3  hi IP address      6  32 bits of the hi MAC address, both ports or the VNI
+/// 4     outer flow         7  ICMP, port beside the VNI, watch, kind
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub(crate) struct Key {
-    lo_ip: u128,
-    hi_ip: u128,
-    /// `UUID` of the outer flow, 0 without one.
-    pub(crate) parent: u64,
-    /// Part of the key only when `kind` says so; of the first packet otherwise.
-    lo_mac: Mac,
-    hi_mac: Mac,
-    /// Both ports, or the VNI.
-    ports: u32,
-    icmp: u32,
-    /// Destination port beside a VNI.
-    vni_port: u16,
-    /// Place of the watch in the shard.
-    pub(crate) watch: u8,
-    kind: u8,
-}
+pub(crate) struct Key([u64; 8]);
 
 /// A piece's key, and what the piece says about its direction.
 #[derive(Clone, Copy, Debug)]
@@ -61,52 +51,55 @@ pub(crate) enum Selector {
     Vni { vni: u32, port: u16 },
 }
 
+/// What a key is made of: the layers that a piece has, source first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts {
+    /// MAC addresses, as numbers.
+    pub(crate) macs: Option<[u64; 2]>,
+    pub(crate) addresses: Addresses,
+    pub(crate) transport: Option<Transport>,
+    pub(crate) ports: [u16; 2],
+    /// Takes the ports' place.
+    pub(crate) vni: Option<u32>,
+    /// As it is digested.
+    pub(crate) icmp: Option<u32>,
+    /// An IP header stands behind another one.
+    pub(crate) nested: bool,
+    /// The source port of the piece itself; those of the key may be of a piece inside.
+    pub(crate) own_port: Option<u16>,
+}
+
 impl Keyed {
     /// The key of a piece seen by the watch at place `watch`. The parent is left to the caller.
-    #[inline]
-    pub(crate) fn of(piece: &Piece, mode: KeyMode, watch: u8) -> Self {
-        let mut kind = 0;
-        let (mut source_ip, mut destination_ip) = (0, 0);
-        if let Some(network) = &piece.network {
-            kind |= match network.source {
-                IpAddr::V4(_) => IPV4,
-                IpAddr::V6(_) => IPV6,
-            };
-            source_ip = number(network.source);
-            destination_ip = number(network.destination);
+    #[inline(always)]
+    pub(crate) fn of(parts: &Parts, mode: KeyMode, watch: u8) -> Self {
+        let (mut kind, [source_ip, destination_ip]) = match parts.addresses {
+            Addresses::None => (0, [0; 2]),
+            Addresses::V4([source, destination]) => (IPV4, [source.into(), destination.into()]),
+            Addresses::V6(addresses) => (IPV6, addresses),
+        };
+        let [source_mac, destination_mac] = parts.macs.unwrap_or_default();
+        if parts.macs.is_some() && (mode == KeyMode::L2 || kind & IP == 0) {
+            kind |= MACS;
         }
-        let (mut source_mac, mut destination_mac) = ([0; 6], [0; 6]);
-        if let Some(link) = &piece.link {
-            source_mac = link.source;
-            destination_mac = link.destination;
-            if mode == KeyMode::L2 || piece.network.is_none() {
-                kind |= MACS;
-            }
-        }
-        let (mut source_port, mut destination_port) = (0, 0);
-        if let Some(ports) = &piece.key_ports {
-            kind |= match (piece.vni, ports.protocol) {
-                (Some(_), _) => VNI,
-                (None, Transport::Tcp) => TCP,
-                (None, Transport::Udp) => UDP,
-                (None, Transport::Sctp) => SCTP,
-            };
-            source_port = ports.source;
-            destination_port = ports.destination;
-        }
-        let icmp = piece.icmp.map_or(0, |icmp| {
+        let [source_port, destination_port] = parts.ports;
+        kind |= match (parts.vni, parts.transport) {
+            (_, None) => 0,
+            (Some(_), _) => VNI,
+            (None, Some(Transport::Tcp)) => TCP,
+            (None, Some(Transport::Udp)) => UDP,
+            (None, Some(Transport::Sctp)) => SCTP,
+        };
+        if parts.icmp.is_some() {
             kind |= ICMP;
-            let echo6 = kind & IP == IPV6 && icmp.kind == IcmpKind::Echo;
-            let code = if echo6 { 0 } else { icmp.code };
-            (icmp.kind as u32) << 24 | u32::from(code) << 16 | u32::from(icmp.id)
-        });
-        if piece.ip_in_ip && kind & (TRANSPORT | ICMP) != 0 {
+        }
+        if parts.nested && kind & (TRANSPORT | ICMP) != 0 {
             kind |= NESTED;
         }
+        let vni = parts.vni.filter(|_| kind & TRANSPORT == VNI);
 
-        let by_port = match &piece.ports {
-            Some(ports) => Direction::Ports(ports.source),
-            // Only an inner piece has ports: they order the key, but are not this flow's.
+        let by_port = match parts.own_port {
+            Some(source) => Direction::Ports(source),
             None => Direction::Ab,
         };
         let by_mac = kind & MACS != 0 && source_mac != destination_mac;
@@ -116,9 +109,9 @@ impl Keyed {
         } else if by_ip {
             (source_ip > destination_ip, Direction::Ends)
         } else if kind & IP == 0 {
-            let known = piece.link.is_some();
+            let known = parts.macs.is_some();
             (false, if known { Direction::Ba } else { Direction::Ab })
-        } else if let Some(vni) = piece.vni.filter(|_| kind & TRANSPORT == VNI) {
+        } else if let Some(vni) = vni {
             // Skydive compares four bytes with two.
             let swap = vni.to_be_bytes().as_slice() > destination_port.to_be_bytes().as_slice();
             (swap, by_port)
@@ -130,71 +123,133 @@ impl Keyed {
 
         let (lo_ip, hi_ip) = ordered(swap, source_ip, destination_ip);
         let (lo_mac, hi_mac) = ordered(swap, source_mac, destination_mac);
-        let (ports, vni_port) = match piece.vni {
-            Some(vni) if kind & TRANSPORT == VNI => (vni, destination_port),
-            _ => {
+        let (ports, vni_port) = match vni {
+            Some(vni) => (vni, destination_port),
+            None => {
                 let (lo, hi) = ordered(swap, source_port, destination_port);
                 (u32::from(lo) << 16 | u32::from(hi), 0)
             }
         };
+        let icmp = u64::from(parts.icmp.unwrap_or_default());
         Self {
-            key: Key {
-                lo_ip,
-                hi_ip,
-                parent: 0,
-                lo_mac,
-                hi_mac,
-                ports,
-                icmp,
-                vni_port,
-                watch,
-                kind,
-            },
+            key: Key([
+                (lo_ip >> 64) as u64,
+                lo_ip as u64,
+                (hi_ip >> 64) as u64,
+                hi_ip as u64,
+                0,
+                lo_mac << 16 | hi_mac >> 32,
+                hi_mac << 32 | u64::from(ports),
+                icmp << 32 | u64::from(vni_port) << 16 | u64::from(watch) << 8 | u64::from(kind),
+            ]),
             swap,
             direction,
         }
     }
 }
 
+impl From<&Plain> for Parts {
+    #[inline(always)]
+    fn from(plain: &Plain) -> Self {
+        Self {
+            macs: Some(plain.macs),
+            addresses: plain.addresses,
+            transport: Some(plain.transport),
+            ports: plain.ports,
+            vni: plain.vni,
+            icmp: None,
+            nested: false,
+            own_port: Some(plain.ports[0]),
+        }
+    }
+}
+
+impl From<&Piece> for Parts {
+    fn from(piece: &Piece) -> Self {
+        Self {
+            macs: piece.link.map(|link| [link.source, link.destination].map(six)),
+            addresses: match piece.key.addresses {
+                None => Addresses::None,
+                Some([IpAddr::V4(source), IpAddr::V4(destination)]) => {
+                    Addresses::V4([source, destination].map(Ipv4Addr::to_bits))
+                }
+                // Both are of one version: mixed ones would be mapped into the larger.
+                Some(addresses) => Addresses::V6(addresses.map(|address| match address {
+                    IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+                    IpAddr::V6(address) => address.to_bits(),
+                })),
+            },
+            transport: piece.key.ports.map(|ports| ports.protocol),
+            ports: piece.key.ports.map_or([0; 2], |ports| [ports.source, ports.destination]),
+            vni: piece.vni,
+            icmp: piece.key.icmp,
+            nested: piece.ip_in_ip,
+            own_port: piece.ports.map(|ports| ports.source),
+        }
+    }
+}
+
 impl Key {
-    /// Whether both are keys of one flow.
-    #[inline]
+    /// Whether both are keys of one flow: all is compared, but for MAC addresses that are no part
+    /// of it.
+    #[inline(always)]
     pub(crate) fn matches(&self, other: &Self) -> bool {
-        self.lo_ip == other.lo_ip
-            && self.hi_ip == other.hi_ip
-            && self.parent == other.parent
-            && self.ports == other.ports
-            && self.icmp == other.icmp
-            && self.vni_port == other.vni_port
-            && self.watch == other.watch
-            && self.kind == other.kind
-            && self.macs() == other.macs()
+        if self.kind() & MACS != 0 {
+            return self == other;
+        }
+        let Self([a0, a1, a2, a3, a4, _, a6, a7]) = self;
+        let Self([b0, b1, b2, b3, b4, _, b6, b7]) = other;
+        [a0, a1, a2, a3, a4, a7] == [b0, b1, b2, b3, b4, b7] && *a6 as u32 == *b6 as u32
     }
 
     /// A hash of the key but for its parent, of which `parent` is the hash: a chain's hashes are
     /// known before its flows are.
     #[inline]
     pub(crate) fn hash(&self, state: &RandomState, parent: u64) -> u64 {
+        let Self([lo0, lo1, hi0, hi1, _, macs, rest, last]) = *self;
+        let pair = |high, low| u128::from(high) << 64 | u128::from(low);
         let mut hasher = state.build_hasher();
-        hasher.write_u128(self.lo_ip);
-        hasher.write_u128(self.hi_ip);
-        if let Some((lo, hi)) = self.macs() {
-            hasher.write_u128(u128::from(six(lo)) << 64 | u128::from(six(hi)));
+        if self.kind() & IP == IPV6 {
+            hasher.write_u128(pair(lo0, lo1));
+            hasher.write_u128(pair(hi0, hi1));
+        } else {
+            // Addresses of 32 bits.
+            hasher.write_u64(lo1 << 32 | hi1);
         }
-        hasher.write_u64(u64::from(self.ports) << 32 | u64::from(self.icmp));
-        let small = u32::from(self.vni_port) << 16 | u32::from(self.watch) << 8;
-        hasher.write_u32(small | u32::from(self.kind));
-        hasher.write_u64(parent);
+        let with_macs = self.kind() & MACS != 0;
+        let rest = if with_macs { rest } else { u64::from(rest as u32) };
+        hasher.write_u128(pair(if with_macs { macs } else { 0 }, rest));
+        hasher.write_u128(pair(last, parent));
         hasher.finish()
+    }
+
+    /// Sets the `UUID` of the outer flow, 0 without one.
+    #[inline]
+    pub(crate) fn set_parent(&mut self, uuid: u64) {
+        self.0[4] = uuid;
+    }
+
+    /// `UUID` of the outer flow, 0 without one.
+    pub(crate) fn parent(&self) -> u64 {
+        self.0[4]
+    }
+
+    /// Place of the watch in the shard.
+    #[inline]
+    pub(crate) fn watch(&self) -> usize {
+        usize::from((self.0[7] >> 8) as u8)
     }
 
     /// IP version and both addresses as numbers.
     pub(crate) fn addresses(&self) -> Option<(u8, u128, u128)> {
-        match self.kind & IP {
-            IPV4 => Some((4, self.lo_ip, self.hi_ip)),
-            IPV6 => Some((6, self.lo_ip, self.hi_ip)),
-            _ => None,
-        }
+        let Self([lo0, lo1, hi0, hi1, ..]) = *self;
+        let number = |high, low| u128::from(high) << 64 | u128::from(low);
+        let version = match self.kind() & IP {
+            IPV4 => 4,
+            IPV6 => 6,
+            _ => return None,
+        };
+        Some((version, number(lo0, lo1), number(hi0, hi1)))
     }
 
     /// Both IP addresses.
@@ -212,42 +267,42 @@ impl Key {
 
     /// What stands for the transport layer.
     pub(crate) fn selector(&self) -> Selector {
-        let kind = match self.kind & TRANSPORT {
+        let ports = self.0[6] as u32;
+        let kind = match self.kind() & TRANSPORT {
             TCP => 4,
             UDP => 5,
             SCTP => 6,
             VNI => {
-                return Selector::Vni { vni: self.ports, port: self.vni_port };
+                return Selector::Vni { vni: ports, port: (self.0[7] >> 16) as u16 };
             }
             _ => return Selector::None,
         };
-        Selector::Ports { kind, lo: (self.ports >> 16) as u16, hi: self.ports as u16 }
-    }
-
-    /// The transport protocol.
-    pub(crate) fn transport(&self) -> Option<Transport> {
-        match self.kind & TRANSPORT {
-            TCP => Some(Transport::Tcp),
-            UDP | VNI => Some(Transport::Udp),
-            SCTP => Some(Transport::Sctp),
-            _ => None,
-        }
+        Selector::Ports { kind, lo: (ports >> 16) as u16, hi: ports as u16 }
     }
 
     /// ICMP type, code and identifier as they enter the digest.
     pub(crate) fn icmp(&self) -> Option<u32> {
-        (self.kind & ICMP != 0).then_some(self.icmp)
+        (self.kind() & ICMP != 0).then_some((self.0[7] >> 32) as u32)
     }
 
     /// The MAC addresses, when they are part of the key.
-    #[inline]
     pub(crate) fn macs(&self) -> Option<(Mac, Mac)> {
-        (self.kind & MACS != 0).then_some((self.lo_mac, self.hi_mac))
+        (self.kind() & MACS != 0).then(|| self.first_macs())
     }
 
     /// The MAC addresses of the first packet, zeros without Ethernet.
     pub(crate) fn first_macs(&self) -> (Mac, Mac) {
-        (self.lo_mac, self.hi_mac)
+        let [.., high, low, _] = self.0;
+        let mac = |number: u64| {
+            let [_, _, mac @ ..] = number.to_be_bytes();
+            mac
+        };
+        (mac(high >> 16), mac((high & 0xffff) << 32 | low >> 32))
+    }
+
+    #[inline]
+    fn kind(&self) -> u8 {
+        self.0[7] as u8
     }
 }
 
@@ -257,16 +312,9 @@ pub(crate) fn ordered<T>(swap: bool, source: T, destination: T) -> (T, T) {
     if swap { (destination, source) } else { (source, destination) }
 }
 
+/// A MAC address as a number.
 #[inline]
-fn number(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => address.to_bits().into(),
-        IpAddr::V6(address) => address.to_bits(),
-    }
-}
-
-#[inline]
-fn six([a, b, c, d, e, f]: Mac) -> u64 {
+pub(crate) fn six([a, b, c, d, e, f]: Mac) -> u64 {
     u64::from_be_bytes([0, 0, a, b, c, d, e, f])
 }
 

@@ -9,6 +9,7 @@ mod cycle;
 mod datagrams;
 mod entry;
 mod extras;
+mod first;
 mod identity;
 mod key;
 mod shard;

@@ -10,8 +10,9 @@ use sonde_proto::time::Timestamp;
 
 use super::copies::{self, Copies, Label, Lent};
 use super::extras::Extras;
+use super::first::First;
 use super::identity::Identity;
-use super::key::{Key, Keyed};
+use super::key::{Key, Keyed, Parts};
 use super::slab::Slab;
 use super::table::Table;
 use super::watching::Watching;
@@ -19,7 +20,7 @@ use super::wheel::Wheel;
 use super::{Export, Timers};
 use crate::defrag::{Defragmenter, Places};
 use crate::memory::prefetch;
-use crate::parse::{ParseOptions, Piece, parse};
+use crate::parse::{Echo, ParseOptions, Piece, Plain, parse, plain};
 use crate::source::{BURST, Frame};
 
 /// The flows of an lcore, of all watches on its point.
@@ -47,6 +48,9 @@ pub struct Shard {
     pub(super) ended: u32,
     /// Watches there is no place for.
     refused: Vec<WatchReport>,
+    /// How many bytes of a plain frame are looked at, when no watch wants more of one than its
+    /// flows' counters.
+    plain: Option<u32>,
     /// Only while a watch wants datagrams put together.
     pub(super) defragmenter: Option<Box<Defragmenter>>,
     hasher: RandomState,
@@ -59,21 +63,28 @@ pub struct Shard {
 /// A piece on its way to its flow.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Staged {
-    keyed: Keyed,
-    at: Timestamp,
-    /// Place in [`Shard::pieces`].
-    piece: u32,
-    tag: u32,
-    /// Where the flow may be.
-    candidate: Option<u32>,
+    pub(super) keyed: Keyed,
+    pub(super) first: First,
+    pub(super) at: Timestamp,
+    pub(super) tag: u32,
+    /// Where the flow may be, or [`NOWHERE`].
+    candidate: u32,
     /// What counts for the flow.
-    length: u32,
+    pub(super) length: u32,
     /// Wire length of the frame.
     wire: u32,
-    /// Nothing is inside this piece.
-    innermost: bool,
+    /// Place in [`Shard::pieces`]; [`NOWHERE`] for a plain piece, of which nothing more is wanted.
+    piece: u32,
     /// Place in [`Shard::copies`], if the watch wants the packet.
     copy: u32,
+    /// Source port, 0 without.
+    pub(super) port: u16,
+    pub(super) tcp_flags: u8,
+    pub(super) echo: Option<Echo>,
+    /// No tunnel is around this piece.
+    outermost: bool,
+    /// Nothing is inside this piece.
+    innermost: bool,
     /// The frame has no more pieces, for no watch.
     last: bool,
 }
@@ -96,6 +107,7 @@ impl Shard {
             leaving: None,
             ended: 0,
             refused: Vec::new(),
+            plain: None,
             defragmenter: None,
             hasher: RandomState::new(),
             staged: Vec::with_capacity(STAGED + STAGED / 2),
@@ -144,6 +156,7 @@ impl Shard {
                 });
             }
         }
+        self.plain = self.plain_size();
         let wanting = self.watches.iter().flatten().filter(|watching| watching.wants_packets());
         if let Some(longest) = wanting.map(|w| w.watch.options.header_size).max() {
             self.copies.reserve(self.slab.capacity(), longest);
@@ -155,6 +168,14 @@ impl Shard {
         self.watches.iter().flatten().any(Watching::wants_packets)
     }
 
+    /// How many bytes of plain frames all watches look at, if that is all they want.
+    fn plain_size(&self) -> Option<u32> {
+        let mut sizes = self.watches.iter().flatten().map(Watching::plain_size);
+        let size = sizes.next().flatten()?;
+        let alike = sizes.all(|other| other == Some(size));
+        alike.then_some(size)
+    }
+
     /// Takes a frame: it is counted for the flows of each watch that admits it, at the next
     /// [`Self::settle`] at the latest.
     #[inline]
@@ -163,6 +184,48 @@ impl Shard {
             self.settle(out);
         }
         self.books.received += 1;
+        match self.plain.and_then(|size| plain(frame, size)) {
+            Some((outer, inner)) => self.meter_plain(frame, &outer, inner.as_ref()),
+            None => self.meter_any(frame),
+        }
+    }
+
+    #[inline(always)]
+    fn meter_plain(&mut self, frame: &Frame<'_>, outer: &Plain, inner: Option<&Plain>) {
+        let (mut watched, mut admitted) = (false, false);
+        for (place, watching) in self.watches.iter().enumerate() {
+            let Some(watching) = watching else { continue };
+            watched |= watching.runs();
+            if !watching.admits(frame) {
+                continue;
+            }
+            admitted = true;
+            let mode = watching.watch.options.key_mode;
+            let keyed = Keyed::of(&Parts::from(outer), mode, place as u8);
+            let hash = keyed.key.hash(&self.hasher, 0);
+            let mut staged = Staged::plain(frame, outer, keyed, hash);
+            staged.outermost = true;
+            staged.innermost = inner.is_none();
+            self.staged.push(staged);
+            if let Some(inner) = inner {
+                let keyed = Keyed::of(&Parts::from(inner), mode, place as u8);
+                let hash = keyed.key.hash(&self.hasher, hash);
+                self.staged.push(Staged::plain(frame, inner, keyed, hash));
+            }
+        }
+        if admitted {
+            if let Some(item) = self.staged.last_mut() {
+                item.last = true;
+            }
+        } else if watched {
+            self.books.filtered += 1;
+        } else {
+            self.books.unwatched += 1;
+        }
+    }
+
+    #[inline(never)]
+    fn meter_any(&mut self, frame: &Frame<'_>) {
         let staged = self.staged.len();
         let mut watched = false;
         let mut skipped = None;
@@ -240,33 +303,32 @@ impl Shard {
         let full = !self.slab.has_room();
         let mut new = 0;
         for item in &mut staged {
-            item.candidate = self.table.find(item.tag, |_| true);
-            if let Some(index) = item.candidate {
-                prefetch(&self.slab.hot, index as usize);
-            } else if full {
-                self.approach_victim(new);
-                new += 1;
+            match self.table.find(item.tag, |_| true) {
+                Some(index) => {
+                    item.candidate = index;
+                    prefetch(&self.slab.hot, index as usize);
+                }
+                None if full => {
+                    self.approach_victim(new);
+                    new += 1;
+                }
+                None => {}
             }
         }
         // The outer flow of the next piece; none once one had no room.
         let mut parent = None;
         let mut metered = false;
         for item in &staged {
-            let Some(piece) = pieces.get(item.piece as usize) else {
-                continue;
-            };
-            let outermost = piece.depth == 0;
-            if outermost {
+            if item.outermost {
                 parent = Some(0);
             }
             if let Some(outer) = parent {
-                parent = self.record(item, piece, outer, out);
-                metered |= outermost && parent.is_some();
-                if let Some(Some(watching)) =
-                    self.watches.get_mut(usize::from(item.keyed.key.watch))
-                {
+                parent = self.record(item, pieces.get(item.piece as usize), outer, out);
+                let counted = item.outermost && parent.is_some();
+                metered |= counted;
+                if let Some(Some(watching)) = self.watches.get_mut(item.keyed.key.watch()) {
                     watching.dropped += u64::from(parent.is_none());
-                    if outermost && parent.is_some() {
+                    if counted {
                         watching.packets += 1;
                         watching.bytes += u64::from(item.wire);
                     }
@@ -325,7 +387,8 @@ impl Shard {
         if sampling <= 1 {
             return true;
         }
-        let identity = |piece: &Piece| Identity::of(&Keyed::of(piece, mode, 0).key).tracking_id();
+        let identity =
+            |piece: &Piece| Identity::of(&Keyed::of(&piece.into(), mode, 0).key).tracking_id();
         let sampled = |id: u64| id.is_multiple_of(sampling.into());
         self.pieces.get(first).map(identity).is_some_and(sampled)
     }
@@ -342,21 +405,26 @@ impl Shard {
         let mut hash = 0;
         let pieces = self.pieces.iter().enumerate().skip(first).take(count);
         for (at, piece) in pieces {
-            let keyed = Keyed::of(piece, mode, watch);
+            let keyed = Keyed::of(&piece.into(), mode, watch);
             hash = keyed.key.hash(&self.hasher, hash);
             self.staged.push(Staged {
                 keyed,
+                first: piece.into(),
                 at: frame.at,
-                piece: at as u32,
                 tag: (hash >> 32) as u32,
-                candidate: None,
+                candidate: NOWHERE,
                 length: match mode {
                     KeyMode::L2 => piece.length,
                     KeyMode::L3 => piece.wire_length,
                 },
                 wire: frame.length,
-                innermost: at + 1 == first + count,
+                piece: at as u32,
                 copy: copies::NONE,
+                port: piece.ports.map_or(0, |ports| ports.source),
+                tcp_flags: piece.tcp_flags,
+                echo: piece.echo,
+                outermost: piece.depth == 0,
+                innermost: at + 1 == first + count,
                 last: false,
             });
         }
@@ -379,12 +447,12 @@ impl Shard {
     fn record(
         &mut self,
         item: &Staged,
-        piece: &Piece,
+        piece: Option<&Piece>,
         parent: u64,
         out: &mut impl Export,
     ) -> Option<u64> {
         let mut key = item.keyed.key;
-        key.parent = parent;
+        key.set_parent(parent);
         let index = match self.find(item, &key) {
             Some(index) => match self.over(index, item.at) {
                 // Silent for too long, though its timer has not been looked at yet.
@@ -396,19 +464,21 @@ impl Shard {
             },
             None => self.begin(item, key, piece, out)?,
         };
-        if self.slab.count(index, &item.keyed, piece, item.length, item.at) {
+        if self.slab.count(index, item) {
             // It is over sooner than its timer knows.
             self.wheel.cancel(index);
             let due = self.due(index);
             self.wheel.file(index, due);
         }
         let hot = self.slab.hot.get(index as usize)?;
-        if self.extras.any() {
-            self.extras.count(index, piece, hot.is_from_a(item.keyed.swap), item.at);
-        }
         let uuid = hot.uuid;
-        if item.copy != copies::NONE {
-            self.send_copy(item, piece, index, out);
+        if let Some(piece) = piece {
+            if self.extras.any() {
+                self.extras.count(index, piece, hot.is_from_a(item.keyed.swap), item.at);
+            }
+            if item.copy != copies::NONE {
+                self.send_copy(item, piece, index, out);
+            }
         }
         Some(uuid)
     }
@@ -416,7 +486,7 @@ impl Shard {
     /// Sends up what the watch wants of a piece that was counted for flow `index`.
     #[cold]
     fn send_copy(&mut self, item: &Staged, piece: &Piece, index: u32, out: &mut impl Export) {
-        let place = usize::from(item.keyed.key.watch);
+        let place = item.keyed.key.watch();
         if let (Some(hot), Some(Some(watching))) =
             (self.slab.hot.get(index as usize), self.watches.get_mut(place))
         {
@@ -437,11 +507,11 @@ impl Shard {
             let hot = self.slab.hot.get(index as usize);
             hot.is_some_and(|hot| hot.lives() && hot.key.matches(key))
         };
-        match item.candidate {
-            Some(index) if is(index) => Some(index),
-            // Another flow with the same tag; or one that began, or moved, since we looked.
-            _ => self.table.find(item.tag, is),
+        if is(item.candidate) {
+            return Some(item.candidate);
         }
+        // Another flow with the same tag; or one that began, or moved, since we looked.
+        self.table.find(item.tag, is)
     }
 
     /// Begins a flow, in the place of another one if the table is full.
@@ -450,7 +520,7 @@ impl Shard {
         &mut self,
         item: &Staged,
         key: Key,
-        piece: &Piece,
+        piece: Option<&Piece>,
         out: &mut impl Export,
     ) -> Option<u32> {
         if !self.slab.has_room() {
@@ -460,16 +530,44 @@ impl Shard {
             let victim = self.victim()?;
             self.end_flow(victim, EndReason::Evicted, out);
         }
-        let watching = self.watches.get_mut(usize::from(key.watch))?.as_mut()?;
+        let watching = self.watches.get_mut(key.watch())?.as_mut()?;
         watching.flows += 1;
         let uuid = Identity::of(&key).uuid(item.at, watching.tid());
-        let index = self.slab.begin(item.tag, key, item.keyed.swap, piece, item.at, uuid);
+        let index = self.slab.begin(item, key, uuid);
         self.copies.begin(index);
         self.table.insert(item.tag, index);
-        self.extras.begin(index, &watching.watch.options, piece, item.innermost);
+        match piece {
+            Some(piece) => {
+                self.extras.begin(index, &watching.watch.options, piece, item.innermost);
+            }
+            None => self.extras.clear(index),
+        }
         let due = self.due(index);
         self.wheel.file(index, due);
         Some(index)
+    }
+}
+
+impl Staged {
+    #[inline(always)]
+    fn plain(frame: &Frame<'_>, plain: &Plain, keyed: Keyed, hash: u64) -> Self {
+        Self {
+            keyed,
+            first: plain.into(),
+            at: frame.at,
+            tag: (hash >> 32) as u32,
+            candidate: NOWHERE,
+            length: plain.length,
+            wire: frame.length,
+            piece: NOWHERE,
+            copy: copies::NONE,
+            port: plain.ports[0],
+            tcp_flags: plain.tcp_flags,
+            echo: None,
+            outermost: false,
+            innermost: true,
+            last: false,
+        }
     }
 }
 
@@ -496,3 +594,6 @@ const STAGED: usize = 4 * BURST;
 
 /// Ticks are counted in 32 bits: that lasts for 136 years of seconds.
 const LEAST_UPDATE: Duration = Duration::from_secs(1);
+
+/// No place in a vector.
+const NOWHERE: u32 = u32::MAX;

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use sonde_proto::record::{Cause, FlowRecord, WatchId};
-use sonde_proto::time::Timestamp;
 
-use super::entry::{ANSWERED, ASKED, Cold, Hot, LISTED, UNREPORTED};
-use super::key::{Key, Keyed};
-use crate::parse::{Echo, Piece, tcp_flags};
+use super::entry::{ASKED, Cold, Hot, LISTED, UNREPORTED};
+use super::key::Key;
+use super::shard::Staged;
+use crate::parse::{Echo, tcp_flags};
 
 /// Room for a number of flows, reserved at the start and touched when first used.
 #[derive(Debug)]
@@ -54,17 +54,10 @@ impl Slab {
     }
 
     /// Places a new flow; there must be room.
-    pub(crate) fn begin(
-        &mut self,
-        tag: u32,
-        key: Key,
-        swap: bool,
-        piece: &Piece,
-        at: Timestamp,
-        uuid: u64,
-    ) -> u32 {
-        let mut hot = Hot::new(key, swap, piece, at, uuid);
-        let cold = Cold::new(piece, at);
+    pub(crate) fn begin(&mut self, item: &Staged, key: Key, uuid: u64) -> u32 {
+        let mut hot = Hot::new(key, item.keyed.swap, &item.first, item.port, item.at, uuid);
+        let cold = Cold::new(item.first, item.at);
+        let tag = item.tag;
         match self.free.pop() {
             Some(index) => {
                 let place = &mut self.hot[index as usize];
@@ -87,44 +80,37 @@ impl Slab {
 
     /// Counts a packet of flow `index`; whether TCP is over with it.
     #[inline]
-    pub(crate) fn count(
-        &mut self,
-        index: u32,
-        keyed: &Keyed,
-        piece: &Piece,
-        length: u32,
-        at: Timestamp,
-    ) -> bool {
+    pub(crate) fn count(&mut self, index: u32, item: &Staged) -> bool {
         let hot = &mut self.hot[index as usize];
-        let ab = hot.count(keyed.swap, keyed.direction, length, at);
+        let ab = hot.count(item.keyed.swap, item.keyed.direction, item.length, item.at);
         if !hot.is(LISTED) {
             hot.flags |= LISTED;
             hot.next = self.touched;
             self.touched = index;
         }
-        if piece.tcp_flags & (tcp_flags::SYN | tcp_flags::RST | tcp_flags::FIN) != 0
-            || piece.echo.is_some()
+        if item.tcp_flags & (tcp_flags::SYN | tcp_flags::RST | tcp_flags::FIN) != 0
+            || item.echo.is_some()
         {
-            self.time(index, piece, at);
-            return self.hot[index as usize].close(piece.tcp_flags, ab);
+            self.time(index, item);
+            return self.hot[index as usize].close(item.tcp_flags, ab);
         }
         false
     }
 
-    /// Measures the round trip: first SYN to SYN+ACK or RST, each echo request to its reply.
-    fn time(&mut self, index: u32, piece: &Piece, at: Timestamp) {
+    /// Measures round trips: each SYN to its SYN+ACK or RST, each echo request to its reply. One
+    /// that is sent again counts from the first time.
+    fn time(&mut self, index: u32, item: &Staged) {
         let hot = &mut self.hot[index as usize];
-        let tcp = piece.tcp_flags;
+        let (tcp, echo, at) = (item.tcp_flags, item.echo, item.at);
         let syn_ack = tcp_flags::SYN | tcp_flags::ACK;
         let asks = tcp & syn_ack == tcp_flags::SYN && tcp & tcp_flags::RST == 0
-            || piece.echo == Some(Echo::Request);
-        let answers = tcp & syn_ack == syn_ack
-            || tcp & tcp_flags::RST != 0
-            || piece.echo == Some(Echo::Reply);
+            || echo == Some(Echo::Request);
+        let answers =
+            tcp & syn_ack == syn_ack || tcp & tcp_flags::RST != 0 || echo == Some(Echo::Reply);
         if hot.is(ASKED) && answers {
             self.cold[index as usize].rtt = at.since(hot.asked).as_nanos() as u64;
-            hot.flags = hot.flags & !ASKED | ANSWERED;
-        } else if asks && !hot.is(ASKED) && (piece.echo.is_some() || !hot.is(ANSWERED)) {
+            hot.flags &= !ASKED;
+        } else if asks && !hot.is(ASKED) {
             hot.asked = at;
             hot.flags |= ASKED;
         }

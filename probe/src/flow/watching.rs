@@ -103,6 +103,15 @@ impl Watching {
         options.raw_packets > 0 || options.extra_layers != ExtraLayers::default()
     }
 
+    /// How many bytes of a plain frame are looked at, if nothing is wanted but its flows' counters
+    /// and it can be told without a walk along its headers.
+    pub(crate) fn plain_size(&self) -> Option<u32> {
+        let options = &self.watch.options;
+        let follows = options.tcp_metric || options.reassemble_tcp || options.defragment;
+        let walks = options.sampling > 1 || options.mpls_udp_port.is_some();
+        (!follows && !walks && !self.wants_packets()).then_some(options.header_size)
+    }
+
     /// Whether a frame is taken.
     #[inline]
     pub(crate) fn admits(&self, frame: &Frame<'_>) -> bool {

@@ -14,10 +14,26 @@ pub(super) fn udp<'a>(
     payload: Rest<'a>,
     mpls_port: Option<u16>,
 ) -> Step<'a> {
-    match decoder(destination, mpls_port).or_else(|| decoder(source, mpls_port)) {
+    match carried([source, destination], mpls_port) {
         Some(layer) => named(piece, layer, payload),
         None => Ok(Next::End),
     }
+}
+
+/// What ports, source first, say that UDP carries.
+#[inline]
+pub(super) fn carried([source, destination]: [u16; 2], mpls_port: Option<u16>) -> Option<Layer> {
+    decoder(destination, mpls_port).or_else(|| decoder(source, mpls_port))
+}
+
+/// The name of a payload that `layer` should be: none if it does not fit. `None` when it cannot be
+/// told without a walk along the headers.
+pub(super) fn name(layer: Layer, payload: Rest<'_>) -> Option<Option<Layer>> {
+    let fits = match layer {
+        Layer::Vxlan | Layer::Geneve | Layer::GtpV1U | Layer::Mpls => return None,
+        _ => fits(layer, payload).ok()?,
+    };
+    Some(fits.then_some(layer))
 }
 
 #[inline]
@@ -39,26 +55,30 @@ fn decoder(port: u16, mpls_port: Option<u16>) -> Option<Layer> {
 }
 
 fn named<'a>(piece: &mut Piece, layer: Layer, payload: Rest<'a>) -> Step<'a> {
-    let fits = match layer {
+    match layer {
         Layer::Vxlan => return tunnel::vxlan(piece, payload),
         Layer::Geneve => return tunnel::geneve(piece, payload),
         Layer::GtpV1U => return tunnel::gtp(piece, payload),
         Layer::Mpls => return tunnel::mpls(piece, payload),
-        Layer::Dns => dns(payload)?,
-        Layer::Dhcpv4 => dhcpv4(payload)?,
-        Layer::Dhcpv6 => dhcpv6(payload)?,
-        Layer::Ntp => payload.skip(48).map(|_| true)?,
-        Layer::Bfd => bfd(payload)?,
-        Layer::SFlow => sflow(payload)?,
-        Layer::Sip => sip(payload),
-        _ => false,
-    };
-    match layer {
-        _ if !fits => {}
+        _ if !fits(layer, payload)? => {}
         Layer::Dns | Layer::Dhcpv4 => piece.carry(layer, payload)?,
         _ => piece.name(layer)?,
     }
     Ok(Next::End)
+}
+
+/// Whether a payload has the form of a protocol that is no tunnel.
+fn fits(layer: Layer, payload: Rest<'_>) -> Result<bool, Stop> {
+    match layer {
+        Layer::Dns => dns(payload),
+        Layer::Dhcpv4 => dhcpv4(payload),
+        Layer::Dhcpv6 => dhcpv6(payload),
+        Layer::Ntp => payload.skip(48).map(|_| true),
+        Layer::Bfd => bfd(payload),
+        Layer::SFlow => sflow(payload),
+        Layer::Sip => Ok(sip(payload)),
+        _ => Ok(false),
+    }
 }
 
 /// DNS (RFC 1035 §4.1): a question takes 5 bytes at least, a record 11, and the payload must have
@@ -71,11 +91,11 @@ fn dns(payload: Rest<'_>) -> Result<bool, Stop> {
     if 5 * questions + 11 * records > body.len() {
         return Ok(false);
     }
-    Ok(questions == 0 || name(body))
+    Ok(questions == 0 || is_name(body))
 }
 
 /// Whether the bytes start with a DNS name, as far as they were captured.
-fn name(body: Rest<'_>) -> bool {
+fn is_name(body: Rest<'_>) -> bool {
     let mut bytes = body.bytes();
     // A name has 255 bytes at most, so 127 labels and the root.
     for _ in 0..128 {

@@ -13,7 +13,9 @@ pub(super) fn v4<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     let (&[kind, code, _, _, i0, i1, _, _], _) = rest.split::<8>()?;
     piece.name(Layer::Icmpv4)?;
     if piece.icmp.is_none() {
-        piece.icmp = Some(Icmp { kind: kind_v4(kind), code, id: u16::from_be_bytes([i0, i1]) });
+        let icmp = Icmp { kind: kind_v4(kind), code, id: u16::from_be_bytes([i0, i1]) };
+        piece.key.icmp = Some(digested(icmp));
+        piece.icmp = Some(icmp);
         piece.echo = match kind {
             8 => Some(Echo::Request),
             0 => Some(Echo::Reply),
@@ -24,7 +26,7 @@ pub(super) fn v4<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
 }
 
 /// ICMPv6 (RFC 4443) and the messages of neighbour and listener discovery in it. An ICMPv6 header
-/// in a piece whose addresses are IPv4 (6in4) is named only, as Skydive does.
+/// in a piece whose addresses are IPv4 (6in4) enters the key and is not shown, as in Skydive.
 pub(super) fn v6<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
     let (&[kind, code, _, _], body) = rest.split::<4>()?;
     piece.name(Layer::Icmpv6)?;
@@ -34,12 +36,17 @@ pub(super) fn v6<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
         129 => Some(Echo::Reply),
         _ => None,
     };
+    // Identifier and sequence number.
+    let id = echo.and_then(|_| body.bytes().first_chunk::<4>());
+    let id = id.map(|&[i0, i1, _, _]| u16::from_be_bytes([i0, i1]));
+    let icmp = Icmp { kind: kind_v6(kind), code, id: id.unwrap_or_default() };
+    if piece.key.icmp.is_none() {
+        // The code of an echo is no part of the key, where its identifier is.
+        let code = if id.is_some() { 0 } else { code };
+        piece.key.icmp = Some(digested(Icmp { code, ..icmp }));
+    }
     if piece.icmp.is_none() && is_ipv6 {
-        let id = match (echo, body.bytes().first_chunk::<2>()) {
-            (Some(_), Some(&id)) => u16::from_be_bytes(id),
-            _ => 0,
-        };
-        piece.icmp = Some(Icmp { kind: kind_v6(kind), code, id });
+        piece.icmp = Some(icmp);
         piece.echo = echo;
     }
     let Some((layer, length)) = message(kind, body.len()) else {
@@ -67,6 +74,11 @@ fn message(kind: u8, length: u32) -> Option<(Layer, usize)> {
         143 => (Layer::Mldv2MulticastListenerReport, 4),
         _ => return None,
     })
+}
+
+/// As ICMP enters the digests of a flow (Skydive API §5.2).
+fn digested(icmp: Icmp) -> u32 {
+    (icmp.kind as u32) << 24 | u32::from(icmp.code) << 16 | u32::from(icmp.id)
 }
 
 fn kind_v4(kind: u8) -> IcmpKind {
@@ -124,6 +136,21 @@ mod tests {
         let v6 = icmp_v6("8100 0000 75a2 0001", 0);
         assert_eq!(v6.layers.to_string(), "Ethernet/IPv6/ICMPv6/ICMPv6Echo");
         assert_eq!((v6.icmp, v6.echo), (Some(expected), Some(Echo::Reply)));
+    }
+
+    #[test]
+    fn keys_leave_out_the_code_of_an_icmpv6_echo() {
+        assert_eq!(icmp_v4("0803 0000 75a2 0001").key.icmp, Some(0x0203_75a2));
+        assert_eq!(icmp_v6("8103 0000 75a2 0001", 0).key.icmp, Some(0x0200_75a2));
+        assert_eq!(icmp_v6("8701 0000", 20).key.icmp, Some(0x0301_0000));
+    }
+
+    #[test]
+    fn icmpv6_in_6in4_enters_the_key_and_is_not_shown() {
+        let inner = ipv6(58, &hex("8000 0000 75a2 0001"));
+        let piece = only(&ethernet(0x0800, &ipv4(41, &inner)));
+        assert_eq!(piece.layers.to_string(), "Ethernet/IPv4/IPv6/ICMPv6/ICMPv6Echo");
+        assert_eq!((piece.icmp, piece.key.icmp), (None, Some(0x0200_75a2)));
     }
 
     #[test]

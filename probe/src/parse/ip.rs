@@ -8,31 +8,31 @@ use super::walk::{Next, Step};
 use super::{Piece, icmp, transport, tunnel};
 
 /// IANA's protocol numbers.
-mod protocol_number {
-    pub(super) const HOP_BY_HOP: u8 = 0;
-    pub(super) const ICMPV4: u8 = 1;
-    pub(super) const IGMP: u8 = 2;
-    pub(super) const IPV4: u8 = 4;
-    pub(super) const TCP: u8 = 6;
-    pub(super) const UDP: u8 = 17;
-    pub(super) const RUDP: u8 = 27;
-    pub(super) const IPV6: u8 = 41;
-    pub(super) const ROUTING: u8 = 43;
-    pub(super) const FRAGMENT: u8 = 44;
-    pub(super) const GRE: u8 = 47;
-    pub(super) const ESP: u8 = 50;
-    pub(super) const AH: u8 = 51;
-    pub(super) const ICMPV6: u8 = 58;
-    pub(super) const DESTINATION: u8 = 60;
-    pub(super) const OSPF: u8 = 89;
-    pub(super) const ETHER_IP: u8 = 97;
-    pub(super) const VRRP: u8 = 112;
-    pub(super) const SCTP: u8 = 132;
-    pub(super) const MOBILITY: u8 = 135;
-    pub(super) const UDP_LITE: u8 = 136;
-    pub(super) const MPLS: u8 = 137;
-    pub(super) const HIP: u8 = 139;
-    pub(super) const SHIM6: u8 = 140;
+pub(super) mod protocol_number {
+    pub(in crate::parse) const HOP_BY_HOP: u8 = 0;
+    pub(in crate::parse) const ICMPV4: u8 = 1;
+    pub(in crate::parse) const IGMP: u8 = 2;
+    pub(in crate::parse) const IPV4: u8 = 4;
+    pub(in crate::parse) const TCP: u8 = 6;
+    pub(in crate::parse) const UDP: u8 = 17;
+    pub(in crate::parse) const RUDP: u8 = 27;
+    pub(in crate::parse) const IPV6: u8 = 41;
+    pub(in crate::parse) const ROUTING: u8 = 43;
+    pub(in crate::parse) const FRAGMENT: u8 = 44;
+    pub(in crate::parse) const GRE: u8 = 47;
+    pub(in crate::parse) const ESP: u8 = 50;
+    pub(in crate::parse) const AH: u8 = 51;
+    pub(in crate::parse) const ICMPV6: u8 = 58;
+    pub(in crate::parse) const DESTINATION: u8 = 60;
+    pub(in crate::parse) const OSPF: u8 = 89;
+    pub(in crate::parse) const ETHER_IP: u8 = 97;
+    pub(in crate::parse) const VRRP: u8 = 112;
+    pub(in crate::parse) const SCTP: u8 = 132;
+    pub(in crate::parse) const MOBILITY: u8 = 135;
+    pub(in crate::parse) const UDP_LITE: u8 = 136;
+    pub(in crate::parse) const MPLS: u8 = 137;
+    pub(in crate::parse) const HIP: u8 = 139;
+    pub(in crate::parse) const SHIM6: u8 = 140;
 }
 
 /// IP of the version that the first nibble says.
@@ -357,6 +357,10 @@ mod tests {
             let piece = only(&ethernet(kind, &packet));
             assert_eq!(piece.layers.to_string(), format!("Ethernet/{path}"));
             assert_eq!(piece.network.unwrap().source, source.parse::<IpAddr>().unwrap());
+            // The key has the addresses of the first header, whichever are shown.
+            let outer: IpAddr =
+                if kind == 0x0800 { "10.0.0.1" } else { "fd00::1" }.parse().unwrap();
+            assert_eq!(piece.key.addresses.unwrap()[0], outer);
             assert_eq!(piece.ports.unwrap().source, 1000);
             assert!(piece.ip_in_ip);
         }

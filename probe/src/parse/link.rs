@@ -12,19 +12,19 @@ const ETHERNET: usize = 14;
 const LOOPBACK: usize = 4;
 
 /// Numbers of the IEEE's EtherType registry.
-mod ether_type {
-    pub(super) const IPV4: u16 = 0x0800;
-    pub(super) const ARP: u16 = 0x0806;
-    pub(super) const DOT1Q: u16 = 0x8100;
-    pub(super) const IPV6: u16 = 0x86dd;
-    pub(super) const MPLS: u16 = 0x8847;
-    pub(super) const MPLS_MULTICAST: u16 = 0x8848;
-    pub(super) const PPPOE_DISCOVERY: u16 = 0x8863;
-    pub(super) const PPPOE_SESSION: u16 = 0x8864;
-    pub(super) const EAPOL: u16 = 0x888e;
-    pub(super) const DOT1AD: u16 = 0x88a8;
-    pub(super) const LLDP: u16 = 0x88cc;
-    pub(super) const CONFIGURATION_TEST: u16 = 0x9000;
+pub(super) mod ether_type {
+    pub(in crate::parse) const IPV4: u16 = 0x0800;
+    pub(in crate::parse) const ARP: u16 = 0x0806;
+    pub(in crate::parse) const DOT1Q: u16 = 0x8100;
+    pub(in crate::parse) const IPV6: u16 = 0x86dd;
+    pub(in crate::parse) const MPLS: u16 = 0x8847;
+    pub(in crate::parse) const MPLS_MULTICAST: u16 = 0x8848;
+    pub(in crate::parse) const PPPOE_DISCOVERY: u16 = 0x8863;
+    pub(in crate::parse) const PPPOE_SESSION: u16 = 0x8864;
+    pub(in crate::parse) const EAPOL: u16 = 0x888e;
+    pub(in crate::parse) const DOT1AD: u16 = 0x88a8;
+    pub(in crate::parse) const LLDP: u16 = 0x88cc;
+    pub(in crate::parse) const CONFIGURATION_TEST: u16 = 0x9000;
 }
 
 /// The first EtherType: values below are 802.3 lengths.
@@ -247,6 +247,8 @@ fn configuration_test<'a>(piece: &mut Piece, rest: Rest<'a>) -> Step<'a> {
 
 #[cfg(test)]
 mod tests {
+    use sonde_proto::record::LayersPath;
+
     use super::super::testing::{ethernet, hex, ipv4, only, paths, pieces, tcp};
     use crate::source::LinkType;
 
@@ -284,7 +286,7 @@ mod tests {
     #[test]
     fn a_path_that_is_full_ends() {
         let piece = only(&tagged(&[1; 30]));
-        assert_eq!(piece.layers.as_slice().len(), 20);
+        assert_eq!(piece.layers.as_slice().len(), LayersPath::DEPTH);
         assert_eq!(piece.network, None);
     }
 

@@ -10,6 +10,7 @@ mod fragment;
 mod icmp;
 mod ip;
 mod link;
+mod plain;
 mod rest;
 mod start;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use sonde_proto::record::{Icmp, Layer, LayersPath, Mac, Transport};
 use sonde_proto::report::Skip;
 
 pub(crate) use self::fragment::{Datagram, DatagramKey, Fragment, fragment, parse_datagram};
+pub(crate) use self::plain::{Addresses, Plain, plain};
 use self::rest::Rest;
 use self::walk::Next;
 use crate::source::Frame;
@@ -77,10 +79,10 @@ fn walk<'a>(
         start = inner.start();
         length = frame.length.max(inner.rest.end()).saturating_sub(inner.offset);
     }
-    if let Some([outer, inner @ ..]) = pieces.get_mut(outermost..)
-        && outer.ports.is_none()
-    {
-        outer.key_ports = inner.iter().find_map(|piece| piece.ports);
+    if let Some([outer, inner @ ..]) = pieces.get_mut(outermost..) {
+        let key = &mut outer.key;
+        key.addresses = key.addresses.or_else(|| inner.iter().find_map(|p| p.key.addresses));
+        key.ports = key.ports.or_else(|| inner.iter().find_map(|p| p.key.ports));
     }
     Ok(pieces.len() - outermost)
 }
@@ -116,14 +118,13 @@ pub struct Piece {
     /// Whether an IP header stands behind another one of this piece: the addresses are those of
     /// one of them, what follows belongs to the innermost.
     pub ip_in_ip: bool,
-    /// Ports.
+    /// Ports; those of TCP if there are several, which takes a tunnel of one piece (GTP-U).
     pub ports: Option<Ports>,
-    /// Ports that enter the flow key: `ports`, but in an outermost piece without any those of the
-    /// first piece that has some. So Skydive keys an outer GRE flow by the connection inside.
-    pub key_ports: Option<Ports>,
+    /// What enters the flow key.
+    pub key: KeyParts,
     /// VNI, when the piece ends in VXLAN or Geneve: it takes the ports' place in the key.
     pub vni: Option<u32>,
-    /// ICMP type, code and identifier.
+    /// ICMP type, code and identifier, when the addresses are of its IP version.
     pub icmp: Option<Icmp>,
     /// Whether an ICMP message asks or answers, for the round trip time.
     pub echo: Option<Echo>,
@@ -151,6 +152,20 @@ pub struct Piece {
     pub truncated: bool,
     /// Whether a tunnel in it was not opened, because it is the last of [`MAX_PIECES`].
     pub too_deep: bool,
+}
+
+/// What of a piece enters its flow's key. It need not be what the flow shows: Skydive keys the
+/// outermost piece of a frame by the first IP and the first transport header in all of the frame,
+/// so that an outer GRE flow is keyed by the connection inside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyParts {
+    /// IP addresses, source first: those of the first IP header of an outermost piece, or inside
+    /// it if it has none; else those of [`Piece::network`].
+    pub addresses: Option<[IpAddr; 2]>,
+    /// Ports: the first of the piece, or inside an outermost piece if it has none.
+    pub ports: Option<Ports>,
+    /// ICMP type, code and identifier as they are digested, whatever the IP version.
+    pub icmp: Option<u32>,
 }
 
 /// Ethernet addresses and VLAN tags.
@@ -251,7 +266,11 @@ mod tests {
             }),
             ip_in_ip: false,
             ports,
-            key_ports: ports,
+            key: KeyParts {
+                addresses: Some(["192.168.0.2".parse().unwrap(), "192.168.0.1".parse().unwrap()]),
+                ports,
+                icmp: None,
+            },
             vni: None,
             icmp: None,
             echo: None,

@@ -158,6 +158,6 @@ mod tests {
     #[test]
     fn tcp_ports_are_taken_once() {
         let piece = only(&ethernet(0x0800, &ipv4(6, &tcp())));
-        assert_eq!(piece.ports, piece.key_ports);
+        assert_eq!(piece.ports, piece.key.ports);
     }
 }

@@ -217,6 +217,8 @@ mod tests {
     use std::net::IpAddr;
 
     use super::super::testing::{ethernet, frame, hex, ipv4, ipv6, only, paths, pieces, tcp, udp};
+    use sonde_proto::record::Transport;
+
     use super::super::{MAX_PIECES, parse};
     use crate::source::{Frame, LinkType};
 
@@ -280,7 +282,7 @@ mod tests {
             assert_eq!(outer.layers.to_string(), "Ethernet/IPv4/GRE");
             assert_eq!(outer.network.unwrap().id, key);
             // Keyed by the connection inside, of which the flow does not tell.
-            assert_eq!((outer.ports, outer.key_ports), (None, inner.ports));
+            assert_eq!((outer.ports, outer.key.ports), (None, inner.ports));
             assert_eq!(inner.layers.to_string(), "IPv4/TCP");
             assert_eq!((inner.link, inner.length), (None, 40));
         }
@@ -329,8 +331,11 @@ mod tests {
         let bytes = ethernet(0x8847, &[hex("00010040 00020140"), ip.clone()].concat());
         assert_eq!(paths(&bytes), ["Ethernet/MPLS/MPLS", "IPv4/TCP"]);
         let outer = pieces(LinkType::Ethernet, &bytes)[0];
+        // Keyed by the packet inside, of which the flow does not tell.
         assert_eq!((outer.network, outer.ports), (None, None));
-        assert_eq!(outer.key_ports.unwrap().destination, 80);
+        assert_eq!(outer.key.ports.unwrap().destination, 80);
+        let addresses = ["10.0.0.1", "10.0.0.2"].map(|ip| ip.parse::<IpAddr>().unwrap());
+        assert_eq!(outer.key.addresses, Some(addresses));
         let in_ip = over_ipv4(137, "00010140", &ip);
         assert_eq!(paths(&in_ip), ["Ethernet/IPv4/MPLS", "IPv4/TCP"]);
         let mut frame = ethernet(0x0800, &ip);
@@ -386,8 +391,10 @@ mod tests {
         for bytes in [plain, extended] {
             let piece = only(&bytes);
             assert_eq!(piece.layers.to_string(), "Ethernet/IPv4/UDP/GTPv1U/IPv4/TCP");
-            assert_eq!(piece.ports.unwrap().destination, 2152);
-            assert_eq!(piece.tcp_flags, 0);
+            assert_eq!(piece.key.ports.unwrap().destination, 2152);
+            // As in Skydive the user's TCP is shown, between the ends of the tunnel.
+            assert_eq!(piece.ports.unwrap().destination, 80);
+            assert_eq!(piece.ports.unwrap().protocol, Transport::Tcp);
             let source: IpAddr = "10.0.0.1".parse().unwrap();
             assert_eq!(piece.network.unwrap().source, source);
         }

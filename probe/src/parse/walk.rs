@@ -6,7 +6,7 @@ use sonde_proto::record::{Layer, LayersPath, Transport};
 
 use super::fragment::Header;
 use super::rest::{Rest, Stop};
-use super::{Message, Network, Piece, Ports, application, ip, link};
+use super::{KeyParts, Message, Network, Piece, Ports, application, ip, link};
 
 /// Headers read in a piece at most, so that no frame takes unbounded work. Named layers are
 /// bounded by [`LayersPath::DEPTH`] already; IPv6 headers without a name are not.
@@ -21,7 +21,7 @@ impl Piece {
             network: None,
             ip_in_ip: false,
             ports: None,
-            key_ports: None,
+            key: KeyParts::default(),
             vni: None,
             icmp: None,
             echo: None,
@@ -106,11 +106,13 @@ impl Piece {
             }
         }
         self.ttl = ttl;
-        self.network = Some(Network {
-            source: IpAddr::V4(Ipv4Addr::from(source)),
-            destination: IpAddr::V4(Ipv4Addr::from(destination)),
-            id: 0,
-        });
+        let source = IpAddr::V4(Ipv4Addr::from(source));
+        let destination = IpAddr::V4(Ipv4Addr::from(destination));
+        self.network = Some(Network { source, destination, id: 0 });
+        // The outermost piece stays keyed by its first IP header.
+        if self.depth > 0 || self.key.addresses.is_none() {
+            self.key.addresses = Some([source, destination]);
+        }
         if self.link.is_none() {
             self.length = total_length;
         }
@@ -130,26 +132,29 @@ impl Piece {
             return;
         }
         self.ttl = hop_limit;
-        self.network = Some(Network {
-            source: IpAddr::V6(Ipv6Addr::from(source)),
-            destination: IpAddr::V6(Ipv6Addr::from(destination)),
-            id: 0,
-        });
+        let source = IpAddr::V6(Ipv6Addr::from(source));
+        let destination = IpAddr::V6(Ipv6Addr::from(destination));
+        self.network = Some(Network { source, destination, id: 0 });
+        self.key.addresses = Some([source, destination]);
         if self.link.is_none() {
             self.length = payload_length;
         }
     }
 
-    /// Takes ports, unless there was a transport header already (GTP-U); whether it took them.
+    /// Takes ports. Of several transport headers (GTP-U) the first one enters the key, and the
+    /// first of TCP is shown if there is one. Whether these are shown.
     #[inline]
     pub(super) fn set_ports(&mut self, protocol: Transport, source: u16, destination: u16) -> bool {
-        if self.ports.is_some() {
-            return false;
+        let ports = Ports { protocol, source, destination };
+        self.key.ports = self.key.ports.or(Some(ports));
+        let shown = match &self.ports {
+            None => true,
+            Some(known) => protocol == Transport::Tcp && known.protocol != Transport::Tcp,
+        };
+        if shown {
+            self.ports = Some(ports);
         }
-        let ports = Some(Ports { protocol, source, destination });
-        self.ports = ports;
-        self.key_ports = ports;
-        true
+        shown
     }
 
     /// Sets the id that the tunnel header ending this piece gives to the network layer.

@@ -158,3 +158,61 @@ fn udp_without_tunnel_is_keyed_by_both_ports() {
     let frames = [udp((A, 1), (B, 9), b"x"), udp((A, 2), (B, 9), b"x")];
     assert_eq!(records(watch(1), &frames).len(), 2);
 }
+
+/// IPv4 in IPv6 shows the inner addresses and is keyed by the outer ones; the digest is the one
+/// that Skydive gave a frame with these ends.
+#[test]
+fn ipv4_in_ipv6_is_keyed_by_the_outer_addresses() {
+    let macs = ([0x00, 0x16, 0xcf, 0x41, 0x9c, 0x20], [0x00, 0x90, 0x1a, 0x41, 0x65, 0x41]);
+    let addresses = ["2002:4637:d5d3::4637:d5d3", "2001:4860:0:2001::68"];
+    let [from, to] = addresses.map(|ip| ip.parse::<std::net::Ipv6Addr>().expect("an address"));
+    let mut inner = Vec::new();
+    etherparse::PacketBuilder::ipv4([70, 55, 213, 211], [192, 88, 99, 1], 64)
+        .tcp(31337, 80, 1, 1000)
+        .syn()
+        .write(&mut inner, &[])
+        .expect("a Vec takes all");
+    let mut frame = Vec::new();
+    etherparse::PacketBuilder::ethernet2(macs.0, macs.1)
+        .ipv6(from.octets(), to.octets(), 64)
+        .write(&mut frame, etherparse::ip_number::IPV4, &inner)
+        .expect("a Vec takes all");
+    let [flow] = records(watch(1), &[frame])[..] else {
+        panic!("one flow");
+    };
+    assert_eq!(flow.layers.to_string(), "Ethernet/IPv6/IPv4/TCP");
+    let network = flow.network.expect("addresses");
+    assert_eq!(network.a, std::net::IpAddr::from([70, 55, 213, 211]));
+    assert_eq!(network.b, std::net::IpAddr::from([192, 88, 99, 1]));
+    assert_eq!(flow.l3_tracking_id, 0x7545_3dd7_97ab_57b2);
+}
+
+/// MPLS over Ethernet has no addresses of its own: it is keyed by the packet inside.
+#[test]
+fn an_outer_mpls_flow_is_keyed_by_the_packet_inside() {
+    let label = [0x00, 0x01, 0x01, 0x40];
+    let over = |from: End, to: End, inner: &[u8]| {
+        [&to.mac[..], &from.mac, &[0x88, 0x47], &label, &inner[14..]].concat()
+    };
+    let there = over(A, B, &tcp((A, 1), (B, 80), SYN));
+    let back = over(B, A, &tcp((B, 80), (A, 1), SYN));
+    for key_mode in [KeyMode::L2, KeyMode::L3] {
+        let other = over(A, B, &tcp((A, 2), (B, 80), SYN));
+        let frames = [there.clone(), back.clone(), other];
+        let flows = records(watch_in(key_mode, 1), &frames);
+        let (outer, inner): (Vec<FlowRecord>, Vec<FlowRecord>) =
+            flows.iter().partition(|flow| flow.parent.is_none());
+        assert_eq!((outer.len(), inner.len()), (2, 2));
+        for outer in outer {
+            assert_eq!(outer.layers.to_string(), "Ethernet/MPLS");
+            assert_eq!((outer.network, outer.transport), (None, None));
+            let child = inner.iter().find(|flow| flow.parent == Some(outer.uuid));
+            let child = child.expect("its inner flow");
+            // With Ethernet its addresses order the key, without it the IP addresses do.
+            let alike = outer.l3_tracking_id == child.l3_tracking_id;
+            assert_eq!(alike, key_mode == KeyMode::L3);
+            let packets = |flow: &FlowRecord| (flow.metric.ab_packets, flow.metric.ba_packets);
+            assert_eq!(packets(&outer), packets(child));
+        }
+    }
+}

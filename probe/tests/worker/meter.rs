@@ -75,22 +75,33 @@ fn equal_addresses_leave_it_to_the_ports() {
 }
 
 #[test]
-fn tcp_round_trip_is_from_the_first_syn_to_its_answer() {
+fn tcp_round_trip_is_that_of_the_last_pair() {
     for answer in [SYN | ACK, RST | ACK] {
         let flow = one(
             KeyMode::L2,
             &[
                 (0.0, tcp((A, 1000), (B, 80), SYN)),
                 (1.0, tcp((A, 1000), (B, 80), SYN)),
+                // From the first of several SYNs.
                 (1.25, tcp((B, 80), (A, 1000), answer)),
-                // A connection that reuses the ports is not measured.
-                (2.0, tcp((A, 1000), (B, 80), SYN)),
-                (5.0, tcp((B, 80), (A, 1000), SYN | ACK)),
             ],
         );
         assert_eq!(flow.metric.rtt, 1_250_000_000);
     }
-    let late = [(0.0, tcp((B, 80), (A, 1000), SYN | ACK))];
+    let again = one(
+        KeyMode::L2,
+        &[
+            (0.0, tcp((A, 1000), (B, 80), SYN)),
+            (1.0, tcp((B, 80), (A, 1000), RST | ACK)),
+            // A connection that reuses the ports is measured again.
+            (2.0, tcp((A, 1000), (B, 80), SYN)),
+            (5.0, tcp((B, 80), (A, 1000), SYN | ACK)),
+        ],
+    );
+    assert_eq!(again.metric.rtt, 3_000_000_000);
+    // An answer that nobody asked for is no question either.
+    let answer = tcp((B, 80), (A, 1000), SYN | ACK);
+    let late = [(0.0, answer.clone()), (1.0, answer)];
     assert_eq!(one(KeyMode::L2, &late).metric.rtt, 0);
 }
 
