@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use sonde_probe::flow::Timers;
+use sonde_probe::traffic::Kind;
 use sonde_proto::plan::{ExtraLayers, KeyMode, Options};
 use sonde_proto::record::Transport;
 
@@ -30,6 +31,8 @@ pub(crate) enum Command {
     Capture(Capture),
     /// Watch the flows of a running daemon.
     Flows(Flows),
+    /// Write made-up traffic into a pcap file: the same frames each time, on any machine.
+    Traffic(Traffic),
 }
 
 #[derive(Debug, Args)]
@@ -290,6 +293,45 @@ pub(crate) enum Encoding {
     Json,
     /// Binary frames, flows in Protobuf.
     Protobuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Traffic {
+    /// What it is like.
+    #[arg(value_enum)]
+    pub(crate) kind: TrafficKind,
+    /// The file, which is replaced; at most 128 bytes of each frame are in it.
+    pub(crate) file: PathBuf,
+    /// How many frames.
+    #[arg(long, value_name = "FRAMES", default_value_t = 5_000_000)]
+    pub(crate) packets: u64,
+    /// Flows that live at once; 100000 in a mix, 1000 elephants, none in a flood without it.
+    #[arg(long, value_name = "FLOWS", value_parser = value_parser!(u32).range(1..))]
+    pub(crate) flows: Option<u32>,
+    /// Another seed gives other frames of the same kind.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+/// Kinds of made-up traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TrafficKind {
+    /// Flows that come and go, the popular ones more often seen; all sizes, IPv6, VLAN, VXLAN.
+    Mix,
+    /// SYNs, each of another client.
+    Flood,
+    /// Few flows, large frames.
+    Elephants,
+}
+
+impl From<TrafficKind> for Kind {
+    fn from(kind: TrafficKind) -> Self {
+        match kind {
+            TrafficKind::Mix => Self::Mix,
+            TrafficKind::Flood => Self::Flood,
+            TrafficKind::Elephants => Self::Elephants,
+        }
+    }
 }
 
 fn application(text: &str) -> Result<ApplicationPort, String> {

@@ -14,6 +14,7 @@ mod ports;
 mod read;
 mod run;
 mod signals;
+mod traffic;
 mod upload;
 mod watch;
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Command::Query(options) => client::query(&options),
         Command::Capture(options) => client::capture(&options),
         Command::Flows(options) => watch::flows(&options),
+        Command::Traffic(options) => traffic::write(&options),
     };
     result.unwrap_or_else(|error| {
         if output::is_closed(&error) {

@@ -14,4 +14,5 @@ mod outbox;
 pub mod parse;
 pub mod source;
 pub mod supervisor;
+pub mod traffic;
 pub mod worker;

@@ -32,6 +32,23 @@ fn flows_account_for_every_frame() {
 }
 
 #[test]
+fn made_up_traffic_is_read_back_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("mix.pcap");
+    let path = file.to_str().unwrap();
+    let written = run(&["traffic", "mix", "--packets", "3000", "--flows", "100", path]);
+    assert!(written.status.success());
+    let first = std::fs::read(&file).unwrap();
+
+    let summary = String::from_utf8(run(&arguments("none", &file)).stderr).unwrap();
+    for count in ["received: 3000\n", "metered: 3000\n", "unaccounted: 0\n"] {
+        assert!(summary.contains(count), "{summary}");
+    }
+    run(&["traffic", "mix", "--packets", "3000", "--flows", "100", path]);
+    assert_eq!(std::fs::read(&file).unwrap(), first);
+}
+
+#[test]
 fn filter_and_key_mode_are_obeyed() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("traffic.pcap");
