@@ -7,10 +7,10 @@ use sonde_proto::record::{
 };
 
 use super::key::{Key, ordered};
-use crate::parse::{Piece, Plain, tcp_flags};
+use crate::parse::{Piece, PlainPath, tcp_flags};
 
 /// The part of a record that never changes and that the key does not tell.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct First {
     pub(crate) layers: LayersPath,
     /// The protocol of the ports that are shown.
@@ -29,6 +29,21 @@ pub(crate) struct First {
 }
 
 impl First {
+    /// What a plain packet leaves to its flow.
+    pub(crate) fn plain(path: PlainPath, vlans: u32, port: u16, tcp: u8, vni: u32) -> Self {
+        Self {
+            layers: path.layers(),
+            transport: Some(path.transport()),
+            icmp: None,
+            icmp_code: 0,
+            shows: LINK | NETWORK | goodbye(tcp),
+            port,
+            vlans: [vlans, 0],
+            network_id: vni,
+            shown: [0; 2],
+        }
+    }
+
     /// How the flow is over whose first packet this is. Skydive looks at RST last.
     #[inline]
     pub(crate) fn finish(&self) -> FinishType {
@@ -75,23 +90,6 @@ impl First {
     pub(crate) fn icmp(&self, key: &Key) -> Option<Icmp> {
         let id = key.icmp().unwrap_or_default() as u16;
         self.icmp.map(|kind| Icmp { kind, code: self.icmp_code, id })
-    }
-}
-
-impl From<&Plain> for First {
-    #[inline(always)]
-    fn from(plain: &Plain) -> Self {
-        Self {
-            layers: plain.layers,
-            transport: Some(plain.transport),
-            icmp: None,
-            icmp_code: 0,
-            shows: LINK | NETWORK | goodbye(plain.tcp_flags),
-            port: plain.ports[1],
-            vlans: halves(plain.vlans),
-            network_id: plain.vni.unwrap_or_default(),
-            shown: [0; 2],
-        }
     }
 }
 

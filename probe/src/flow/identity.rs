@@ -214,8 +214,7 @@ mod tests {
     #[test]
     fn the_outer_flow_is_fed_as_text() {
         let parts = Parts::from(&piece("10.0.0.1", "10.0.0.2"));
-        let mut key = Keyed::of(&parts, KeyMode::L3, 0).key;
-        key.set_parent(0xab);
+        let key = Keyed::of(&parts, KeyMode::L3, 0).key.with_parent(0xab);
         let ip = "0a000001 0a000002 0000000000000001";
         assert_eq!(of(&key), [xxh(ip), xxh(ip), xxh(&format!("{ip} 6162"))]);
     }

@@ -35,8 +35,8 @@ pub(crate) struct Keyed {
 pub(crate) enum Direction {
     /// The addresses differ: from A if its source is A.
     Ends,
-    /// The addresses are equal: from A if A's port is above this source port (Skydive's rule).
-    Ports(u16),
+    /// The addresses are equal: from A if A's port is above the source port (Skydive's rule).
+    Ports,
     /// Cannot be told: always from A.
     Ab,
     /// Cannot be told: always from B (Skydive's rule without network layer).
@@ -65,11 +65,27 @@ pub(crate) struct Parts {
     pub(crate) icmp: Option<u32>,
     /// An IP header stands behind another one.
     pub(crate) nested: bool,
-    /// The source port of the piece itself; those of the key may be of a piece inside.
-    pub(crate) own_port: Option<u16>,
+    /// The ports are those of the piece itself, not of one inside.
+    pub(crate) own_ports: bool,
 }
 
 impl Keyed {
+    /// The key of a plain piece seen by the watch at place `watch`.
+    #[inline(always)]
+    pub(crate) fn plain(plain: &Plain, mode: KeyMode, watch: u8) -> Self {
+        let parts = Parts {
+            macs: Some(plain.macs),
+            addresses: plain.addresses,
+            transport: Some(plain.path.transport()),
+            ports: plain.ports,
+            vni: plain.vni,
+            icmp: None,
+            nested: false,
+            own_ports: true,
+        };
+        Self::of(&parts, mode, watch)
+    }
+
     /// The key of a piece seen by the watch at place `watch`. The parent is left to the caller.
     #[inline(always)]
     pub(crate) fn of(parts: &Parts, mode: KeyMode, watch: u8) -> Self {
@@ -98,10 +114,7 @@ impl Keyed {
         }
         let vni = parts.vni.filter(|_| kind & TRANSPORT == VNI);
 
-        let by_port = match parts.own_port {
-            Some(source) => Direction::Ports(source),
-            None => Direction::Ab,
-        };
+        let by_port = if parts.own_ports { Direction::Ports } else { Direction::Ab };
         let by_mac = kind & MACS != 0 && source_mac != destination_mac;
         let by_ip = kind & IP != 0 && source_ip != destination_ip;
         let (swap, direction) = if by_mac {
@@ -148,22 +161,6 @@ impl Keyed {
     }
 }
 
-impl From<&Plain> for Parts {
-    #[inline(always)]
-    fn from(plain: &Plain) -> Self {
-        Self {
-            macs: Some(plain.macs),
-            addresses: plain.addresses,
-            transport: Some(plain.transport),
-            ports: plain.ports,
-            vni: plain.vni,
-            icmp: None,
-            nested: false,
-            own_port: Some(plain.ports[0]),
-        }
-    }
-}
-
 impl From<&Piece> for Parts {
     fn from(piece: &Piece) -> Self {
         Self {
@@ -184,27 +181,30 @@ impl From<&Piece> for Parts {
             vni: piece.vni,
             icmp: piece.key.icmp,
             nested: piece.ip_in_ip,
-            own_port: piece.ports.map(|ports| ports.source),
+            own_ports: piece.ports.is_some(),
         }
     }
 }
 
 impl Key {
-    /// Whether both are keys of one flow: all is compared, but for MAC addresses that are no part
-    /// of it.
+    /// The key of nothing: no other matches it.
+    pub(crate) const NONE: Self = Self([u64::MAX; 8]);
+
+    /// Whether this is the key of `other`'s flow inside `parent`: all is compared, but for MAC
+    /// addresses that are no part of it.
     #[inline(always)]
-    pub(crate) fn matches(&self, other: &Self) -> bool {
-        if self.kind() & MACS != 0 {
-            return self == other;
-        }
-        let Self([a0, a1, a2, a3, a4, _, a6, a7]) = self;
-        let Self([b0, b1, b2, b3, b4, _, b6, b7]) = other;
-        [a0, a1, a2, a3, a4, a7] == [b0, b1, b2, b3, b4, b7] && *a6 as u32 == *b6 as u32
+    pub(crate) fn matches(&self, other: &Self, parent: u64) -> bool {
+        let Self([a0, a1, a2, a3, a4, a5, a6, a7]) = *self;
+        let Self([b0, b1, b2, b3, _, b5, b6, b7]) = *other;
+        let (macs, rest) = self.mac_masks();
+        let addresses = (a0 ^ b0) | (a1 ^ b1) | (a2 ^ b2) | (a3 ^ b3);
+        addresses | (a4 ^ parent) | (a7 ^ b7) | (a5 ^ b5) & macs | (a6 ^ b6) & rest == 0
     }
 
     /// A hash of the key but for its parent, of which `parent` is the hash: a chain's hashes are
-    /// known before its flows are.
-    #[inline]
+    /// known before its flows are. The secret of `state` is in that hash, so that it can be mixed
+    /// in without a round of its own.
+    #[inline(always)]
     pub(crate) fn hash(&self, state: &RandomState, parent: u64) -> u64 {
         let Self([lo0, lo1, hi0, hi1, _, macs, rest, last]) = *self;
         let pair = |high, low| u128::from(high) << 64 | u128::from(low);
@@ -212,21 +212,20 @@ impl Key {
         if self.kind() & IP == IPV6 {
             hasher.write_u128(pair(lo0, lo1));
             hasher.write_u128(pair(hi0, hi1));
+            hasher.write_u128(pair(last, parent));
         } else {
             // Addresses of 32 bits.
-            hasher.write_u64(lo1 << 32 | hi1);
+            hasher.write_u128(pair(last, (lo1 << 32 | hi1) ^ parent));
         }
-        let with_macs = self.kind() & MACS != 0;
-        let rest = if with_macs { rest } else { u64::from(rest as u32) };
-        hasher.write_u128(pair(if with_macs { macs } else { 0 }, rest));
-        hasher.write_u128(pair(last, parent));
+        let (mac_mask, mask) = self.mac_masks();
+        hasher.write_u128(pair(macs & mac_mask, rest & mask));
         hasher.finish()
     }
 
-    /// Sets the `UUID` of the outer flow, 0 without one.
-    #[inline]
-    pub(crate) fn set_parent(&mut self, uuid: u64) {
+    /// The same inside the flow of that `UUID`, 0 for none.
+    pub(crate) fn with_parent(mut self, uuid: u64) -> Self {
         self.0[4] = uuid;
+        self
     }
 
     /// `UUID` of the outer flow, 0 without one.
@@ -300,6 +299,12 @@ impl Key {
         (mac(high >> 16), mac((high & 0xffff) << 32 | low >> 32))
     }
 
+    /// What of the words with MAC addresses takes part.
+    #[inline(always)]
+    fn mac_masks(&self) -> (u64, u64) {
+        if self.kind() & MACS != 0 { (u64::MAX, u64::MAX) } else { (0, PORTS) }
+    }
+
     #[inline]
     fn kind(&self) -> u8 {
         self.0[7] as u8
@@ -317,6 +322,9 @@ pub(crate) fn ordered<T>(swap: bool, source: T, destination: T) -> (T, T) {
 pub(crate) fn six([a, b, c, d, e, f]: Mac) -> u64 {
     u64::from_be_bytes([0, 0, a, b, c, d, e, f])
 }
+
+/// The ports in the seventh word.
+const PORTS: u64 = 0xffff_ffff;
 
 // `Key::kind`: which layers take part.
 const IP: u8 = 0b0000_0011;

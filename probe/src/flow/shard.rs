@@ -2,25 +2,21 @@
 
 use std::time::Duration;
 
-use ahash::RandomState;
 use sonde_proto::plan::{KeyMode, Options, Watch};
-use sonde_proto::record::EndReason;
 use sonde_proto::report::{Books, Skip, WatchReport, WatchState};
-use sonde_proto::time::Timestamp;
 
-use super::copies::{self, Copies, Label, Lent};
+use super::copies::{Copies, Lent};
 use super::extras::Extras;
-use super::first::First;
 use super::identity::Identity;
-use super::key::{Key, Keyed, Parts};
+use super::key::Keyed;
 use super::slab::Slab;
+use super::staged::{Stage, Staged, Taker};
 use super::table::Table;
 use super::watching::Watching;
 use super::wheel::Wheel;
 use super::{Export, Timers};
 use crate::defrag::{Defragmenter, Places};
-use crate::memory::prefetch;
-use crate::parse::{Echo, ParseOptions, Piece, Plain, parse, plain};
+use crate::parse::{ParseOptions, Piece, parse};
 use crate::source::{BURST, Frame};
 
 /// The flows of an lcore, of all watches on its point.
@@ -38,6 +34,8 @@ pub struct Shard {
     /// Two of the timers in nanoseconds, as each packet compares them.
     pub(super) expire: u64,
     pub(super) hold: u64,
+    /// Silence in nanoseconds after which no flow is over, whatever it is.
+    pub(super) fresh: u64,
     /// The watches, each at the place its flows' keys name; a place is empty when no flow names it.
     pub(super) watches: Vec<Option<Watching>>,
     /// Where the search for a flow to evict goes on.
@@ -51,42 +49,14 @@ pub struct Shard {
     /// How many bytes of a plain frame are looked at, when no watch wants more of one than its
     /// flows' counters.
     plain: Option<u32>,
+    /// The watches that run.
+    takers: Vec<Taker>,
     /// Only while a watch wants datagrams put together.
     pub(super) defragmenter: Option<Box<Defragmenter>>,
-    hasher: RandomState,
-    staged: Vec<Staged>,
+    pub(super) stage: Stage,
     pub(super) pieces: Vec<Piece>,
     pub(super) copies: Copies,
     pub(super) books: Books,
-}
-
-/// A piece on its way to its flow.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Staged {
-    pub(super) keyed: Keyed,
-    pub(super) first: First,
-    pub(super) at: Timestamp,
-    pub(super) tag: u32,
-    /// Where the flow may be, or [`NOWHERE`].
-    candidate: u32,
-    /// What counts for the flow.
-    pub(super) length: u32,
-    /// Wire length of the frame.
-    wire: u32,
-    /// Place in [`Shard::pieces`]; [`NOWHERE`] for a plain piece, of which nothing more is wanted.
-    piece: u32,
-    /// Place in [`Shard::copies`], if the watch wants the packet.
-    copy: u32,
-    /// Source port, 0 without.
-    pub(super) port: u16,
-    pub(super) tcp_flags: u8,
-    pub(super) echo: Option<Echo>,
-    /// No tunnel is around this piece.
-    outermost: bool,
-    /// Nothing is inside this piece.
-    innermost: bool,
-    /// The frame has no more pieces, for no watch.
-    last: bool,
 }
 
 impl Shard {
@@ -102,15 +72,20 @@ impl Shard {
             timers: Timers { update: timers.update.max(LEAST_UPDATE), ..timers },
             expire: nanos(timers.expire),
             hold: nanos(timers.hold),
+            fresh: match timers.active {
+                Duration::MAX => nanos(timers.expire.min(timers.hold)),
+                // Who asks for it pays for a look at each flow's start.
+                _ => 0,
+            },
             watches: Vec::new(),
             hand: 0,
             leaving: None,
             ended: 0,
             refused: Vec::new(),
             plain: None,
+            takers: Vec::with_capacity(1 + usize::from(u8::MAX)),
             defragmenter: None,
-            hasher: RandomState::new(),
-            staged: Vec::with_capacity(STAGED + STAGED / 2),
+            stage: Stage::new(STAGED + STAGED / 2),
             pieces: Vec::with_capacity(STAGED + STAGED / 2),
             copies: Copies::default(),
             books: Books::default(),
@@ -157,6 +132,10 @@ impl Shard {
             }
         }
         self.plain = self.plain_size();
+        self.takers.clear();
+        let places = self.watches.iter().enumerate();
+        let running = places.filter_map(|(place, watching)| watching.as_ref()?.taker(place as u8));
+        self.takers.extend(running);
         let wanting = self.watches.iter().flatten().filter(|watching| watching.wants_packets());
         if let Some(longest) = wanting.map(|w| w.watch.options.header_size).max() {
             self.copies.reserve(self.slab.capacity(), longest);
@@ -180,53 +159,49 @@ impl Shard {
     /// [`Self::settle`] at the latest.
     #[inline]
     pub fn meter(&mut self, frame: &Frame<'_>, out: &mut impl Export) {
-        if self.staged.len() >= STAGED || self.copies.is_full() {
+        if self.stage.items.len() >= STAGED || self.copies.is_full() {
             self.settle(out);
         }
         self.books.received += 1;
-        match self.plain.and_then(|size| plain(frame, size)) {
-            Some((outer, inner)) => self.meter_plain(frame, &outer, inner.as_ref()),
-            None => self.meter_any(frame),
+        if !self.meter_plain(frame) {
+            self.meter_any(frame);
         }
     }
 
+    /// Takes a frame if it is plain, which is all there is to know of it.
     #[inline(always)]
-    fn meter_plain(&mut self, frame: &Frame<'_>, outer: &Plain, inner: Option<&Plain>) {
-        let (mut watched, mut admitted) = (false, false);
-        for (place, watching) in self.watches.iter().enumerate() {
-            let Some(watching) = watching else { continue };
-            watched |= watching.runs();
-            if !watching.admits(frame) {
-                continue;
+    fn meter_plain(&mut self, frame: &Frame<'_>) -> bool {
+        let Some(size) = self.plain else { return false };
+        let staged = self.stage.items.len();
+        for taker in &self.takers {
+            if taker.filtered {
+                let watching = self.watches.get(usize::from(taker.place));
+                if !watching.is_some_and(|w| w.as_ref().is_some_and(|w| w.admits(frame))) {
+                    continue;
+                }
             }
-            admitted = true;
-            let mode = watching.watch.options.key_mode;
-            let keyed = Keyed::of(&Parts::from(outer), mode, place as u8);
-            let hash = keyed.key.hash(&self.hasher, 0);
-            let mut staged = Staged::plain(frame, outer, keyed, hash);
-            staged.outermost = true;
-            staged.innermost = inner.is_none();
-            self.staged.push(staged);
-            if let Some(inner) = inner {
-                let keyed = Keyed::of(&Parts::from(inner), mode, place as u8);
-                let hash = keyed.key.hash(&self.hasher, hash);
-                self.staged.push(Staged::plain(frame, inner, keyed, hash));
+            if !self.stage.push_plain(frame, size, taker) {
+                self.stage.items.truncate(staged);
+                return false;
             }
         }
-        if admitted {
-            if let Some(item) = self.staged.last_mut() {
-                item.last = true;
+        if self.stage.items.len() > staged {
+            // Each watch marked the last piece it put there.
+            let several = if self.takers.len() > 1 { usize::MAX } else { 0 };
+            for item in self.stage.items.iter_mut().skip(staged).rev().skip(1).take(several) {
+                item.last = false;
             }
-        } else if watched {
-            self.books.filtered += 1;
-        } else {
+        } else if self.takers.is_empty() {
             self.books.unwatched += 1;
+        } else {
+            self.books.filtered += 1;
         }
+        true
     }
 
     #[inline(never)]
     fn meter_any(&mut self, frame: &Frame<'_>) {
-        let staged = self.staged.len();
+        let staged = self.stage.items.len();
         let mut watched = false;
         let mut skipped = None;
         let mut sampled_out = false;
@@ -269,7 +244,7 @@ impl Shard {
             }
         }
         if let Some(fragment) = &fragment {
-            let metered = self.staged.len() > staged;
+            let metered = self.stage.items.len() > staged;
             match self.put_together(frame, fragment, wanted, metered) {
                 Some(whole) => {
                     cut.truncated |= whole.truncated;
@@ -279,10 +254,10 @@ impl Shard {
                 None => return,
             }
         }
-        if self.staged.len() > staged {
+        if self.stage.items.len() > staged {
             self.books.truncated += u64::from(cut.truncated);
             self.books.too_deep += u64::from(cut.too_deep);
-            if let Some(item) = self.staged.last_mut() {
+            if let Some(item) = self.stage.items.last_mut() {
                 item.last = true;
             }
         } else if sampled_out {
@@ -294,57 +269,6 @@ impl Shard {
         } else {
             self.books.unwatched += 1;
         }
-    }
-
-    /// Counts the frames taken since the last call.
-    pub fn settle(&mut self, out: &mut impl Export) {
-        let mut staged = std::mem::take(&mut self.staged);
-        let mut pieces = std::mem::take(&mut self.pieces);
-        let full = !self.slab.has_room();
-        let mut new = 0;
-        for item in &mut staged {
-            match self.table.find(item.tag, |_| true) {
-                Some(index) => {
-                    item.candidate = index;
-                    prefetch(&self.slab.hot, index as usize);
-                }
-                None if full => {
-                    self.approach_victim(new);
-                    new += 1;
-                }
-                None => {}
-            }
-        }
-        // The outer flow of the next piece; none once one had no room.
-        let mut parent = None;
-        let mut metered = false;
-        for item in &staged {
-            if item.outermost {
-                parent = Some(0);
-            }
-            if let Some(outer) = parent {
-                parent = self.record(item, pieces.get(item.piece as usize), outer, out);
-                let counted = item.outermost && parent.is_some();
-                metered |= counted;
-                if let Some(Some(watching)) = self.watches.get_mut(item.keyed.key.watch()) {
-                    watching.dropped += u64::from(parent.is_none());
-                    if counted {
-                        watching.packets += 1;
-                        watching.bytes += u64::from(item.wire);
-                    }
-                }
-            }
-            if item.last {
-                self.books.metered += u64::from(metered);
-                self.books.table_full += u64::from(!metered);
-                metered = false;
-            }
-        }
-        staged.clear();
-        pieces.clear();
-        self.copies.clear();
-        self.staged = staged;
-        self.pieces = pieces;
     }
 
     /// The counters of the frames settled, and of those that made no flow.
@@ -406,27 +330,14 @@ impl Shard {
         let pieces = self.pieces.iter().enumerate().skip(first).take(count);
         for (at, piece) in pieces {
             let keyed = Keyed::of(&piece.into(), mode, watch);
-            hash = keyed.key.hash(&self.hasher, hash);
-            self.staged.push(Staged {
-                keyed,
-                first: piece.into(),
-                at: frame.at,
-                tag: (hash >> 32) as u32,
-                candidate: NOWHERE,
-                length: match mode {
-                    KeyMode::L2 => piece.length,
-                    KeyMode::L3 => piece.wire_length,
-                },
-                wire: frame.length,
-                piece: at as u32,
-                copy: copies::NONE,
-                port: piece.ports.map_or(0, |ports| ports.source),
-                tcp_flags: piece.tcp_flags,
-                echo: piece.echo,
-                outermost: piece.depth == 0,
-                innermost: at + 1 == first + count,
-                last: false,
-            });
+            hash = keyed.key.hash(&self.stage.hasher, hash);
+            let mut staged = Staged::new(frame, piece, at as u32, keyed, hash);
+            staged.length = match mode {
+                KeyMode::L2 => piece.length,
+                KeyMode::L3 => piece.wire_length,
+            };
+            staged.innermost = at + 1 == first + count;
+            self.stage.items.push(staged);
         }
     }
 
@@ -434,139 +345,11 @@ impl Shard {
     #[cold]
     pub(super) fn set_aside(&mut self, lent: &mut Lent<'_>, place: usize, count: usize) {
         let Some(Some(watching)) = self.watches.get(place) else { return };
-        for item in self.staged.iter_mut().rev().take(count).rev() {
+        for item in self.stage.items.iter_mut().rev().take(count).rev() {
             if let Some(piece) = self.pieces.get(item.piece as usize) {
                 let options = &watching.watch.options;
                 item.copy = self.copies.set_aside(lent, piece, options);
             }
-        }
-    }
-
-    /// Counts a piece for its flow, whose `UUID` it returns; `None` when there is no room.
-    #[inline]
-    fn record(
-        &mut self,
-        item: &Staged,
-        piece: Option<&Piece>,
-        parent: u64,
-        out: &mut impl Export,
-    ) -> Option<u64> {
-        let mut key = item.keyed.key;
-        key.set_parent(parent);
-        let index = match self.find(item, &key) {
-            Some(index) => match self.over(index, item.at) {
-                // Silent for too long, though its timer has not been looked at yet.
-                Some(reason) if out.ready() => {
-                    self.end_flow(index, reason, out);
-                    self.begin(item, key, piece, out)?
-                }
-                _ => index,
-            },
-            None => self.begin(item, key, piece, out)?,
-        };
-        if self.slab.count(index, item) {
-            // It is over sooner than its timer knows.
-            self.wheel.cancel(index);
-            let due = self.due(index);
-            self.wheel.file(index, due);
-        }
-        let hot = self.slab.hot.get(index as usize)?;
-        let uuid = hot.uuid;
-        if let Some(piece) = piece {
-            if self.extras.any() {
-                self.extras.count(index, piece, hot.is_from_a(item.keyed.swap), item.at);
-            }
-            if item.copy != copies::NONE {
-                self.send_copy(item, piece, index, out);
-            }
-        }
-        Some(uuid)
-    }
-
-    /// Sends up what the watch wants of a piece that was counted for flow `index`.
-    #[cold]
-    fn send_copy(&mut self, item: &Staged, piece: &Piece, index: u32, out: &mut impl Export) {
-        let place = item.keyed.key.watch();
-        if let (Some(hot), Some(Some(watching))) =
-            (self.slab.hot.get(index as usize), self.watches.get_mut(place))
-        {
-            let label = Label {
-                index,
-                uuid: hot.uuid,
-                first: hot.is_first(),
-                at: item.at,
-                length: piece.wire_length,
-            };
-            watching.copies_lost += self.copies.send(item.copy, &watching.watch, label, out);
-        }
-    }
-
-    #[inline]
-    fn find(&self, item: &Staged, key: &Key) -> Option<u32> {
-        let is = |index: u32| {
-            let hot = self.slab.hot.get(index as usize);
-            hot.is_some_and(|hot| hot.lives() && hot.key.matches(key))
-        };
-        if is(item.candidate) {
-            return Some(item.candidate);
-        }
-        // Another flow with the same tag; or one that began, or moved, since we looked.
-        self.table.find(item.tag, is)
-    }
-
-    /// Begins a flow, in the place of another one if the table is full.
-    #[cold]
-    fn begin(
-        &mut self,
-        item: &Staged,
-        key: Key,
-        piece: Option<&Piece>,
-        out: &mut impl Export,
-    ) -> Option<u32> {
-        if !self.slab.has_room() {
-            if !out.ready() {
-                return None;
-            }
-            let victim = self.victim()?;
-            self.end_flow(victim, EndReason::Evicted, out);
-        }
-        let watching = self.watches.get_mut(key.watch())?.as_mut()?;
-        watching.flows += 1;
-        let uuid = Identity::of(&key).uuid(item.at, watching.tid());
-        let index = self.slab.begin(item, key, uuid);
-        self.copies.begin(index);
-        self.table.insert(item.tag, index);
-        match piece {
-            Some(piece) => {
-                self.extras.begin(index, &watching.watch.options, piece, item.innermost);
-            }
-            None => self.extras.clear(index),
-        }
-        let due = self.due(index);
-        self.wheel.file(index, due);
-        Some(index)
-    }
-}
-
-impl Staged {
-    #[inline(always)]
-    fn plain(frame: &Frame<'_>, plain: &Plain, keyed: Keyed, hash: u64) -> Self {
-        Self {
-            keyed,
-            first: plain.into(),
-            at: frame.at,
-            tag: (hash >> 32) as u32,
-            candidate: NOWHERE,
-            length: plain.length,
-            wire: frame.length,
-            piece: NOWHERE,
-            copy: copies::NONE,
-            port: plain.ports[0],
-            tcp_flags: plain.tcp_flags,
-            echo: None,
-            outermost: false,
-            innermost: true,
-            last: false,
         }
     }
 }
@@ -594,6 +377,3 @@ const STAGED: usize = 4 * BURST;
 
 /// Ticks are counted in 32 bits: that lasts for 136 years of seconds.
 const LEAST_UPDATE: Duration = Duration::from_secs(1);
-
-/// No place in a vector.
-const NOWHERE: u32 = u32::MAX;

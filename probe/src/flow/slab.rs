@@ -5,8 +5,9 @@ use std::time::Duration;
 use sonde_proto::record::{Cause, FlowRecord, WatchId};
 
 use super::entry::{ASKED, Cold, Hot, LISTED, UNREPORTED};
+use super::first::First;
 use super::key::Key;
-use super::shard::Staged;
+use super::staged::Staged;
 use crate::parse::{Echo, tcp_flags};
 
 /// Room for a number of flows, reserved at the start and touched when first used.
@@ -54,9 +55,9 @@ impl Slab {
     }
 
     /// Places a new flow; there must be room.
-    pub(crate) fn begin(&mut self, item: &Staged, key: Key, uuid: u64) -> u32 {
-        let mut hot = Hot::new(key, item.keyed.swap, &item.first, item.port, item.at, uuid);
-        let cold = Cold::new(item.first, item.at);
+    pub(crate) fn begin(&mut self, item: &Staged, key: Key, first: First, uuid: u64) -> u32 {
+        let mut hot = Hot::new(key, item.swap, &first, item.ports[0], item.at, uuid);
+        let cold = Cold::new(first, item.at);
         let tag = item.tag;
         match self.free.pop() {
             Some(index) => {
@@ -79,15 +80,10 @@ impl Slab {
     }
 
     /// Counts a packet of flow `index`; whether TCP is over with it.
-    #[inline]
     pub(crate) fn count(&mut self, index: u32, item: &Staged) -> bool {
         let hot = &mut self.hot[index as usize];
-        let ab = hot.count(item.keyed.swap, item.keyed.direction, item.length, item.at);
-        if !hot.is(LISTED) {
-            hot.flags |= LISTED;
-            hot.next = self.touched;
-            self.touched = index;
-        }
+        let ab = if hot.is_empty() { hot.count_first(item) } else { hot.count(item) };
+        self.list(index);
         if item.tcp_flags & (tcp_flags::SYN | tcp_flags::RST | tcp_flags::FIN) != 0
             || item.echo.is_some()
         {
@@ -95,6 +91,18 @@ impl Slab {
             return self.hot[index as usize].close(item.tcp_flags, ab);
         }
         false
+    }
+
+    /// Puts a flow on the list of those with unreported changes.
+    #[inline(always)]
+    pub(crate) fn list(&mut self, index: u32) {
+        if let Some(hot) = self.hot.get_mut(index as usize)
+            && !hot.is(LISTED)
+        {
+            hot.flags |= LISTED;
+            hot.next = self.touched;
+            self.touched = index;
+        }
     }
 
     /// Measures round trips: each SYN to its SYN+ACK or RST, each echo request to its reply. One
@@ -128,7 +136,9 @@ impl Slab {
 
     /// Gives a place back; it may stay on a list.
     pub(crate) fn end(&mut self, index: u32) {
-        self.hot[index as usize].flags &= LISTED;
+        let hot = &mut self.hot[index as usize];
+        hot.flags &= LISTED;
+        hot.key = Key::NONE;
         self.free.push(index);
     }
 

@@ -6,6 +6,7 @@ use sonde_proto::plan::{ExtraLayers, Watch};
 use sonde_proto::report::{WatchReport, WatchState};
 
 use super::identity::TID_LENGTH;
+use super::staged::Taker;
 use crate::filter::Filter;
 use crate::source::Frame;
 
@@ -110,6 +111,13 @@ impl Watching {
         let follows = options.tcp_metric || options.reassemble_tcp || options.defragment;
         let walks = options.sampling > 1 || options.mpls_udp_port.is_some();
         (!follows && !walks && !self.wants_packets()).then_some(options.header_size)
+    }
+
+    /// How frames are taken for the watch at `place`, if they are.
+    pub(crate) fn taker(&self, place: u8) -> Option<Taker> {
+        let filtered = matches!(self.admit, Admit::Some(_));
+        let mode = self.watch.options.key_mode;
+        self.runs().then_some(Taker { place, mode, filtered })
     }
 
     /// Whether a frame is taken.

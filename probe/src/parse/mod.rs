@@ -25,7 +25,7 @@ use sonde_proto::record::{Icmp, Layer, LayersPath, Mac, Transport};
 use sonde_proto::report::Skip;
 
 pub(crate) use self::fragment::{Datagram, DatagramKey, Fragment, fragment, parse_datagram};
-pub(crate) use self::plain::{Addresses, Plain, plain};
+pub(crate) use self::plain::{Addresses, Inside, Plain, PlainPath, Sink, plain};
 use self::rest::Rest;
 use self::walk::Next;
 use crate::source::Frame;

@@ -12,27 +12,63 @@ use super::link::ether_type;
 use super::rest::Rest;
 use crate::source::{Frame, LinkType};
 
+/// Takes plain pieces. There is a call for each kind of header, so that what is done with a piece
+/// is compiled for each, with all that the kind says known beforehand.
+pub(crate) trait Sink {
+    /// Takes a piece, and says what it made of it. To be inlined.
+    fn take(&mut self, plain: Plain, inside: Option<Inside<'_>>) -> bool;
+}
+
 /// A plain piece: headers that are all there, and all of which count.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plain {
     /// MAC addresses as numbers, source first.
     pub(crate) macs: [u64; 2],
     /// VLAN ids combined, the outermost in the low 12 bits.
-    pub(crate) vlans: u64,
+    pub(crate) vlans: u32,
     /// IP addresses.
     pub(crate) addresses: Addresses,
-    /// TCP or UDP.
-    pub(crate) transport: Transport,
     /// Ports, source first.
     pub(crate) ports: [u16; 2],
     /// TCP flags, 0 for UDP.
     pub(crate) tcp_flags: u8,
-    /// Names of all layers.
-    pub(crate) layers: LayersPath,
+    /// Names of its layers.
+    pub(crate) path: PlainPath,
     /// VXLAN network identifier, if the piece ends in VXLAN.
     pub(crate) vni: Option<u32>,
     /// Bytes that count for the flow.
     pub(crate) length: u32,
+}
+
+/// The layers of a plain piece, in few bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PlainPath {
+    /// Place in [`PATHS`].
+    place: u8,
+    /// What UDP carries.
+    carried: Option<Layer>,
+}
+
+impl PlainPath {
+    #[inline(always)]
+    fn new(tags: usize, is_ipv6: bool, is_udp: bool, carried: Option<Layer>) -> Self {
+        Self { place: (4 * tags) as u8 + 2 * u8::from(is_ipv6) + u8::from(is_udp), carried }
+    }
+
+    /// TCP or UDP.
+    #[inline(always)]
+    pub(crate) fn transport(self) -> Transport {
+        if self.place & 1 == 0 { Transport::Tcp } else { Transport::Udp }
+    }
+
+    /// The layers by name.
+    pub(crate) fn layers(self) -> LayersPath {
+        let mut layers = PATHS.get(usize::from(self.place)).copied().unwrap_or_default();
+        if let Some(layer) = self.carried {
+            layers.push(layer);
+        }
+        layers
+    }
 }
 
 /// IP addresses as numbers, source first.
@@ -46,101 +82,121 @@ pub(crate) enum Addresses {
     V6([u128; 2]),
 }
 
-/// The pieces of a plain frame of which at most `header_size` bytes are looked at: one, and the one
-/// inside it if it is a VXLAN tunnel. `None` says nothing but that the frame is not plain.
+/// Gives the outermost piece of a plain frame to `sink`, and what is inside it if it is a VXLAN
+/// tunnel. At most `header_size` bytes of the frame are looked at. `false` says nothing but that
+/// it is not plain, or that the sink said so.
 #[inline(always)]
-pub(crate) fn plain(frame: &Frame<'_>, header_size: u32) -> Option<(Plain, Option<Plain>)> {
+pub(crate) fn plain(frame: &Frame<'_>, header_size: u32, sink: &mut impl Sink) -> bool {
     if frame.link != LinkType::Ethernet {
-        return None;
+        return false;
     }
-    let (outer, inside) = piece(Rest::new(frame.bytes, frame.length, header_size), frame.length)?;
-    match inside {
-        None => Some((outer, None)),
-        Some(inside) => Some((outer, Some(inner(frame, inside)?))),
+    let rest = Rest::new(frame.bytes, frame.length, header_size);
+    ethernet(rest, frame.length, sink).unwrap_or_default()
+}
+
+/// The frame inside a tunnel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inside<'a>(Rest<'a>);
+
+impl Inside<'_> {
+    /// As [`plain`], for the frame inside one of that length.
+    #[inline(always)]
+    pub(crate) fn plain(self, length: u32, sink: &mut impl Sink) -> bool {
+        let Self(rest) = self;
+        let length = length.max(rest.end()).saturating_sub(rest.offset());
+        ethernet(rest, length, sink).unwrap_or_default()
     }
 }
 
-/// The piece inside a tunnel. One inside two tunnels is not plain.
-#[inline(never)]
-fn inner(frame: &Frame<'_>, inside: Rest<'_>) -> Option<Plain> {
-    let length = frame.length.max(inside.end()).saturating_sub(inside.offset());
-    let (inner, more) = piece(inside, length)?;
-    more.is_none().then_some(inner)
+/// What stands around the transport header of a piece.
+#[derive(Clone, Copy)]
+struct Around {
+    macs: [u64; 2],
+    vlans: u32,
+    tags: usize,
+    length: u32,
 }
 
-/// A piece, and what is inside it.
 #[inline(always)]
-fn piece(rest: Rest<'_>, length: u32) -> Option<(Plain, Option<Rest<'_>>)> {
-    let (&[d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1], mut rest) =
-        rest.split::<14>().ok()?;
-    let destination = u64::from_be_bytes([0, 0, d0, d1, d2, d3, d4, d5]);
-    let source = u64::from_be_bytes([0, 0, s0, s1, s2, s3, s4, s5]);
-    let mut kind = u16::from_be_bytes([t0, t1]);
+fn ethernet(rest: Rest<'_>, length: u32, sink: &mut impl Sink) -> Option<bool> {
+    let (header, mut rest) = rest.split::<14>().ok()?;
+    // Two loads that overlap: the source address shares its word with the EtherType.
+    let destination = u64::from_be_bytes(*header.first_chunk()?) >> 16;
+    let last = u64::from_be_bytes(*header.last_chunk()?);
+    let (source, mut kind) = (last >> 16, last as u16);
     let (mut vlans, mut tags) = (0, 0);
     while matches!(kind, ether_type::DOT1Q | ether_type::DOT1AD) {
         let (&[c0, c1, t0, t1], after) = rest.split::<4>().ok()?;
         if tags == MOST_TAGS {
             return None;
         }
-        vlans |= u64::from(u16::from_be_bytes([c0, c1]) & 0x0fff) << (12 * tags);
+        vlans |= u32::from(u16::from_be_bytes([c0, c1]) & 0x0fff) << (12 * tags);
         tags += 1;
         kind = u16::from_be_bytes([t0, t1]);
         rest = after;
     }
-    let (addresses, protocol, payload) = match kind {
-        ether_type::IPV4 => v4(rest)?,
-        ether_type::IPV6 => v6(rest)?,
-        _ => return None,
-    };
-    let version = usize::from(kind == ether_type::IPV6);
-    let mut plain = Plain {
-        macs: [source, destination],
+    let around = Around { macs: [source, destination], vlans, tags, length };
+    match kind {
+        ether_type::IPV4 => {
+            let (addresses, protocol, payload) = v4(rest)?;
+            transport(around, Addresses::V4(addresses), protocol, payload, sink)
+        }
+        ether_type::IPV6 => {
+            let (addresses, protocol, payload) = v6(rest)?;
+            transport(around, Addresses::V6(addresses), protocol, payload, sink)
+        }
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn transport(
+    around: Around,
+    addresses: Addresses,
+    protocol: u8,
+    payload: Rest<'_>,
+    sink: &mut impl Sink,
+) -> Option<bool> {
+    let Around { macs, vlans, tags, length } = around;
+    let is_ipv6 = matches!(addresses, Addresses::V6(_));
+    let plain = |ports: u32, tcp_flags, is_udp, carried, vni| Plain {
+        macs,
         vlans,
         addresses,
-        transport: Transport::Tcp,
-        ports: [0; 2],
-        tcp_flags: 0,
-        layers: PATHS[tags][version][0],
-        vni: None,
+        ports: [(ports >> 16) as u16, ports as u16],
+        tcp_flags,
+        path: PlainPath::new(tags, is_ipv6, is_udp, carried),
+        vni,
         length,
     };
     match protocol {
         protocol_number::TCP => {
-            let (&[s0, s1, d0, d1, .., data_offset, flags], _) = payload.split::<14>().ok()?;
+            let (&[p0, p1, p2, p3, .., data_offset, flags], _) = payload.split::<14>().ok()?;
             payload.skip(usize::from(data_offset >> 4) * 4).ok()?;
-            plain.ports = [u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1])];
-            plain.tcp_flags = flags;
-            Some((plain, None))
+            let ports = u32::from_be_bytes([p0, p1, p2, p3]);
+            Some(sink.take(plain(ports, flags, false, None, None), None))
         }
         protocol_number::UDP => {
-            let (&[s0, s1, d0, d1, l0, l1, _, _], payload) = payload.split::<8>().ok()?;
+            let (&[p0, p1, p2, p3, l0, l1, _, _], payload) = payload.split::<8>().ok()?;
             let payload = match u16::from_be_bytes([l0, l1]) {
                 length @ 8.. => payload.limit(u32::from(length) - 8),
                 _ => return None,
             };
-            plain.transport = Transport::Udp;
-            plain.ports = [u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1])];
-            plain.layers = PATHS[tags][version][1];
-            let inside = match application::carried(plain.ports, None) {
-                None => None,
+            let ports = u32::from_be_bytes([p0, p1, p2, p3]);
+            let carried = match application::carried([(ports >> 16) as u16, ports as u16], None) {
                 Some(Layer::Vxlan) => {
                     let (&[flags, _, _, _, v0, v1, v2, _], inside) = payload.split::<8>().ok()?;
                     if flags & 0x08 == 0 {
                         return None;
                     }
-                    plain.vni = Some(u32::from_be_bytes([0, v0, v1, v2]));
-                    plain.layers.push(Layer::Vxlan);
-                    Some(inside)
+                    let vni = Some(u32::from_be_bytes([0, v0, v1, v2]));
+                    let plain = plain(ports, 0, true, Some(Layer::Vxlan), vni);
+                    return Some(sink.take(plain, Some(Inside(inside))));
                 }
-                Some(layer) => {
-                    let name = application::name(layer, payload)?;
-                    if let Some(layer) = name {
-                        plain.layers.push(layer);
-                    }
-                    None
-                }
+                Some(layer) => application::name(layer, payload)?,
+                None => None,
             };
-            Some((plain, inside))
+            Some(sink.take(plain(ports, 0, true, carried, None), None))
         }
         _ => None,
     }
@@ -148,7 +204,7 @@ fn piece(rest: Rest<'_>, length: u32) -> Option<(Plain, Option<Rest<'_>>)> {
 
 /// IPv4 (RFC 791 §3.1): addresses, protocol, payload.
 #[inline(always)]
-fn v4(rest: Rest<'_>) -> Option<(Addresses, u8, Rest<'_>)> {
+fn v4(rest: Rest<'_>) -> Option<([u32; 2], u8, Rest<'_>)> {
     let (header, after) = rest.split::<20>().ok()?;
     let [vihl, _, l0, l1, _, _, f0, f1, _, protocol, _, _, addresses @ ..] = *header;
     let total_length = u32::from(u16::from_be_bytes([l0, l1]));
@@ -156,15 +212,14 @@ fn v4(rest: Rest<'_>) -> Option<(Addresses, u8, Rest<'_>)> {
     if vihl != 0x45 || is_fragment || total_length < 20 {
         return None;
     }
-    let [s0, s1, s2, s3, d0, d1, d2, d3] = addresses;
-    let source = u32::from_be_bytes([s0, s1, s2, s3]);
-    let destination = u32::from_be_bytes([d0, d1, d2, d3]);
-    Some((Addresses::V4([source, destination]), protocol, after.limit(total_length - 20)))
+    let addresses = u64::from_be_bytes(addresses);
+    let addresses = [(addresses >> 32) as u32, addresses as u32];
+    Some((addresses, protocol, after.limit(total_length - 20)))
 }
 
 /// IPv6 (RFC 8200 §3): addresses, next header, payload.
 #[inline(always)]
-fn v6(rest: Rest<'_>) -> Option<(Addresses, u8, Rest<'_>)> {
+fn v6(rest: Rest<'_>) -> Option<([u128; 2], u8, Rest<'_>)> {
     let (header, after) = rest.split::<40>().ok()?;
     let (&[version, _, _, _, l0, l1, next, _], addresses) = header.split_first_chunk::<8>()?;
     let (source, destination) =
@@ -174,34 +229,27 @@ fn v6(rest: Rest<'_>) -> Option<(Addresses, u8, Rest<'_>)> {
         return None;
     }
     let addresses = [source, destination].map(|address| u128::from_be_bytes(*address));
-    Some((Addresses::V6(addresses), next, after.limit(length)))
+    Some((addresses, next, after.limit(length)))
 }
 
 /// VLAN tags of a plain piece at most.
 const MOST_TAGS: usize = 2;
 
 /// The paths of plain pieces, by VLAN tags, IP version and transport.
-static PATHS: [[[LayersPath; 2]; 2]; MOST_TAGS + 1] = {
-    let mut paths = [[[LayersPath::new(); 2]; 2]; MOST_TAGS + 1];
-    let mut tags = 0;
-    while tags <= MOST_TAGS {
-        let mut version = 0;
-        while version < 2 {
-            let mut path = LayersPath::new();
-            path.push(Layer::Ethernet);
-            let mut tag = 0;
-            while tag < tags {
-                path.push(Layer::Dot1Q);
-                tag += 1;
-            }
-            path.push(if version == 0 { Layer::Ipv4 } else { Layer::Ipv6 });
-            let mut udp = path;
-            path.push(Layer::Tcp);
-            udp.push(Layer::Udp);
-            paths[tags][version] = [path, udp];
-            version += 1;
+static PATHS: [LayersPath; 4 * (MOST_TAGS + 1)] = {
+    let mut paths = [LayersPath::new(); 4 * (MOST_TAGS + 1)];
+    let mut place = 0;
+    while place < paths.len() {
+        let path = &mut paths[place];
+        path.push(Layer::Ethernet);
+        let mut tags = place / 4;
+        while tags > 0 {
+            path.push(Layer::Dot1Q);
+            tags -= 1;
         }
-        tags += 1;
+        path.push(if place & 2 == 0 { Layer::Ipv4 } else { Layer::Ipv6 });
+        path.push(if place & 1 == 0 { Layer::Tcp } else { Layer::Udp });
+        place += 1;
     }
     paths
 };
@@ -223,11 +271,23 @@ mod tests {
         pieces
     }
 
+    /// All pieces of a plain frame, of which this is the length.
+    struct All(u32, Vec<Plain>);
+
+    impl Sink for All {
+        fn take(&mut self, plain: Plain, inside: Option<Inside<'_>>) -> bool {
+            self.1.push(plain);
+            inside.is_none_or(|inside| inside.plain(self.0, self))
+        }
+    }
+
     /// That both readers say the same of a frame, if it is plain; whether it is.
     fn agree(frame: &Frame<'_>, header_size: u32) -> bool {
-        let Some((outer, inner)) = plain(frame, header_size) else { return false };
-        let pieces = parsed(frame, header_size);
-        let all: Vec<Plain> = [Some(outer), inner].into_iter().flatten().collect();
+        let mut all = All(frame.length, Vec::new());
+        if !plain(frame, header_size, &mut all) {
+            return false;
+        }
+        let (pieces, all) = (parsed(frame, header_size), all.1);
         assert_eq!(pieces.len(), all.len(), "{pieces:?}");
         for (piece, plain) in pieces.iter().zip(&all) {
             let key = |piece: &Piece| {
@@ -243,14 +303,14 @@ mod tests {
                 let id = (link.id as u64, network.id);
                 ([mac(link.source), mac(link.destination)], addresses, id)
             };
-            let id = (plain.vlans, plain.vni.unwrap_or_default().into());
+            let id = (plain.vlans.into(), plain.vni.unwrap_or_default().into());
             assert_eq!(key(piece), (plain.macs, plain.addresses, id));
             let ports = piece.ports.unwrap();
             assert_eq!(
                 (ports.protocol, [ports.source, ports.destination], piece.tcp_flags, piece.vni),
-                (plain.transport, plain.ports, plain.tcp_flags, plain.vni)
+                (plain.path.transport(), plain.ports, plain.tcp_flags, plain.vni)
             );
-            assert_eq!(piece.layers, plain.layers);
+            assert_eq!(piece.layers, plain.path.layers());
             assert_eq!((piece.length, piece.wire_length), (plain.length, plain.length));
             assert!(!piece.truncated && !piece.too_deep && !piece.ip_in_ip);
             assert_eq!((piece.icmp, piece.key.icmp, piece.echo), (None, None, None));
