@@ -1,12 +1,14 @@
 //! A message of the flow stream, and who wants it.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message as _;
 use sonde_proto::flow::{Flow, Stats};
 use uuid::Uuid;
+
+use super::encoding::{Encoding, Forms};
 
 /// What subscribers share: a bulk of flows, or statistics.
 #[derive(Debug)]
@@ -15,7 +17,7 @@ pub struct Message {
     uuid: Uuid,
     obj: Obj,
     weight: usize,
-    forms: [OnceLock<Bytes>; FORMS],
+    forms: Forms,
 }
 
 /// The content of a message.
@@ -33,7 +35,7 @@ impl Message {
             Obj::Flows(flows) => flows.iter().map(|flow| weight(flow)).sum(),
             Obj::Stats(stats) => size_of::<Stats>() + 3 * stats.encoded_len(),
         };
-        Self { namespace, uuid: Uuid::new_v4(), obj, weight, forms: Default::default() }
+        Self { namespace, uuid: Uuid::new_v4(), obj, weight, forms: Forms::default() }
     }
 
     /// `flow`, `flow/<captureID>` or `stats`.
@@ -56,15 +58,12 @@ impl Message {
         self.weight
     }
 
-    /// The encoded form number `form`, below [`FORMS`]; made by `encode` the first time anybody
-    /// asks for it.
-    pub(crate) fn form(&self, form: usize, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
-        self.forms[form].get_or_init(|| encode(self)).clone()
+    /// The bytes of the message, its envelope included; made the first time anybody asks for that
+    /// encoding, then shared.
+    pub fn encoded(&self, encoding: Encoding) -> Bytes {
+        self.forms.get(encoding, || encoding.encode(self))
     }
 }
-
-/// In how many forms a message can be encoded.
-pub(crate) const FORMS: usize = 3;
 
 /// The messages a subscriber receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,13 +126,5 @@ mod tests {
         let some = Namespaces::parse(["flow/a", "flow/b", "stats", "Graph"]);
         assert!(!some.flows && some.stats);
         assert_eq!(Vec::from_iter(&some.captures), ["a", "b"]);
-    }
-
-    #[test]
-    fn a_form_is_encoded_once() {
-        let message = Message::new("flow".into(), Obj::Flows(Vec::new()));
-        let first = message.form(0, |_| Bytes::from_static(b"first"));
-        let again = message.form(0, |_| Bytes::from_static(b"again"));
-        assert_eq!((first, again), (Bytes::from("first"), Bytes::from("first")));
     }
 }

@@ -4,6 +4,8 @@
 //! that loses its oldest when it is full. A bulk is shared by all who receive it, and encoded once
 //! for each form that anybody asks for.
 
+mod encoding;
+mod envelope;
 mod message;
 mod queue;
 
@@ -15,6 +17,7 @@ use std::time::Duration;
 use sonde_proto::flow::{Flow, Stats};
 use sonde_proto::time::Timestamp;
 
+pub use encoding::Encoding;
 pub use message::{Message, Namespaces, Obj};
 pub use queue::{QueueLimits, Subscriber};
 
