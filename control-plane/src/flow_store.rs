@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use sonde_proto::flow::Flow;
-use sonde_proto::record::WatchId;
+use sonde_proto::record::{FlowRecord, WatchId};
 use sonde_proto::time::Timestamp;
+
+use crate::flow::LazyFlow;
 
 /// The store as the parts of the control plane share it. Sections are short and never await.
 pub type SharedFlowStore = Arc<RwLock<FlowStore>>;
@@ -40,7 +42,7 @@ pub struct Times {
 
 #[derive(Debug)]
 struct Kept {
-    flow: Arc<Flow>,
+    flow: LazyFlow,
     /// When it was put.
     at: Timestamp,
     /// When it leaves, once it has ended.
@@ -54,6 +56,13 @@ pub struct FlowKey {
     pub watch: WatchId,
     /// Its `UUID` as a number.
     pub uuid: u64,
+}
+
+impl FlowKey {
+    /// The key of a record's flow.
+    pub fn of(record: &FlowRecord) -> Self {
+        Self { watch: record.watch, uuid: record.uuid }
+    }
 }
 
 impl FlowStore {
@@ -72,7 +81,7 @@ impl FlowStore {
 
     /// Keeps the newest state of a flow. When the store is full the flow that ended first makes
     /// room; when none has ended, a record of a new flow is refused and counted.
-    pub fn put(&mut self, key: FlowKey, flow: Arc<Flow>, ended: bool, now: Timestamp) {
+    pub fn put(&mut self, key: FlowKey, flow: impl Into<LazyFlow>, ended: bool, now: Timestamp) {
         if !self.flows.contains_key(&key) && !self.make_room() {
             self.refused += 1;
             return;
@@ -85,7 +94,7 @@ impl FlowStore {
         if let Some(leaves) = leaves {
             queue.push_back((leaves, key));
         }
-        self.flows.insert(key, Kept { flow, at: now, leaves });
+        self.flows.insert(key, Kept { flow: flow.into(), at: now, leaves });
     }
 
     /// Lets go of the flows that ended longer ago than the hold time, and of some that have been
@@ -125,12 +134,12 @@ impl FlowStore {
 
     /// The flow of that key.
     pub fn get(&self, key: &FlowKey) -> Option<&Arc<Flow>> {
-        self.flows.get(key).map(|kept| &kept.flow)
+        self.flows.get(key).map(|kept| kept.flow.flow())
     }
 
     /// All flows, in no order.
     pub fn flows(&self) -> impl Iterator<Item = &Arc<Flow>> {
-        self.flows.values().map(|kept| &kept.flow)
+        self.flows.values().map(|kept| kept.flow.flow())
     }
 
     /// How many flows are kept.

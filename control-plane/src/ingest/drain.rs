@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use sonde_proto::flow::{Flow, Stats};
+use sonde_proto::flow::Stats;
 use sonde_proto::record::{Cause, FlowRecord, WatchId};
 use sonde_proto::report::PacketHead;
 use sonde_proto::ring::{RingId, Rings};
@@ -15,11 +15,12 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 use crate::assembler::Assembler;
+use crate::flow::LazyFlow;
 use crate::flow_store::{FlowKey, SharedFlowStore};
 use crate::stream::FlowStream;
 
 use super::ledger::Head;
-use super::{Names, Progress, Shared, WatchTotals, Watched, name};
+use super::{Names, Progress, Shared, WatchTotals, Watched};
 
 /// What the task owns.
 pub(super) struct Drain<C> {
@@ -159,21 +160,36 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
     }
 
     fn keep(&mut self, records: &[FlowRecord], watched: &HashMap<WatchId, Arc<Watched>>) {
-        let flows: Vec<Arc<Flow>> = records
+        // Records of one watch come in rows.
+        let mut last: Option<(WatchId, Option<Arc<Watched>>)> = None;
+        let flows: Vec<LazyFlow> = records
             .iter()
             .map(|record| {
-                let mut flow = name::flow(record, watched, &self.names);
-                self.assembler.complete(record, &mut flow);
-                Arc::new(flow)
+                let watched = match &last {
+                    Some((watch, watched)) if *watch == record.watch => watched.clone(),
+                    _ => {
+                        let watched = watched.get(&record.watch).cloned();
+                        last = Some((record.watch, watched.clone()));
+                        watched
+                    }
+                };
+                let names = self.names.of(record, watched);
+                if self.assembler.knows(record) {
+                    let mut flow = names.flow(record);
+                    self.assembler.complete(record, &mut flow);
+                    Arc::new(flow).into()
+                } else {
+                    LazyFlow::new(*record, names)
+                }
             })
             .collect();
         let now = (self.clock)();
         let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
         for (record, flow) in records.iter().zip(&flows) {
-            let key = FlowKey { watch: record.watch, uuid: record.uuid };
+            let key = FlowKey::of(record);
             let ended = matches!(record.cause, Cause::End(_));
             let update = record.cause == Cause::Update;
-            let kept = if update { without_packets(flow) } else { flow.clone() };
+            let kept = if update { flow.without_packets() } else { flow.clone() };
             store.put(key, kept, ended, now);
         }
         drop(store);
@@ -235,14 +251,6 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
             self.stream.publish_stats(known);
         }
     }
-}
-
-/// A flow after the update that told its raw packets: as in Skydive they are told once.
-fn without_packets(flow: &Arc<Flow>) -> Arc<Flow> {
-    if flow.last_raw_packets.is_empty() {
-        return flow.clone();
-    }
-    Arc::new(Flow { last_raw_packets: Vec::new(), ..Flow::clone(flow) })
 }
 
 /// Skydive's statistics of a watch. Our tables lose frames when they are full, never a flow they

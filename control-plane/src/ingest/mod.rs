@@ -20,22 +20,12 @@ use tokio::time::timeout;
 use crate::flow_store::SharedFlowStore;
 use crate::stream::FlowStream;
 
+pub use crate::flow::Watched;
 pub use ledger::{QueueStatus, WatchTotals};
 pub use name::{Names, TidOfMac};
 
 use drain::Drain;
 use ledger::Ledger;
-
-/// What the control plane knows of a watch that the data plane need not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Watched {
-    /// `UUID` of the capture.
-    pub capture_id: String,
-    /// ID of the node.
-    pub node_id: String,
-    /// TID of the node.
-    pub node_tid: String,
-}
 
 /// The desired state of all captures: what the data plane gets, and what records mean.
 #[derive(Clone, Debug, Default)]

@@ -14,13 +14,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sonde_proto::flow::{Flow, Stats};
+use sonde_proto::flow::Stats;
 use sonde_proto::time::Timestamp;
 
 pub use encoding::Encoding;
 pub use message::{Message, Namespaces, Obj};
 pub use queue::{QueueLimits, Subscriber};
 
+use crate::flow::LazyFlow;
 use queue::Queue;
 
 /// Where ingest puts flows and subscribers take them. Clones are the same stream.
@@ -68,7 +69,7 @@ struct Inner {
 struct State {
     subscribers: HashMap<u64, Arc<Queue>>,
     next_id: u64,
-    pending: Vec<Arc<Flow>>,
+    pending: Vec<LazyFlow>,
     /// When the oldest pending flow came.
     since: Timestamp,
     flows: u64,
@@ -100,7 +101,7 @@ impl FlowStream {
     }
 
     /// Adds flows; bulks that fill up go out. `now` starts the clock of a new bulk.
-    pub fn publish(&self, flows: impl IntoIterator<Item = Arc<Flow>>, now: Timestamp) {
+    pub fn publish<F: Into<LazyFlow>>(&self, flows: impl IntoIterator<Item = F>, now: Timestamp) {
         let mut state = self.inner.state();
         if state.subscribers.is_empty() {
             return;
@@ -109,7 +110,7 @@ impl FlowStream {
             if state.pending.is_empty() {
                 state.since = now;
             }
-            state.pending.push(flow);
+            state.pending.push(flow.into());
             if state.pending.len() >= self.inner.bulk.flows {
                 state.send_pending();
             }
@@ -186,8 +187,7 @@ impl State {
         self.flows += flows.len() as u64;
         self.bulks += 1;
         for (capture, flows) in self.by_capture(&flows) {
-            let message = Message::new(format!("flow/{capture}"), Obj::Flows(flows));
-            let message = Arc::new(message);
+            let message = Arc::new(Message::new(format!("flow/{capture}"), flows));
             for queue in self.subscribers.values() {
                 if queue.namespaces.captures.contains(&capture) {
                     queue.push(message.clone());
@@ -195,7 +195,7 @@ impl State {
             }
         }
         if self.subscribers.values().any(|q| q.namespaces.flows) {
-            let message = Arc::new(Message::new("flow".into(), Obj::Flows(flows)));
+            let message = Arc::new(Message::new("flow".into(), flows));
             for queue in self.subscribers.values().filter(|q| q.namespaces.flows) {
                 queue.push(message.clone());
             }
@@ -203,7 +203,7 @@ impl State {
     }
 
     /// The flows of each capture that somebody subscribed to and that has any.
-    fn by_capture(&self, flows: &[Arc<Flow>]) -> HashMap<String, Vec<Arc<Flow>>> {
+    fn by_capture(&self, flows: &[LazyFlow]) -> HashMap<String, Vec<LazyFlow>> {
         let mut shares: HashMap<String, Vec<_>> = self
             .subscribers
             .values()
@@ -212,7 +212,7 @@ impl State {
             .collect();
         if !shares.is_empty() {
             for flow in flows {
-                if let Some(share) = shares.get_mut(&flow.capture_id) {
+                if let Some(share) = shares.get_mut(flow.capture_id()) {
                     share.push(flow.clone());
                 }
             }
@@ -224,6 +224,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use sonde_proto::flow::Flow;
+
     use super::*;
 
     const LIMITS: QueueLimits = QueueLimits { messages: 3, bytes: 1 << 20 };
