@@ -9,12 +9,14 @@ use serde_json::{Value, json};
 use sonde_proto::flow::{Flow, RawPacket};
 use sonde_proto::record::WatchId;
 use sonde_proto::report::WatchState;
+use sonde_proto::time::Timestamp;
 use tower::ServiceExt as _;
 
 use super::*;
 use crate::flow_store::FlowKey;
+use crate::gremlin::{self, Answer, Limits};
 use crate::upload::AT_ONCE;
-use crate::world::{UPLOAD_LIMIT, World};
+use crate::world::{UPLOAD_LIMIT, World, node, record};
 
 /// What came back.
 struct Got {
@@ -362,6 +364,45 @@ async fn the_status_shows_the_books() {
     ] {
         assert_eq!(status.pointer(pointer), Some(&value), "{pointer}");
     }
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_slow_query() {
+    let mut world = World::new();
+    world.meter(record(1)).await;
+    let (entered, enters) = tokio::sync::oneshot::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let state = world.state.clone();
+    let slow = std::thread::spawn(move || {
+        let entered = std::cell::Cell::new(Some(entered));
+        // Asked for the time when it has found its flows, it stands still.
+        let expired = || {
+            if let Some(entered) = entered.take() {
+                entered.send(()).unwrap();
+                released.recv().unwrap();
+            }
+            false
+        };
+        let limits = Limits { expired: &expired, ..Limits::default() };
+        let query = gremlin::parse("G.Flows().Count()").unwrap();
+        topology::answer(&state, &query, &limits)
+    });
+    enters.await.unwrap();
+    assert!(world.state.flows.try_write().is_ok(), "the flows are not locked");
+    assert!(world.state.graph.try_write().is_ok(), "nor is the graph");
+    world.meter(record(2)).await;
+    world.meter(record(3)).await;
+    world
+        .state
+        .graph
+        .write()
+        .unwrap()
+        .add_node(node("new", "device", 9), Timestamp::default())
+        .unwrap();
+    assert_eq!(query(&world, "G.Flows().Count()").await.text, "3\n");
+    release.send(()).unwrap();
+    let answer = slow.join().unwrap().unwrap();
+    assert_eq!(answer, Answer::Number(1.into()), "what there was when it began");
 }
 
 #[tokio::test]

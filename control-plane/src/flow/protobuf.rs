@@ -73,7 +73,11 @@ pub(crate) fn delimited(tag: u32, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec
     write(out);
     let len = out.len() - at - 2;
     match out.get_mut(at..at + 2) {
-        Some([low, high]) if (0x80..0x4000).contains(&len) => {
+        Some([length, _]) if len < 0x80 => {
+            *length = len as u8;
+            out.remove(at + 1);
+        }
+        Some([low, high]) if len < 0x4000 => {
             *low = len as u8 | 0x80;
             *high = (len >> 7) as u8;
         }
