@@ -19,6 +19,7 @@ use crate::flow::LazyFlow;
 use crate::flow_store::{FlowKey, SharedFlowStore};
 use crate::stream::FlowStream;
 
+use super::lag::Lag;
 use super::ledger::Head;
 use super::{Names, Progress, Shared, WatchTotals, Watched};
 
@@ -31,6 +32,7 @@ pub(super) struct Drain<C> {
     clock: C,
     shared: Arc<Shared>,
     progress: Progress,
+    lag: Lag,
     /// When the sweep that is under way is not waited for any more.
     patience: Instant,
     stats: Timestamp,
@@ -60,6 +62,7 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
             clock,
             shared,
             progress: Progress::default(),
+            lag: Lag::new(Instant::now()),
             patience: Instant::now(),
             stats,
             records: Vec::new(),
@@ -98,6 +101,8 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
         self.hand_down();
         let (records, packets) = (&mut self.records, &mut self.packets);
         let (heads, gone) = (&mut self.heads, &mut self.gone);
+        let given_up = self.rings.strain().given_up;
+        let emptied = Instant::now();
         // Records are only copied here: the lcores have their reports back at once, and the slow
         // part below can be cut in slices.
         self.rings.drain(
@@ -109,10 +114,15 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
             },
             |ring, _| gone.push(ring),
         );
+        let given_up = self.rings.strain().given_up - given_up;
+        if given_up > 0 {
+            tracing::warn!(flows = given_up, "flows were given up: their rings stayed full");
+        }
         // First, because a packet travels with the record that counts it, or ahead.
         self.keep_packets().await;
         self.keep_records().await;
         let reports = self.heads.len();
+        self.lag.drained(reports, emptied, Instant::now());
         self.keep_books();
         self.tick();
         reports
@@ -203,6 +213,8 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
     fn keep_books(&mut self) {
         let mut state = self.shared.state();
         state.packets_lost = self.assembler.lost();
+        state.strain = self.rings.strain();
+        state.lag = (self.lag.newest, self.lag.longest);
         let ledger = &mut state.ledger;
         for head in self.heads.drain(..) {
             ledger.reported(head);

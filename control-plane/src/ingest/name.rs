@@ -26,7 +26,9 @@ impl Names {
         let transport = record.transport.as_ref();
         FlowNames {
             watched,
-            application: transport.and_then(|ends| self.application_ports.name(ends)).cloned(),
+            application: transport
+                .and_then(|ends| self.application_ports.application(ends))
+                .cloned(),
             a_node_tid: tid(|link| &link.a),
             b_node_tid: tid(|link| &link.b),
         }

@@ -56,6 +56,8 @@ pub struct StreamStatus {
     pub bulks: u64,
     /// Messages that subscribers lost because they were slow, all subscribers that ever were.
     pub lost: u64,
+    /// Flows in those messages, once for each subscriber that lost them.
+    pub flows_lost: u64,
 }
 
 #[derive(Debug)]
@@ -74,6 +76,8 @@ struct State {
     since: Timestamp,
     flows: u64,
     bulks: u64,
+    /// Flows lost by subscribers that left.
+    flows_lost: u64,
     closed: bool,
 }
 
@@ -96,7 +100,10 @@ impl FlowStream {
         drop(state);
         let inner = self.inner.clone();
         Subscriber::new(queue, move || {
-            inner.state().subscribers.remove(&id);
+            let mut state = inner.state();
+            if let Some(queue) = state.subscribers.remove(&id) {
+                state.flows_lost += queue.flows_lost.load(Ordering::Relaxed);
+            }
         })
     }
 
@@ -163,7 +170,9 @@ impl FlowStream {
     /// What became of the messages so far.
     pub fn status(&self) -> StreamStatus {
         let state = self.inner.state();
+        let flows_lost = |queue: &Arc<Queue>| queue.flows_lost.load(Ordering::Relaxed);
         StreamStatus {
+            flows_lost: state.flows_lost + state.subscribers.values().map(flows_lost).sum::<u64>(),
             subscribers: state.subscribers.len(),
             flows: state.flows,
             bulks: state.bulks,
@@ -318,6 +327,19 @@ mod tests {
         assert_eq!((slow.lost(), quick.lost()), (2, 0));
         assert_eq!(uuids(&slow.take().unwrap()), ["3"]);
         assert_eq!(stream.status().lost, 2);
+    }
+
+    #[tokio::test]
+    async fn flows_that_subscribers_lost_are_counted_when_they_left_too() {
+        let stream = stream(2);
+        let all = Namespaces::parse(["flow"]);
+        let (slow, slower) = (stream.subscribe(all.clone(), LIMITS), stream.subscribe(all, LIMITS));
+        (0..10).for_each(|_| stream.publish([flow("c", "1")], Timestamp::default()));
+        assert_eq!((stream.status().lost, stream.status().flows_lost), (4, 8));
+        drop(slow);
+        assert_eq!((stream.status().lost, stream.status().flows_lost), (4, 8));
+        drop(slower);
+        assert_eq!((stream.status().lost, stream.status().flows_lost), (4, 8));
     }
 
     #[tokio::test]

@@ -31,13 +31,17 @@ impl ApplicationPorts {
     pub fn flow(&self, record: &FlowRecord) -> Flow {
         let mut flow = Flow::from(record);
         if let Some(name) = record.transport.as_ref().and_then(|ends| self.name(ends)) {
-            flow.application = name.as_ref().into();
+            name.clone_into(&mut flow.application);
         }
         flow
     }
 
+    fn name(&self, ends: &TransportEnds) -> Option<&str> {
+        self.application(ends).map(AsRef::as_ref)
+    }
+
     /// The name by one of the ports: the source port first.
-    pub fn name(&self, ends: &TransportEnds) -> Option<&Arc<str>> {
+    pub fn application(&self, ends: &TransportEnds) -> Option<&Arc<str>> {
         let names = match ends.protocol {
             Transport::Tcp => &self.tcp,
             Transport::Udp => &self.udp,
