@@ -198,3 +198,8 @@ fn a_flow_is_made_once_and_told_its_packets_once() {
     assert!(told.without_packets().flow().last_raw_packets.is_empty());
     assert!(Arc::ptr_eq(told.flow(), &flow));
 }
+
+#[test]
+fn a_flow_takes_what_the_docs_say() {
+    assert!((500..=600).contains(&LazyFlow::SIZE), "{}", LazyFlow::SIZE);
+}
