@@ -79,14 +79,16 @@ impl Assembler {
         }
     }
 
+    /// Whether anything came for the flow of a record.
+    pub fn knows(&self, record: &FlowRecord) -> bool {
+        // Nearly always no capture asks for packets.
+        !self.kept.is_empty() && self.kept.contains_key(&FlowKey::of(record))
+    }
+
     /// Adds to the flow of a record what came for it. Raw packets are told once: the update that
     /// reports them forgets them. The end of a flow forgets all.
     pub fn complete(&mut self, record: &FlowRecord, flow: &mut Flow) {
-        // Nearly always no capture asks for packets.
-        if self.kept.is_empty() {
-            return;
-        }
-        let key = FlowKey { watch: record.watch, uuid: record.uuid };
+        let key = FlowKey::of(record);
         if let Cause::End(_) = record.cause {
             if let Some(extras) = self.kept.remove(&key) {
                 self.held = self.held.saturating_sub(extras.size());

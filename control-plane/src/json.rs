@@ -8,8 +8,31 @@ use serde_json::ser::Formatter;
 /// The JSON text of `value`: it is safe inside HTML. An error when a key of a map is no text.
 pub(crate) fn text(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut text = Vec::new();
-    value.serialize(&mut serde_json::Serializer::with_formatter(&mut text, HtmlSafe))?;
+    write(&mut text, value)?;
     Ok(text)
+}
+
+/// Appends the JSON text of a value whose maps have texts as keys.
+pub(crate) fn append(out: &mut Vec<u8>, value: &impl Serialize) {
+    if let Err(error) = write(out, value) {
+        unreachable!("a Vec takes all: {error}");
+    }
+}
+
+/// Appends a text, in quotes.
+pub(crate) fn append_text(out: &mut Vec<u8>, text: &str) {
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') && !b"\"\\<>&".contains(&byte);
+    if text.bytes().all(plain) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        append(out, &text);
+    }
+}
+
+fn write(out: &mut Vec<u8>, value: &impl Serialize) -> serde_json::Result<()> {
+    value.serialize(&mut serde_json::Serializer::with_formatter(out, HtmlSafe))
 }
 
 /// Escapes `<`, `>`, `&`, U+2028 and U+2029 in strings, as `encoding/json` does.
@@ -43,5 +66,15 @@ mod tests {
     fn what_html_would_read_is_escaped() {
         let text = text(&["a<b>&\u{2028}\"c\u{e9}"]).unwrap();
         assert_eq!(text, r#"["a\u003cb\u003e\u0026\u2028\"cé"]"#.as_bytes());
+    }
+
+    #[test]
+    fn a_plain_text_is_written_as_any_other() {
+        let texts = (0..=0x2029).filter_map(char::from_u32).map(String::from);
+        for each in texts.chain(["".into(), "plain text".into()]) {
+            let mut out = Vec::new();
+            append_text(&mut out, &each);
+            assert_eq!(out, text(&each).unwrap(), "{each:?}");
+        }
     }
 }

@@ -7,6 +7,7 @@ pub mod capture;
 pub mod clock;
 pub mod control;
 pub mod discovery;
+pub mod flow;
 pub mod flow_store;
 pub mod graph;
 pub mod gremlin;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sonde_proto::flow::ApplicationPorts;
 use sonde_proto::graph::{Node, uuid_v5};
 use sonde_proto::plan::{KeyMode, Plan, Point};
-use sonde_proto::record::WatchId;
+use sonde_proto::record::{Cause, FinishType, FlowRecord, LayersPath, Metric, WatchId};
 use sonde_proto::report::{LcoreInfo, WatchReport, WatchState};
 use sonde_proto::ring::{LcoreEnd, RingSize, rings};
 use sonde_proto::time::Timestamp;
@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 
 use crate::capture::{Captures, CapturesConfig, StoreError};
 use crate::clock::Clock;
-use crate::flow_store::{FlowStore, Times};
+use crate::flow_store::{FlowKey, FlowStore, Times};
 use crate::graph::Graph;
 use crate::ingest::{self, Names};
 use crate::state::{CREATES, Parts, QUERIES, State};
@@ -140,6 +140,16 @@ impl World {
         .await;
     }
 
+    /// Reports a record, and waits until its flow is in the store.
+    pub(crate) async fn meter(&mut self, record: FlowRecord) {
+        let key = FlowKey::of(&record);
+        let mut report = self.lcore.blank().unwrap();
+        report.flows.push(record);
+        self.lcore.push(report).unwrap();
+        let flows = self.state.flows.clone();
+        within(|| flows.read().unwrap().get(&key).map(drop)).await;
+    }
+
     /// A metadata value of a node.
     pub(crate) fn shown(&self, node: &str, key: &str) -> Value {
         let graph = self.state.graph.read().unwrap();
@@ -161,6 +171,29 @@ fn replay(mut body: Box<dyn Read + Send>) -> Result<(), Damaged> {
 
 /// Bytes of an upload at most.
 pub(crate) const UPLOAD_LIMIT: u64 = 1_000_000;
+
+/// A record of a new flow that says nothing else.
+pub(crate) fn record(uuid: u64) -> FlowRecord {
+    FlowRecord {
+        watch: WatchId(1),
+        uuid,
+        parent: None,
+        tracking_id: 0,
+        l3_tracking_id: 0,
+        layers: LayersPath::new(),
+        link: None,
+        network: None,
+        transport: None,
+        icmp: None,
+        metric: Metric::default(),
+        last_update: None,
+        tcp: None,
+        ip: None,
+        raw_packets: 0,
+        finish: FinishType::NotFinished,
+        cause: Cause::Update,
+    }
+}
 
 /// A node that can be captured.
 pub(crate) fn node(name: &str, kind: &str, index: u32) -> Node {

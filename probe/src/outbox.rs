@@ -1,6 +1,6 @@
 //! The way up: records wait in a report until the ring takes it.
 
-use sonde_proto::record::FlowRecord;
+use sonde_proto::record::{Cause, FlowRecord};
 use sonde_proto::report::{Books, PacketHead, Report, WatchReport};
 use sonde_proto::ring::LcoreEnd;
 use sonde_proto::time::Timestamp;
@@ -75,6 +75,14 @@ impl Outbox {
                 self.block()
             }
         }
+    }
+
+    /// Gives up what the ring has no room for: ends that wait in the report at hand, and so many
+    /// flows that are still in the shard.
+    pub(crate) fn give_up(&mut self, flows: u64) {
+        let ended = |record: &&FlowRecord| matches!(record.cause, Cause::End(_));
+        let waiting = self.open.iter().flat_map(|report| &report.flows).filter(ended).count();
+        self.ring.give_up(flows + waiting as u64);
     }
 
     /// Whether the ring was full when a report was last sent or asked for.

@@ -86,8 +86,9 @@ impl<S: Source> Worker<S> {
 
     /// Watches what is given here instead of what a plan says of the point.
     #[must_use]
-    pub fn watching(self, watches: Vec<Watch>) -> Self {
-        Self { watches: Some(watches), ..self }
+    pub fn watching(mut self, watches: Vec<Watch>) -> Self {
+        self.watches = Some(watches);
+        self
     }
 
     /// Follows the newest plan, meters the frames that wait, and does a slice of what else is
@@ -214,6 +215,14 @@ impl<S: Source> Worker<S> {
     fn stamp(&mut self, now: Timestamp) {
         let books = self.books();
         self.outbox.stamp(now, books, self.shard.watches());
+    }
+}
+
+impl<S> Drop for Worker<S> {
+    /// Says how many flows no report could take to the control plane.
+    fn drop(&mut self) {
+        let flows: u64 = self.shard.watches().map(|watch| watch.flows).sum();
+        self.outbox.give_up(flows);
     }
 }
 

@@ -4,7 +4,7 @@
 //! [`Rings`]. Nothing blocks, nothing wakes anybody, and once a ring is open nothing is
 //! allocated: reports travel up full and come back empty through a return ring.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam::queue::{ArrayQueue, SegQueue};
@@ -15,7 +15,10 @@ use crate::report::{LcoreInfo, Report};
 /// Makes the two sides of all rings: the data plane opens, the control plane drains.
 pub fn rings() -> (Announcer, Rings) {
     let shared = Arc::new(Shared { opened: SegQueue::new(), plan: Mutex::default() });
-    (Announcer { shared: shared.clone() }, Rings { shared, ends: Vec::new(), adopted: 0 })
+    (
+        Announcer { shared: shared.clone() },
+        Rings { shared, ends: Vec::new(), adopted: 0, strain: Strain::default() },
+    )
 }
 
 /// Opens rings; one clone for each part of the data plane that starts lcores.
@@ -47,6 +50,7 @@ impl Announcer {
             up: ArrayQueue::new(size.reports.max(1)),
             back: ArrayQueue::new(size.reports.max(1) + 1),
             plan: ArrayQueue::new(1),
+            given_up: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         });
         for _ in 0..=size.reports.max(1) {
@@ -87,6 +91,7 @@ struct Channel {
     up: ArrayQueue<Box<Report>>,
     back: ArrayQueue<Box<Report>>,
     plan: ArrayQueue<Arc<Plan>>,
+    given_up: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -128,6 +133,11 @@ impl LcoreEnd {
         self.channel.up.push(report)
     }
 
+    /// Says, before the ring is closed, how many flows end with it that found no room in it.
+    pub fn give_up(&mut self, flows: u64) {
+        self.channel.given_up.store(flows, Ordering::Relaxed);
+    }
+
     /// Records a report may hold without growing.
     pub fn records(&self) -> usize {
         self.records
@@ -157,6 +167,16 @@ pub struct Rings {
     ends: Vec<(RingId, ControlEnd)>,
     /// Rings so far.
     adopted: u64,
+    strain: Strain,
+}
+
+/// What became of rings that were drained too late.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Strain {
+    /// Times that a drain found a ring full.
+    pub full: u64,
+    /// Flows that lcores gave up, because their rings had no room when they ended.
+    pub given_up: u64,
 }
 
 impl Rings {
@@ -182,7 +202,9 @@ impl Rings {
             self.adopted += 1;
             self.ends.push((RingId(self.adopted), end));
         }
+        let Strain { full, given_up } = &mut self.strain;
         self.ends.retain(|(id, end)| {
+            *full += u64::from(end.channel.up.is_full());
             // Closed is read before the ring is emptied: what was pushed before closing is seen.
             let closed = end.channel.closed.load(Ordering::Acquire);
             // Bounded, so that one busy ring cannot keep the others waiting.
@@ -198,6 +220,7 @@ impl Rings {
                 let _ = end.channel.back.push(report);
             }
             if closed {
+                *given_up += end.channel.given_up.load(Ordering::Relaxed);
                 gone(*id, &end.lcore);
             }
             !closed
@@ -207,6 +230,11 @@ impl Rings {
     /// The rings that are open and their lcores, as of the last [`Self::drain`].
     pub fn lcores(&self) -> impl Iterator<Item = (RingId, &LcoreInfo)> {
         self.ends.iter().map(|(id, end)| (*id, &end.lcore))
+    }
+
+    /// What became of rings that were drained too late, up to the last [`Self::drain`].
+    pub fn strain(&self) -> Strain {
+        self.strain
     }
 
     /// Whether an lcore has announced a ring that was not drained yet.
@@ -295,6 +323,22 @@ mod tests {
         rings.drain(|_, _, _| reports += 1, |_, _| gone += 1);
         assert_eq!((reports, gone), (1, 1));
         assert_eq!(rings.lcores().count(), 0);
+    }
+
+    #[test]
+    fn what_comes_too_late_is_counted() {
+        let (announcer, mut rings) = rings();
+        let mut end = announcer.open(lcore("a"), RingSize { reports: 1, records: 1 });
+        rings.drain(|_, _, _| {}, |_, _| {});
+        assert_eq!(rings.strain(), Strain::default());
+        let report = end.blank().unwrap();
+        end.push(report).unwrap();
+        end.give_up(3);
+        rings.drain(|_, _, _| {}, |_, _| {});
+        assert_eq!(rings.strain(), Strain { full: 1, given_up: 0 }, "it may find room yet");
+        drop(end);
+        rings.drain(|_, _, _| {}, |_, _| {});
+        assert_eq!(rings.strain(), Strain { full: 1, given_up: 3 });
     }
 
     #[test]

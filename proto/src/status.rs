@@ -45,6 +45,8 @@ pub struct Status {
     pub flow_store: FlowStoreStatus,
     /// The flow stream.
     pub flow_stream: FlowStreamStatus,
+    /// What was lost or late because somebody was too slow.
+    pub overload: Overload,
 }
 
 /// A client that is connected.
@@ -192,4 +194,35 @@ pub struct FlowStreamStatus {
     pub bulks: u64,
     /// Messages that subscribers lost because they were slow.
     pub lost: u64,
+}
+
+/// What was lost or late between the lcores and the subscribers because somebody was too slow,
+/// since the start. Each name says what it counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Overload {
+    /// Reports that had to wait in their lcore, because its ring was full. Nothing is lost yet.
+    pub reports_held_back: u64,
+    /// Times that ingest found a ring full when it came to drain it.
+    pub rings_found_full: u64,
+    /// The longest that a record can have waited between its ring and the store, of the newest
+    /// drain that found any. Milliseconds.
+    pub ingest_lag: u64,
+    /// The longest ever.
+    pub ingest_lag_max: u64,
+    /// Flows that lcores gave up when they ended, because their rings stayed full.
+    pub flows_given_up: u64,
+    /// Records of new flows that found the flow store full. A flow that goes on knocks once a
+    /// record.
+    pub store_records_refused: u64,
+    /// Flows that left the store before their hold time was over, to make room.
+    pub store_flows_evicted: u64,
+    /// Flows that left the store because their end never came.
+    pub store_flows_forgotten: u64,
+    /// Packets that captures wanted whole and that were lost for want of room.
+    pub packets_lost: u64,
+    /// Messages that subscribers lost because they were slow.
+    pub stream_messages_lost: u64,
+    /// Flows in those messages, once for each subscriber that lost them.
+    pub stream_flows_lost: u64,
 }

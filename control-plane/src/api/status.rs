@@ -1,11 +1,13 @@
 //! `GET /api` and `GET /api/status` (Skydive API §2.10).
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use axum::extract::State as Extract;
 use sonde_proto::plan::Point;
 use sonde_proto::status::{
-    Connection, Election, FlowStoreStatus, FlowStreamStatus, Probe, Queue, Service, Status,
+    Connection, Election, FlowStoreStatus, FlowStreamStatus, Overload, Probe, Queue, Service,
+    Status,
 };
 
 use super::Error;
@@ -50,6 +52,7 @@ fn of(state: &State) -> Status {
         totals: (&state.lcores.totals()).into(),
         flow_store: flow_store(state),
         flow_stream: flow_stream(state),
+        overload: overload(state),
         ..Status::default()
     }
 }
@@ -107,5 +110,25 @@ fn flow_stream(state: &State) -> FlowStreamStatus {
         flows: stream.flows,
         bulks: stream.bulks,
         lost: stream.lost,
+    }
+}
+
+fn overload(state: &State) -> Overload {
+    let store = state.flows.read().unwrap_or_else(PoisonError::into_inner).counts();
+    let (stream, strain) = (state.ws.stream.status(), state.lcores.strain());
+    let (lag, longest) = state.lcores.lag();
+    let millis = |lag: Duration| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);
+    Overload {
+        reports_held_back: state.lcores.totals().ring_full,
+        rings_found_full: strain.full,
+        ingest_lag: millis(lag),
+        ingest_lag_max: millis(longest),
+        flows_given_up: strain.given_up,
+        store_records_refused: store.refused,
+        store_flows_evicted: store.evicted,
+        store_flows_forgotten: store.forgotten,
+        packets_lost: state.lcores.packets_lost(),
+        stream_messages_lost: stream.lost,
+        stream_flows_lost: stream.flows_lost,
     }
 }

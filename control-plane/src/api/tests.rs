@@ -7,14 +7,18 @@ use axum::http::{HeaderMap, Request};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use sonde_proto::flow::{Flow, RawPacket};
-use sonde_proto::record::WatchId;
+use sonde_proto::record::{Cause, EndReason, WatchId};
 use sonde_proto::report::WatchState;
+use sonde_proto::ring::RingSize;
+use sonde_proto::time::Timestamp;
 use tower::ServiceExt as _;
 
 use super::*;
 use crate::flow_store::FlowKey;
+use crate::gremlin::{self, Answer, Limits};
+use crate::stream::{Namespaces, QueueLimits};
 use crate::upload::AT_ONCE;
-use crate::world::{UPLOAD_LIMIT, World};
+use crate::world::{UPLOAD_LIMIT, World, node, record};
 
 /// What came back.
 struct Got {
@@ -362,6 +366,87 @@ async fn the_status_shows_the_books() {
     ] {
         assert_eq!(status.pointer(pointer), Some(&value), "{pointer}");
     }
+}
+
+#[tokio::test]
+async fn the_status_counts_every_kind_of_overload() {
+    let mut world = World::new();
+    let slow = QueueLimits { messages: 1, bytes: usize::MAX };
+    let subscriber = world.state.ws.stream.subscribe(Namespaces::parse(["flow"]), slow);
+    let size = RingSize::default();
+    // More flows than there is room for: the first ends, and makes room for one.
+    for n in 0..size.reports as u64 {
+        let mut report = world.lcore.blank().unwrap();
+        report.flows.extend((0..100).map(|flow| record(n * 100 + flow)));
+        if n == 0 {
+            report.flows[0].cause = Cause::End(EndReason::Idle);
+        }
+        report.books.ring_full = 5;
+        world.lcore.push(report).unwrap();
+    }
+    world.lcore.give_up(7);
+    let World { state, lcore, .. } = world;
+    drop(lcore);
+    assert!(state.lcores.closed(Duration::from_secs(10)).await);
+    drop(subscriber);
+    let request = Request::get("/api/status").body(Body::empty()).unwrap();
+    let response = router(state).oneshot(request).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let mut overload = serde_json::from_slice::<Value>(&body).unwrap()["Overload"].take();
+    let members = overload.as_object_mut().unwrap();
+    let lag = members.remove("IngestLag").unwrap();
+    assert!(lag.as_u64() <= members.remove("IngestLagMax").unwrap().as_u64());
+    let expected = json!({
+        "ReportsHeldBack": 5,
+        "RingsFoundFull": 1,
+        "FlowsGivenUp": 7,
+        "StoreRecordsRefused": 1600 - 1000 - 1,
+        "StoreFlowsEvicted": 1,
+        "StoreFlowsForgotten": 0,
+        "PacketsLost": 0,
+        "StreamMessagesLost": 15,
+        "StreamFlowsLost": 1500,
+    });
+    assert_eq!(overload, expected);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_slow_query() {
+    let mut world = World::new();
+    world.meter(record(1)).await;
+    let (entered, enters) = tokio::sync::oneshot::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let state = world.state.clone();
+    let slow = std::thread::spawn(move || {
+        let entered = std::cell::Cell::new(Some(entered));
+        // Asked for the time when it has found its flows, it stands still.
+        let expired = || {
+            if let Some(entered) = entered.take() {
+                entered.send(()).unwrap();
+                released.recv().unwrap();
+            }
+            false
+        };
+        let limits = Limits { expired: &expired, ..Limits::default() };
+        let query = gremlin::parse("G.Flows().Count()").unwrap();
+        topology::answer(&state, &query, &limits)
+    });
+    enters.await.unwrap();
+    assert!(world.state.flows.try_write().is_ok(), "the flows are not locked");
+    assert!(world.state.graph.try_write().is_ok(), "nor is the graph");
+    world.meter(record(2)).await;
+    world.meter(record(3)).await;
+    world
+        .state
+        .graph
+        .write()
+        .unwrap()
+        .add_node(node("new", "device", 9), Timestamp::default())
+        .unwrap();
+    assert_eq!(query(&world, "G.Flows().Count()").await.text, "3\n");
+    release.send(()).unwrap();
+    let answer = slow.join().unwrap().unwrap();
+    assert_eq!(answer, Answer::Number(1.into()), "what there was when it began");
 }
 
 #[tokio::test]

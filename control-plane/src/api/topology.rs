@@ -14,6 +14,7 @@ use super::Error;
 use super::answer::{Json, blocking};
 use super::body::{Body, Object};
 use super::{dot, pcap};
+use crate::flow_store::Snapshot;
 use crate::gremlin::{self, Answer, Limits, Query};
 use crate::state::State;
 
@@ -52,14 +53,20 @@ fn text(body: &Body) -> Result<Option<String>, Error> {
     Ok(asked.map(|Object(asked)| asked.gremlin_query).filter(|text| !text.is_empty()))
 }
 
-/// Answers from the stores as they are. They wait for it, so its time is short.
 fn run(state: &State, query: &Query) -> Result<Answer, Error> {
     let begun = state.clock.now();
     let expired = || state.clock.now().since(begun) > QUERY_TIME;
-    let limits = Limits { expired: &expired, ..Limits::default() };
-    let graph = state.graph.read().unwrap_or_else(PoisonError::into_inner);
-    let flows = state.flows.read().unwrap_or_else(PoisonError::into_inner);
-    Ok(query.run(&graph, &flows, &limits)?)
+    answer(state, query, &Limits { expired: &expired, ..Limits::default() })
+}
+
+/// Answers from the graph and the flows as they are. Neither waits for it.
+pub(super) fn answer(state: &State, query: &Query, limits: &Limits<'_>) -> Result<Answer, Error> {
+    let graph = state.graph.read().unwrap_or_else(PoisonError::into_inner).snapshot();
+    let flows = match query.reads_flows() {
+        true => Snapshot::of(&state.flows),
+        false => Snapshot::default(),
+    };
+    Ok(query.run(&graph, &flows, limits)?)
 }
 
 /// The form of an answer. Whatever `Accept` says, what is no other form is JSON, and is called so:
@@ -109,10 +116,9 @@ struct Whole {
 
 impl Whole {
     fn of(state: &State) -> Self {
-        let (mut nodes, mut edges): (Vec<_>, Vec<_>) = {
-            let graph = state.graph.read().unwrap_or_else(PoisonError::into_inner);
-            (graph.nodes().cloned().collect(), graph.edges().cloned().collect())
-        };
+        let graph = state.graph.read().unwrap_or_else(PoisonError::into_inner).snapshot();
+        let mut nodes: Vec<_> = graph.nodes().cloned().collect();
+        let mut edges: Vec<_> = graph.edges().cloned().collect();
         nodes.sort_unstable_by(|a: &Arc<Node>, b| a.id.cmp(&b.id));
         edges.sort_unstable_by(|a: &Arc<Edge>, b| a.id.cmp(&b.id));
         Self { nodes, edges }

@@ -23,8 +23,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::flow_store::SharedFlowStore;
-use crate::graph::{Graph, SharedGraph};
+use crate::flow_store::{SharedFlowStore, Snapshot};
+use crate::graph::{Graph, SharedGraph, Topology};
 use crate::gremlin::{Answer, Limits};
 use crate::ingest::Lcores;
 
@@ -243,15 +243,14 @@ impl Captures {
     fn reconcile(&self) {
         let config = &self.0.config;
         let book = &mut *self.book();
-        self.graph(|graph| {
-            book.running.keep(|id| book.entries.contains_key(id), graph);
-            for (id, entry) in &book.entries {
-                if let Some(runnable) = &entry.runnable {
-                    let nodes = self.matches(id, runnable, graph);
-                    book.running.start(id, runnable, &nodes, graph, &config.host);
-                }
+        let graph = &self.graph(Graph::snapshot);
+        book.running.keep(|id| book.entries.contains_key(id), graph);
+        for (id, entry) in &book.entries {
+            if let Some(runnable) = &entry.runnable {
+                let nodes = self.matches(id, runnable, graph);
+                book.running.start(id, runnable, &nodes, graph, &config.host);
             }
-        });
+        }
         let desired = (book.running)
             .desired(|id| book.entries.get(id).and_then(|entry| entry.runnable.as_ref()));
         if desired.plan != book.told {
@@ -290,12 +289,15 @@ impl Captures {
     }
 
     /// The nodes that `runnable` asks for; none, and a line in the log, when its query fails.
-    fn matches(&self, id: &str, runnable: &Runnable, graph: &Graph) -> Vec<Arc<Node>> {
+    fn matches(&self, id: &str, runnable: &Runnable, graph: &Topology) -> Vec<Arc<Node>> {
         let Inner { config, .. } = &*self.0;
         let begun = self.now();
         let expired = || self.now().since(begun) > QUERY_TIME;
         let limits = Limits { expired: &expired, ..Limits::default() };
-        let flows = config.flows.read().unwrap_or_else(PoisonError::into_inner);
+        let flows = match runnable.query.reads_flows() {
+            true => Snapshot::of(&config.flows),
+            false => Snapshot::default(),
+        };
         match runnable.query.run(graph, &flows, &limits) {
             Ok(Answer::Nodes(nodes)) => nodes,
             // Every node of every path.

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::kind::Kind;
 use super::validate::Runnable;
-use crate::graph::Graph;
+use crate::graph::Topology;
 use crate::ingest::{Desired, Watched};
 
 /// The captures that run, each on each of its nodes.
@@ -54,7 +54,7 @@ impl Running {
         capture: &str,
         runnable: &Runnable,
         nodes: &[Arc<Node>],
-        graph: &Graph,
+        graph: &Topology,
         host: &str,
     ) {
         for node in nodes {
@@ -75,7 +75,7 @@ impl Running {
 
     /// Stops captures that are not `wanted` and those whose node went away. A node that is called
     /// or found otherwise now gets a new watch: the old one's flows carry what it was before.
-    pub(super) fn keep(&mut self, wanted: impl Fn(&str) -> bool, graph: &Graph) {
+    pub(super) fn keep(&mut self, wanted: impl Fn(&str) -> bool, graph: &Topology) {
         self.pairs.retain(|pair, _| wanted(&pair.capture) && graph.node(&pair.node).is_some());
         for (pair, run) in &mut self.pairs {
             let Some(node) = graph.node(&pair.node) else { continue };
@@ -147,7 +147,7 @@ fn mpls_udp_port(node: &Node) -> Option<u16> {
 }
 
 /// The node's TID and observation point, once both are known.
-fn place(node: &Node, graph: &Graph) -> Option<(Uuid, Point)> {
+fn place(node: &Node, graph: &Topology) -> Option<(Uuid, Point)> {
     let tid = node.tid()?;
     if node.text("Type") == "dpdkport" {
         let name = node.text("Name");
@@ -160,7 +160,7 @@ fn place(node: &Node, graph: &Graph) -> Option<(Uuid, Point)> {
 }
 
 /// The network namespace that owns the node; `None` for the daemon's own.
-fn netns(node: &Node, graph: &Graph) -> Option<PathBuf> {
+fn netns(node: &Node, graph: &Topology) -> Option<PathBuf> {
     let owner = graph
         .edges_at(&node.id)
         .find(|edge| {
@@ -183,6 +183,7 @@ mod tests {
 
     use super::super::validate::validate;
     use super::*;
+    use crate::graph::Graph;
 
     const NOW: Timestamp = Timestamp::from_millis(1);
 

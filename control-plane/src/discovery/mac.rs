@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
+use ahash::RandomState;
 use sonde_proto::graph::Node;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -12,7 +13,7 @@ use super::port;
 use crate::graph::{Event, Graph, SharedGraph};
 
 /// TIDs by address, at a moment.
-pub type MacTable = HashMap<[u8; 6], Arc<str>>;
+pub type MacTable = HashMap<[u8; 6], Arc<str>, RandomState>;
 
 /// The TID of the node that owns an address, kept current by a task of its own.
 ///
@@ -131,7 +132,7 @@ impl Claims {
 
     fn table(&self) -> MacTable {
         let claims: BTreeSet<&Claim> = self.0.values().collect();
-        let mut table = MacTable::with_capacity(claims.len());
+        let mut table = MacTable::with_capacity_and_hasher(claims.len(), RandomState::new());
         for claim in claims {
             table.entry(claim.mac).or_insert_with(|| claim.tid.clone());
         }

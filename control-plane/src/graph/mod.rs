@@ -1,6 +1,7 @@
 //! The topology: nodes and edges with revisions, and an event for each change.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::{Arc, RwLock};
 
 use sonde_proto::graph::{Edge, Metadata, Node};
@@ -10,14 +11,20 @@ use tokio::sync::broadcast;
 /// The graph as the parts of the control plane share it. Sections are short and never await.
 pub type SharedGraph = Arc<RwLock<Graph>>;
 
-/// Nodes and edges by ID.
+/// The topology as it changes, and who is told of it.
 #[derive(Debug)]
 pub struct Graph {
+    topology: Arc<Topology>,
+    events: broadcast::Sender<Event>,
+}
+
+/// Nodes and edges by ID, at a moment.
+#[derive(Clone, Debug, Default)]
+pub struct Topology {
     nodes: HashMap<String, Arc<Node>>,
     edges: HashMap<String, Arc<Edge>>,
     /// IDs of the edges at each node.
     adjacent: HashMap<String, Vec<String>>,
-    events: broadcast::Sender<Event>,
 }
 
 /// A change, with the element as it is after it (before it, when it was deleted).
@@ -52,12 +59,13 @@ pub enum GraphError {
 impl Graph {
     /// An empty graph. A subscriber that lags `EVENTS` behind has to start over.
     pub fn new() -> Self {
-        Self {
-            nodes: HashMap::new(),
-            edges: HashMap::new(),
-            adjacent: HashMap::new(),
-            events: broadcast::Sender::new(EVENTS),
-        }
+        Self { topology: Arc::default(), events: broadcast::Sender::new(EVENTS) }
+    }
+
+    /// The topology as it is now. It costs nothing; the next change, while anybody holds it, costs
+    /// a copy of the maps.
+    pub fn snapshot(&self) -> Arc<Topology> {
+        self.topology.clone()
     }
 
     /// Events of all changes from now on.
@@ -74,7 +82,7 @@ impl Graph {
         node.updated_at.get_or_insert(created);
         node.revision = node.revision.max(1);
         let node = Arc::new(node);
-        self.nodes.insert(node.id.clone(), node.clone());
+        self.edit().nodes.insert(node.id.clone(), node.clone());
         self.tell(Event::NodeAdded(node.clone()));
         Ok(node)
     }
@@ -87,12 +95,13 @@ impl Graph {
         now: Timestamp,
         change: impl FnOnce(&mut Metadata),
     ) -> Option<Arc<Node>> {
-        let slot = self.nodes.get_mut(id)?;
-        let mut metadata = slot.metadata.clone();
+        let known = self.nodes.get(id)?;
+        let mut metadata = known.metadata.clone();
         change(&mut metadata);
-        if metadata == slot.metadata {
-            return Some(slot.clone());
+        if metadata == known.metadata {
+            return Some(known.clone());
         }
+        let slot = self.edit().nodes.get_mut(id)?;
         let node = Arc::make_mut(slot);
         node.metadata = metadata;
         node.updated_at = Some(now.millis());
@@ -107,8 +116,10 @@ impl Graph {
         for edge in self.adjacent.get(id).cloned().unwrap_or_default() {
             self.delete_edge(&edge, now);
         }
-        self.adjacent.remove(id);
-        let mut node = self.nodes.remove(id)?;
+        self.nodes.get(id)?;
+        let topology = self.edit();
+        topology.adjacent.remove(id);
+        let mut node = topology.nodes.remove(id)?;
         Arc::make_mut(&mut node).deleted_at = Some(now.millis());
         self.tell(Event::NodeDeleted(node.clone()));
         Some(node)
@@ -129,10 +140,11 @@ impl Graph {
         edge.updated_at.get_or_insert(created);
         edge.revision = edge.revision.max(1);
         let edge = Arc::new(edge);
-        self.edges.insert(edge.id.clone(), edge.clone());
-        self.adjacent.entry(edge.parent.clone()).or_default().push(edge.id.clone());
+        let topology = self.edit();
+        topology.edges.insert(edge.id.clone(), edge.clone());
+        topology.adjacent.entry(edge.parent.clone()).or_default().push(edge.id.clone());
         if edge.parent != edge.child {
-            self.adjacent.entry(edge.child.clone()).or_default().push(edge.id.clone());
+            topology.adjacent.entry(edge.child.clone()).or_default().push(edge.id.clone());
         }
         self.tell(Event::EdgeAdded(edge.clone()));
         Ok(edge)
@@ -145,12 +157,13 @@ impl Graph {
         now: Timestamp,
         change: impl FnOnce(&mut Metadata),
     ) -> Option<Arc<Edge>> {
-        let slot = self.edges.get_mut(id)?;
-        let mut metadata = slot.metadata.clone();
+        let known = self.edges.get(id)?;
+        let mut metadata = known.metadata.clone();
         change(&mut metadata);
-        if metadata == slot.metadata {
-            return Some(slot.clone());
+        if metadata == known.metadata {
+            return Some(known.clone());
         }
+        let slot = self.edit().edges.get_mut(id)?;
         let edge = Arc::make_mut(slot);
         edge.metadata = metadata;
         edge.updated_at = Some(now.millis());
@@ -162,9 +175,11 @@ impl Graph {
 
     /// Deletes an edge.
     pub fn delete_edge(&mut self, id: &str, now: Timestamp) -> Option<Arc<Edge>> {
-        let mut edge = self.edges.remove(id)?;
+        self.edges.get(id)?;
+        let topology = self.edit();
+        let mut edge = topology.edges.remove(id)?;
         for end in [&edge.parent, &edge.child] {
-            if let Some(ids) = self.adjacent.get_mut(end) {
+            if let Some(ids) = topology.adjacent.get_mut(end) {
                 ids.retain(|other| other != id);
             }
         }
@@ -173,6 +188,25 @@ impl Graph {
         Some(edge)
     }
 
+    fn edit(&mut self) -> &mut Topology {
+        Arc::make_mut(&mut self.topology)
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody listening is no error.
+        let _ = self.events.send(event);
+    }
+}
+
+impl Deref for Graph {
+    type Target = Topology;
+
+    fn deref(&self) -> &Topology {
+        &self.topology
+    }
+}
+
+impl Topology {
     /// The node of that ID.
     pub fn node(&self, id: &str) -> Option<&Arc<Node>> {
         self.nodes.get(id)
@@ -201,11 +235,6 @@ impl Graph {
     /// The node whose metadata has `value` as `TID`.
     pub fn node_by_tid(&self, tid: &str) -> Option<&Arc<Node>> {
         self.nodes.values().find(|node| node.text("TID") == tid)
-    }
-
-    fn tell(&self, event: Event) {
-        // Nobody listening is no error.
-        let _ = self.events.send(event);
     }
 }
 

@@ -1,12 +1,12 @@
 //! Skydive's Gremlin dialect: text -> tokens -> steps -> a fold over the steps.
 //!
-//! A query is a pure function of the graph and the flow store: no I/O, no clock, no waiting. It
-//! runs on the stores in place and keeps references until the answer is made.
+//! A query is a pure function of the graph and the flows: no I/O, no clock, no waiting. It runs on
+//! a snapshot of both and keeps references until the answer is made.
 
 use std::fmt;
 
-use crate::flow_store::FlowStore;
-use crate::graph::Graph;
+use crate::flow_store::Flows;
+use crate::graph::Topology;
 
 mod answer;
 mod build;
@@ -67,8 +67,8 @@ impl Query {
     /// Answers the query as the graph and the flows are.
     pub fn run(
         &self,
-        graph: &Graph,
-        flows: &FlowStore,
+        graph: &Topology,
+        flows: &dyn Flows,
         limits: &Limits<'_>,
     ) -> Result<Answer, QueryError> {
         if let Some(first) = self.steps.get(limits.steps) {

@@ -17,8 +17,8 @@ use super::predicate::Condition;
 use super::step::Step;
 use super::view::View;
 use super::{Placed, flow_steps, graph_steps, metric_steps, packet_steps, value_steps};
-use crate::flow_store::FlowStore;
-use crate::graph::Graph;
+use crate::flow_store::Flows;
+use crate::graph::Topology;
 
 /// What the steps so far found.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub(super) enum State<'a> {
 #[derive(Debug)]
 pub(super) struct Machine<'a, 'l> {
     pub(super) view: View<'a>,
-    pub(super) flows: &'a FlowStore,
+    pub(super) flows: &'a dyn Flows,
     pub(super) budget: Budget<'l>,
     /// Node sets that `As` remembered.
     pub(super) named: HashMap<&'a str, Vec<&'a Arc<Node>>>,
@@ -161,7 +161,7 @@ impl Window {
 }
 
 impl<'a, 'l> Machine<'a, 'l> {
-    pub(super) fn new(graph: &'a Graph, flows: &'a FlowStore, budget: Budget<'l>) -> Self {
+    pub(super) fn new(graph: &'a Topology, flows: &'a dyn Flows, budget: Budget<'l>) -> Self {
         Self { view: View::whole(graph), flows, budget, named: HashMap::new() }
     }
 

@@ -6,12 +6,12 @@ use sonde_proto::graph::{Edge, Node};
 use std::sync::Arc;
 
 use super::step::Way;
-use crate::graph::Graph;
+use crate::graph::Topology;
 
 /// The whole graph, or a part of it.
 #[derive(Clone, Debug)]
 pub(super) struct View<'a> {
-    graph: &'a Graph,
+    graph: &'a Topology,
     part: Option<Part<'a>>,
 }
 
@@ -24,7 +24,7 @@ struct Part<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn whole(graph: &'a Graph) -> Self {
+    pub(super) fn whole(graph: &'a Topology) -> Self {
         Self { graph, part: None }
     }
 

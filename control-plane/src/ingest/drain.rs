@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use sonde_proto::flow::{Flow, Stats};
+use sonde_proto::flow::Stats;
 use sonde_proto::record::{Cause, FlowRecord, WatchId};
 use sonde_proto::report::PacketHead;
 use sonde_proto::ring::{RingId, Rings};
@@ -15,11 +15,13 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 use crate::assembler::Assembler;
+use crate::flow::LazyFlow;
 use crate::flow_store::{FlowKey, SharedFlowStore};
 use crate::stream::FlowStream;
 
+use super::lag::Lag;
 use super::ledger::Head;
-use super::{Names, Progress, Shared, WatchTotals, Watched, name};
+use super::{Names, Progress, Shared, WatchTotals, Watched};
 
 /// What the task owns.
 pub(super) struct Drain<C> {
@@ -30,6 +32,7 @@ pub(super) struct Drain<C> {
     clock: C,
     shared: Arc<Shared>,
     progress: Progress,
+    lag: Lag,
     /// When the sweep that is under way is not waited for any more.
     patience: Instant,
     stats: Timestamp,
@@ -59,6 +62,7 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
             clock,
             shared,
             progress: Progress::default(),
+            lag: Lag::new(Instant::now()),
             patience: Instant::now(),
             stats,
             records: Vec::new(),
@@ -97,6 +101,8 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
         self.hand_down();
         let (records, packets) = (&mut self.records, &mut self.packets);
         let (heads, gone) = (&mut self.heads, &mut self.gone);
+        let given_up = self.rings.strain().given_up;
+        let emptied = Instant::now();
         // Records are only copied here: the lcores have their reports back at once, and the slow
         // part below can be cut in slices.
         self.rings.drain(
@@ -108,10 +114,15 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
             },
             |ring, _| gone.push(ring),
         );
+        let given_up = self.rings.strain().given_up - given_up;
+        if given_up > 0 {
+            tracing::warn!(flows = given_up, "flows were given up: their rings stayed full");
+        }
         // First, because a packet travels with the record that counts it, or ahead.
         self.keep_packets().await;
         self.keep_records().await;
         let reports = self.heads.len();
+        self.lag.drained(reports, emptied, Instant::now());
         self.keep_books();
         self.tick();
         reports
@@ -149,9 +160,11 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
         // Read after the drain: no record comes before its watch was followed.
         let watched = self.shared.state().watched.clone();
         let mut records = std::mem::take(&mut self.records);
-        for records in records.chunks(SLICE) {
+        for (n, records) in records.chunks(SLICE).enumerate() {
             self.keep(records, &watched);
-            yield_now().await;
+            if n % SLICES == SLICES - 1 {
+                yield_now().await;
+            }
         }
         records.clear();
         records.shrink_to(KEPT);
@@ -159,21 +172,36 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
     }
 
     fn keep(&mut self, records: &[FlowRecord], watched: &HashMap<WatchId, Arc<Watched>>) {
-        let flows: Vec<Arc<Flow>> = records
+        // Records of one watch come in rows.
+        let mut last: Option<(WatchId, Option<Arc<Watched>>)> = None;
+        let flows: Vec<LazyFlow> = records
             .iter()
             .map(|record| {
-                let mut flow = name::flow(record, watched, &self.names);
-                self.assembler.complete(record, &mut flow);
-                Arc::new(flow)
+                let watched = match &last {
+                    Some((watch, watched)) if *watch == record.watch => watched.clone(),
+                    _ => {
+                        let watched = watched.get(&record.watch).cloned();
+                        last = Some((record.watch, watched.clone()));
+                        watched
+                    }
+                };
+                let names = self.names.of(record, watched);
+                if self.assembler.knows(record) {
+                    let mut flow = names.flow(record);
+                    self.assembler.complete(record, &mut flow);
+                    Arc::new(flow).into()
+                } else {
+                    LazyFlow::new(*record, names)
+                }
             })
             .collect();
         let now = (self.clock)();
         let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
         for (record, flow) in records.iter().zip(&flows) {
-            let key = FlowKey { watch: record.watch, uuid: record.uuid };
+            let key = FlowKey::of(record);
             let ended = matches!(record.cause, Cause::End(_));
             let update = record.cause == Cause::Update;
-            let kept = if update { without_packets(flow) } else { flow.clone() };
+            let kept = if update { flow.without_packets() } else { flow.clone() };
             store.put(key, kept, ended, now);
         }
         drop(store);
@@ -187,6 +215,8 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
     fn keep_books(&mut self) {
         let mut state = self.shared.state();
         state.packets_lost = self.assembler.lost();
+        state.strain = self.rings.strain();
+        state.lag = (self.lag.newest, self.lag.longest);
         let ledger = &mut state.ledger;
         for head in self.heads.drain(..) {
             ledger.reported(head);
@@ -237,14 +267,6 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
     }
 }
 
-/// A flow after the update that told its raw packets: as in Skydive they are told once.
-fn without_packets(flow: &Arc<Flow>) -> Arc<Flow> {
-    if flow.last_raw_packets.is_empty() {
-        return flow.clone();
-    }
-    Arc::new(Flow { last_raw_packets: Vec::new(), ..Flow::clone(flow) })
-}
-
 /// Skydive's statistics of a watch. Our tables lose frames when they are full, never a flow they
 /// have, hence no `FlowDropped`.
 fn stats(watched: &Watched, totals: &WatchTotals) -> Stats {
@@ -258,8 +280,11 @@ fn stats(watched: &Watched, totals: &WatchTotals) -> Stats {
     }
 }
 
-/// Records that are turned into flows before other tasks have their turn.
+/// Records that are put at once, while queries wait: a quarter of a millisecond's work.
 const SLICE: usize = 256;
+/// Slices before other tasks have their turn: a few milliseconds. With fewer, fifty subscribers
+/// that are served in between would leave too little time for the rings.
+const SLICES: usize = 16;
 /// Room for records that is kept from drain to drain.
 const KEPT: usize = 65_536;
 /// Reports of one drain that mean more of them wait already.

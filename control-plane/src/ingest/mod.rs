@@ -2,6 +2,7 @@
 //! hands plans down.
 
 mod drain;
+mod lag;
 mod ledger;
 mod name;
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 use sonde_proto::plan::Plan;
 use sonde_proto::record::WatchId;
 use sonde_proto::report::Books;
-use sonde_proto::ring::Rings;
+use sonde_proto::ring::{Rings, Strain};
 use sonde_proto::time::Timestamp;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -20,22 +21,12 @@ use tokio::time::timeout;
 use crate::flow_store::SharedFlowStore;
 use crate::stream::FlowStream;
 
+pub use crate::flow::Watched;
 pub use ledger::{QueueStatus, WatchTotals};
 pub use name::{Names, TidOfMac};
 
 use drain::Drain;
 use ledger::Ledger;
-
-/// What the control plane knows of a watch that the data plane need not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Watched {
-    /// `UUID` of the capture.
-    pub capture_id: String,
-    /// ID of the node.
-    pub node_id: String,
-    /// TID of the node.
-    pub node_tid: String,
-}
 
 /// The desired state of all captures: what the data plane gets, and what records mean.
 #[derive(Clone, Debug, Default)]
@@ -116,6 +107,17 @@ impl Lcores {
         state.packets_lost + lost
     }
 
+    /// What became of rings that were drained too late.
+    pub fn strain(&self) -> Strain {
+        self.shared.state().strain
+    }
+
+    /// The longest that a record can have waited between its ring and the store: of the newest
+    /// drain that found any, and ever.
+    pub fn lag(&self) -> (Duration, Duration) {
+        self.shared.state().lag
+    }
+
     /// State and counters of each watch, over all lcores. A watch that nobody reported yet is
     /// absent.
     pub fn watches(&self) -> HashMap<WatchId, WatchTotals> {
@@ -166,6 +168,9 @@ struct State {
     ledger: Ledger,
     /// Packets that there was no room to keep.
     packets_lost: u64,
+    strain: Strain,
+    /// The newest lag, and the longest ever.
+    lag: (Duration, Duration),
 }
 
 impl State {

@@ -8,14 +8,26 @@ use prost::Message as _;
 use sonde_proto::flow::{Flow, Stats};
 use uuid::Uuid;
 
+use super::encoding::{Encoding, Forms};
+use crate::flow::LazyFlow;
+
 /// What subscribers share: a bulk of flows, or statistics.
 #[derive(Debug)]
 pub struct Message {
     namespace: String,
     uuid: Uuid,
-    obj: Obj,
+    content: Content,
+    /// The content with its flows made, once somebody asked for it.
+    obj: OnceLock<Obj>,
     weight: usize,
-    forms: [OnceLock<Bytes>; FORMS],
+    forms: Forms,
+}
+
+/// What a message carries.
+#[derive(Debug)]
+pub(super) enum Content {
+    Flows(Vec<LazyFlow>),
+    Stats(Stats),
 }
 
 /// The content of a message.
@@ -28,12 +40,20 @@ pub enum Obj {
 }
 
 impl Message {
-    pub(super) fn new(namespace: String, obj: Obj) -> Self {
-        let weight = match &obj {
-            Obj::Flows(flows) => flows.iter().map(|flow| weight(flow)).sum(),
-            Obj::Stats(stats) => size_of::<Stats>() + 3 * stats.encoded_len(),
+    pub(super) fn new(namespace: String, content: impl Into<Content>) -> Self {
+        let content = content.into();
+        let weight = match &content {
+            Content::Flows(flows) => flows.iter().map(LazyFlow::weight).sum(),
+            Content::Stats(stats) => size_of::<Stats>() + 3 * stats.encoded_len(),
         };
-        Self { namespace, uuid: Uuid::new_v4(), obj, weight, forms: Default::default() }
+        Self {
+            namespace,
+            uuid: Uuid::new_v4(),
+            content,
+            obj: OnceLock::new(),
+            weight,
+            forms: Forms::default(),
+        }
     }
 
     /// `flow`, `flow/<captureID>` or `stats`.
@@ -46,9 +66,26 @@ impl Message {
         self.uuid
     }
 
-    /// The content.
+    /// The content; its flows are made the first time anybody asks for it.
     pub fn obj(&self) -> &Obj {
-        &self.obj
+        self.obj.get_or_init(|| match &self.content {
+            Content::Flows(flows) => {
+                Obj::Flows(flows.iter().map(|flow| flow.flow().clone()).collect())
+            }
+            Content::Stats(stats) => Obj::Stats(stats.clone()),
+        })
+    }
+
+    pub(super) fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// How many flows it carries.
+    pub fn flows(&self) -> usize {
+        match &self.content {
+            Content::Flows(flows) => flows.len(),
+            Content::Stats(_) => 0,
+        }
     }
 
     /// Roughly the memory it holds, flows and text, in bytes.
@@ -56,15 +93,27 @@ impl Message {
         self.weight
     }
 
-    /// The encoded form number `form`, below [`FORMS`]; made by `encode` the first time anybody
-    /// asks for it.
-    pub(crate) fn form(&self, form: usize, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
-        self.forms[form].get_or_init(|| encode(self)).clone()
+    /// The bytes of the message, its envelope included; made the first time anybody asks for that
+    /// encoding, then shared.
+    pub fn encoded(&self, encoding: Encoding) -> Bytes {
+        self.forms.get(encoding, self)
     }
 }
 
-/// In how many forms a message can be encoded.
-pub(crate) const FORMS: usize = 3;
+impl From<Vec<LazyFlow>> for Content {
+    fn from(flows: Vec<LazyFlow>) -> Self {
+        Self::Flows(flows)
+    }
+}
+
+impl From<Obj> for Content {
+    fn from(obj: Obj) -> Self {
+        match obj {
+            Obj::Flows(flows) => Self::Flows(flows.into_iter().map(LazyFlow::from).collect()),
+            Obj::Stats(stats) => Self::Stats(stats),
+        }
+    }
+}
 
 /// The messages a subscriber receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,11 +158,6 @@ impl Namespaces {
     }
 }
 
-/// A flow and its JSON text, which has about three times the bytes of its Protobuf form.
-fn weight(flow: &Flow) -> usize {
-    size_of::<Flow>() + 3 * flow.encoded_len()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,13 +171,5 @@ mod tests {
         let some = Namespaces::parse(["flow/a", "flow/b", "stats", "Graph"]);
         assert!(!some.flows && some.stats);
         assert_eq!(Vec::from_iter(&some.captures), ["a", "b"]);
-    }
-
-    #[test]
-    fn a_form_is_encoded_once() {
-        let message = Message::new("flow".into(), Obj::Flows(Vec::new()));
-        let first = message.form(0, |_| Bytes::from_static(b"first"));
-        let again = message.form(0, |_| Bytes::from_static(b"again"));
-        assert_eq!((first, again), (Bytes::from("first"), Bytes::from("first")));
     }
 }

@@ -4,6 +4,8 @@
 //! that loses its oldest when it is full. A bulk is shared by all who receive it, and encoded once
 //! for each form that anybody asks for.
 
+mod encoding;
+mod envelope;
 mod message;
 mod queue;
 
@@ -12,12 +14,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sonde_proto::flow::{Flow, Stats};
+use sonde_proto::flow::Stats;
 use sonde_proto::time::Timestamp;
 
+pub use encoding::Encoding;
 pub use message::{Message, Namespaces, Obj};
 pub use queue::{QueueLimits, Subscriber};
 
+use crate::flow::LazyFlow;
 use queue::Queue;
 
 /// Where ingest puts flows and subscribers take them. Clones are the same stream.
@@ -52,6 +56,8 @@ pub struct StreamStatus {
     pub bulks: u64,
     /// Messages that subscribers lost because they were slow, all subscribers that ever were.
     pub lost: u64,
+    /// Flows in those messages, once for each subscriber that lost them.
+    pub flows_lost: u64,
 }
 
 #[derive(Debug)]
@@ -65,11 +71,13 @@ struct Inner {
 struct State {
     subscribers: HashMap<u64, Arc<Queue>>,
     next_id: u64,
-    pending: Vec<Arc<Flow>>,
+    pending: Vec<LazyFlow>,
     /// When the oldest pending flow came.
     since: Timestamp,
     flows: u64,
     bulks: u64,
+    /// Flows lost by subscribers that left.
+    flows_lost: u64,
     closed: bool,
 }
 
@@ -92,12 +100,15 @@ impl FlowStream {
         drop(state);
         let inner = self.inner.clone();
         Subscriber::new(queue, move || {
-            inner.state().subscribers.remove(&id);
+            let mut state = inner.state();
+            if let Some(queue) = state.subscribers.remove(&id) {
+                state.flows_lost += queue.flows_lost.load(Ordering::Relaxed);
+            }
         })
     }
 
     /// Adds flows; bulks that fill up go out. `now` starts the clock of a new bulk.
-    pub fn publish(&self, flows: impl IntoIterator<Item = Arc<Flow>>, now: Timestamp) {
+    pub fn publish<F: Into<LazyFlow>>(&self, flows: impl IntoIterator<Item = F>, now: Timestamp) {
         let mut state = self.inner.state();
         if state.subscribers.is_empty() {
             return;
@@ -106,7 +117,7 @@ impl FlowStream {
             if state.pending.is_empty() {
                 state.since = now;
             }
-            state.pending.push(flow);
+            state.pending.push(flow.into());
             if state.pending.len() >= self.inner.bulk.flows {
                 state.send_pending();
             }
@@ -159,7 +170,9 @@ impl FlowStream {
     /// What became of the messages so far.
     pub fn status(&self) -> StreamStatus {
         let state = self.inner.state();
+        let flows_lost = |queue: &Arc<Queue>| queue.flows_lost.load(Ordering::Relaxed);
         StreamStatus {
+            flows_lost: state.flows_lost + state.subscribers.values().map(flows_lost).sum::<u64>(),
             subscribers: state.subscribers.len(),
             flows: state.flows,
             bulks: state.bulks,
@@ -183,8 +196,7 @@ impl State {
         self.flows += flows.len() as u64;
         self.bulks += 1;
         for (capture, flows) in self.by_capture(&flows) {
-            let message = Message::new(format!("flow/{capture}"), Obj::Flows(flows));
-            let message = Arc::new(message);
+            let message = Arc::new(Message::new(format!("flow/{capture}"), flows));
             for queue in self.subscribers.values() {
                 if queue.namespaces.captures.contains(&capture) {
                     queue.push(message.clone());
@@ -192,7 +204,7 @@ impl State {
             }
         }
         if self.subscribers.values().any(|q| q.namespaces.flows) {
-            let message = Arc::new(Message::new("flow".into(), Obj::Flows(flows)));
+            let message = Arc::new(Message::new("flow".into(), flows));
             for queue in self.subscribers.values().filter(|q| q.namespaces.flows) {
                 queue.push(message.clone());
             }
@@ -200,7 +212,7 @@ impl State {
     }
 
     /// The flows of each capture that somebody subscribed to and that has any.
-    fn by_capture(&self, flows: &[Arc<Flow>]) -> HashMap<String, Vec<Arc<Flow>>> {
+    fn by_capture(&self, flows: &[LazyFlow]) -> HashMap<String, Vec<LazyFlow>> {
         let mut shares: HashMap<String, Vec<_>> = self
             .subscribers
             .values()
@@ -209,7 +221,7 @@ impl State {
             .collect();
         if !shares.is_empty() {
             for flow in flows {
-                if let Some(share) = shares.get_mut(&flow.capture_id) {
+                if let Some(share) = shares.get_mut(flow.capture_id()) {
                     share.push(flow.clone());
                 }
             }
@@ -221,6 +233,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use sonde_proto::flow::Flow;
+
     use super::*;
 
     const LIMITS: QueueLimits = QueueLimits { messages: 3, bytes: 1 << 20 };
@@ -313,6 +327,19 @@ mod tests {
         assert_eq!((slow.lost(), quick.lost()), (2, 0));
         assert_eq!(uuids(&slow.take().unwrap()), ["3"]);
         assert_eq!(stream.status().lost, 2);
+    }
+
+    #[tokio::test]
+    async fn flows_that_subscribers_lost_are_counted_when_they_left_too() {
+        let stream = stream(2);
+        let all = Namespaces::parse(["flow"]);
+        let (slow, slower) = (stream.subscribe(all.clone(), LIMITS), stream.subscribe(all, LIMITS));
+        (0..10).for_each(|_| stream.publish([flow("c", "1")], Timestamp::default()));
+        assert_eq!((stream.status().lost, stream.status().flows_lost), (4, 8));
+        drop(slow);
+        assert_eq!((stream.status().lost, stream.status().flows_lost), (4, 8));
+        drop(slower);
+        assert_eq!((stream.status().lost, stream.status().flows_lost), (4, 8));
     }
 
     #[tokio::test]

@@ -89,6 +89,8 @@ pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     pushed: Notify,
     lost: Arc<AtomicU64>,
+    /// Flows in the messages lost.
+    pub(super) flows_lost: AtomicU64,
     /// What all queues of the stream lost together.
     lost_by_all: Arc<AtomicU64>,
 }
@@ -112,6 +114,7 @@ impl Queue {
             waiting: Mutex::default(),
             pushed: Notify::new(),
             lost: Arc::default(),
+            flows_lost: AtomicU64::new(0),
             lost_by_all,
         }
     }
@@ -120,14 +123,15 @@ impl Queue {
         let mut waiting = self.waiting();
         waiting.bytes += message.weight();
         waiting.messages.push_back(message);
-        let mut lost = 0;
+        let (mut lost, mut flows) = (0, 0);
         while waiting.messages.len() > 1 && waiting.exceeds(self.limits) {
-            waiting.pop();
+            flows += waiting.pop().map_or(0, |message| message.flows() as u64);
             lost += 1;
         }
         drop(waiting);
         if lost > 0 {
             self.lost.fetch_add(lost, Ordering::Relaxed);
+            self.flows_lost.fetch_add(flows, Ordering::Relaxed);
             self.lost_by_all.fetch_add(lost, Ordering::Relaxed);
         }
         self.pushed.notify_one();

@@ -4,17 +4,12 @@ use axum::extract::ws::Message as Frame;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use bytes::Bytes;
-use prost::Message as _;
-use sonde_proto::flow::{Flow, FlowSet};
-use sonde_proto::message::Format;
 
 use super::clients::{Client, Seat};
-use super::envelope::{Envelope, json};
 use super::handshake::{Hello, Protocol, close, introduce, upgrade};
 use super::session::{self, refuse, text};
 use super::{KeepAlive, WsState};
-use crate::stream::{Message, Namespaces, Obj, Subscriber};
+use crate::stream::{Encoding, Message, Namespaces, Subscriber};
 
 /// Upgrades to a WebSocket and subscribes the client to the flow stream.
 pub async fn subscribe(State(state): State<WsState>, request: Request) -> Response {
@@ -99,7 +94,7 @@ struct Served {
 impl Served {
     async fn run(mut self, socket: axum::extract::ws::WebSocket) {
         let encoding = self.encoding;
-        let frame = |message: &Message| encoding.frame(message);
+        let frame = |message: &Message| frame(message, encoding);
         let ended = session::run(socket, &mut self.subscriber, self.keep_alive, frame).await;
         let (host, lost) = (&self.host, self.subscriber.lost());
         tracing::debug!(%host, ?ended, lost, "flow subscriber left");
@@ -107,62 +102,11 @@ impl Served {
     }
 }
 
-/// How a message is encoded; the discriminant is its form (see [`Message::form`]).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Encoding {
-    /// JSON, in a text frame.
-    Json,
-    /// JSON in a Protobuf envelope, Skydive's `protobuf`.
-    JsonInProtobuf,
-    /// Protobuf in a Protobuf envelope, our `X-Flow-Encoding: protobuf`.
-    Protobuf,
-}
-
-impl Encoding {
-    fn frame(self, message: &Message) -> Frame {
-        let bytes = message.form(self as usize, |message| self.encode(message));
-        match self {
-            Self::Json => text(bytes),
-            Self::JsonInProtobuf | Self::Protobuf => Frame::Binary(bytes),
-        }
-    }
-
-    fn encode(self, message: &Message) -> Bytes {
-        let obj = message.obj();
-        let envelope = Envelope {
-            namespace: message.namespace(),
-            kind: match obj {
-                Obj::Flows(_) => "store",
-                Obj::Stats(_) => "stats",
-            },
-            uuid: message.uuid(),
-            status: StatusCode::OK.as_u16().into(),
-        };
-        match (self, obj) {
-            (Self::Json, Obj::Flows(flows)) => envelope.json(flows),
-            (Self::Json, Obj::Stats(stats)) => envelope.json(stats),
-            (Self::JsonInProtobuf, Obj::Flows(flows)) => {
-                envelope.protobuf(Format::Json, json(flows))
-            }
-            (Self::JsonInProtobuf, Obj::Stats(stats)) => {
-                envelope.protobuf(Format::Json, json(stats))
-            }
-            (Self::Protobuf, Obj::Flows(flows)) => {
-                let set = flow_set(flows.iter().map(|flow| Flow::clone(flow)).collect());
-                envelope.protobuf(Format::Protobuf, set.encode_to_vec())
-            }
-            (Self::Protobuf, Obj::Stats(stats)) => {
-                envelope.protobuf(Format::Protobuf, stats.encode_to_vec())
-            }
-        }
-    }
-}
-
-/// The flows, and the time from the first packet of any to the last of any.
-fn flow_set(flows: Vec<Flow>) -> FlowSet {
-    FlowSet {
-        start: flows.iter().map(|flow| flow.start).min().unwrap_or_default(),
-        end: flows.iter().map(|flow| flow.last).max().unwrap_or_default(),
-        flows,
+/// The frame of a message.
+fn frame(message: &Message, encoding: Encoding) -> Frame {
+    let bytes = message.encoded(encoding);
+    match encoding {
+        Encoding::Json => text(bytes),
+        Encoding::JsonInProtobuf | Encoding::Protobuf => Frame::Binary(bytes),
     }
 }

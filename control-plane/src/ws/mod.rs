@@ -1,7 +1,6 @@
 //! Skydive's WebSocket endpoints.
 
 mod clients;
-mod envelope;
 mod handshake;
 mod session;
 

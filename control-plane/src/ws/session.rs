@@ -12,6 +12,7 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::task::yield_now;
 use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -154,7 +155,8 @@ async fn send(
         let sent = timeout(keep_alive.progress, sink.send(frame)).await;
         sending.end();
         match sent {
-            Ok(Ok(())) => {}
+            // A socket with room takes many messages in a row, and ingest shares our threads.
+            Ok(Ok(())) => yield_now().await,
             Ok(Err(error)) => return broken(&error),
             Err(_) => return Ended::Stuck,
         }

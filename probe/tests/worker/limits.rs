@@ -70,6 +70,39 @@ fn a_full_ring_at_the_end_is_waited_for() {
     assert_eq!(lab.head.plan, 0);
 }
 
+#[test]
+fn flows_that_no_report_takes_are_given_up_and_counted() {
+    let mut lab = Lab::with(vec![watch(1)], &FlowConfig::default(), SMALL);
+    for flow in 0..100 {
+        lab.play(0.0, &packet(flow));
+    }
+    lab.worker.end(EndReason::Drained);
+    assert!(!lab.worker.drain());
+    let Lab { worker, mut rings, .. } = lab;
+    drop(worker);
+    let mut ended = 0;
+    let is_end = |record: &&FlowRecord| matches!(record.cause, Cause::End(_));
+    rings.drain(
+        |_, _, report| ended += report.flows.iter().filter(is_end).count() as u64,
+        |_, _| {},
+    );
+    assert!((1..=8).contains(&ended), "two reports of four: {ended}");
+    assert_eq!(rings.strain().given_up, 100 - ended);
+}
+
+#[test]
+fn a_worker_that_drained_gave_nothing_up() {
+    let mut lab = Lab::with(vec![watch(1)], &FlowConfig::default(), SMALL);
+    for flow in 0..100 {
+        lab.play(0.0, &packet(flow));
+    }
+    assert_eq!(lab.finish(EndReason::Drained).len(), 100);
+    let Lab { worker, mut rings, .. } = lab;
+    drop(worker);
+    rings.drain(|_, _, _| {}, |_, _| {});
+    assert_eq!(rings.strain().given_up, 0);
+}
+
 fn tiny(max_flows: usize) -> FlowConfig {
     FlowConfig { max_flows, ..FlowConfig::default() }
 }

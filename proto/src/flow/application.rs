@@ -1,6 +1,7 @@
 //! Applications that are known by their port (Skydive `flow.application_ports`).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Flow;
 use crate::record::{FlowRecord, Transport, TransportEnds};
@@ -8,8 +9,8 @@ use crate::record::{FlowRecord, Transport, TransportEnds};
 /// Names of applications by TCP and UDP port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApplicationPorts {
-    tcp: BTreeMap<u16, String>,
-    udp: BTreeMap<u16, String>,
+    tcp: BTreeMap<u16, Arc<str>>,
+    udp: BTreeMap<u16, Arc<str>>,
 }
 
 impl ApplicationPorts {
@@ -18,7 +19,7 @@ impl ApplicationPorts {
         tcp: impl IntoIterator<Item = (u16, String)>,
         udp: impl IntoIterator<Item = (u16, String)>,
     ) -> Self {
-        let upper = |(port, name): (u16, String)| (port, name.to_uppercase());
+        let upper = |(port, name): (u16, String)| (port, name.to_uppercase().into());
         Self {
             tcp: tcp.into_iter().map(upper).collect(),
             udp: udp.into_iter().map(upper).collect(),
@@ -36,12 +37,17 @@ impl ApplicationPorts {
     }
 
     fn name(&self, ends: &TransportEnds) -> Option<&str> {
+        self.application(ends).map(AsRef::as_ref)
+    }
+
+    /// The name by one of the ports: the source port first.
+    pub fn application(&self, ends: &TransportEnds) -> Option<&Arc<str>> {
         let names = match ends.protocol {
             Transport::Tcp => &self.tcp,
             Transport::Udp => &self.udp,
             Transport::Sctp => return None,
         };
-        names.get(&ends.a).or_else(|| names.get(&ends.b)).map(String::as_str)
+        names.get(&ends.a).or_else(|| names.get(&ends.b))
     }
 }
 

@@ -1,9 +1,12 @@
 //! The envelope of every WebSocket message, as text and in Protobuf (Skydive API §7.4).
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use prost::Message as _;
-use serde::Serialize;
 use sonde_proto::message::{Format, StructMessage};
+
+use crate::json::{append, append_text};
 
 /// What is written around an object.
 #[derive(Clone, Copy, Debug)]
@@ -16,25 +19,29 @@ pub(super) struct Envelope<'a> {
 }
 
 impl Envelope<'_> {
-    /// The JSON text of the envelope with `obj` in it.
-    pub(super) fn json(&self, obj: &impl Serialize) -> Bytes {
-        #[derive(Serialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Text<'a, T> {
-            namespace: &'a str,
-            r#type: &'a str,
-            #[serde(rename = "UUID")]
-            uuid: uuid::Uuid,
-            status: i64,
-            obj: &'a T,
-        }
-        json(&Text {
-            namespace: self.namespace,
-            r#type: self.kind,
-            uuid: self.uuid,
-            status: self.status,
-            obj,
-        })
+    /// The JSON text of the envelope, with the object that `write` appends to it; and where in it
+    /// the object is. `room`: bytes of the object, about.
+    pub(super) fn json(
+        &self,
+        room: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> (Bytes, Range<usize>) {
+        let mut text = Vec::with_capacity(room + ROOM);
+        let member = |text: &mut Vec<u8>, name: &[u8], value: &str| {
+            text.extend_from_slice(name);
+            append_text(text, value);
+        };
+        member(&mut text, b"{\"Namespace\":", self.namespace);
+        member(&mut text, b",\"Type\":", self.kind);
+        member(&mut text, b",\"UUID\":", self.uuid.hyphenated().encode_lower(&mut [0; 36]));
+        text.extend_from_slice(b",\"Status\":");
+        append(&mut text, &self.status);
+        text.extend_from_slice(b",\"Obj\":");
+        let begin = text.len();
+        write(&mut text);
+        let obj = begin..text.len();
+        text.push(b'}');
+        (text.into(), obj)
     }
 
     /// The Protobuf envelope around an object that is encoded already.
@@ -51,13 +58,8 @@ impl Envelope<'_> {
     }
 }
 
-/// The JSON text of `value`.
-pub(super) fn json(value: &impl Serialize) -> Bytes {
-    match crate::json::text(value) {
-        Ok(text) => text.into(),
-        Err(error) => unreachable!("flows have string keys, and a Vec takes all: {error}"),
-    }
-}
+/// Bytes of a JSON envelope at most, with a namespace of the usual length.
+const ROOM: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -72,7 +74,8 @@ mod tests {
 
     #[test]
     fn text_is_as_go_writes_it() {
-        let text = ENVELOPE.json(&["a<b>&\u{2028}\"c\u{e9}"]);
+        let (text, obj) = ENVELOPE.json(0, |text| append(text, &["a<b>&\u{2028}\"c\u{e9}"]));
+        assert_eq!(&text[obj], r#"["a\u003cb\u003e\u0026\u2028\"cé"]"#.as_bytes());
         assert_eq!(
             text,
             r#"{"Namespace":"flow","Type":"store","UUID":"01234567-89ab-4def-8123-456789abcdef","Status":200,"Obj":["a\u003cb\u003e\u0026\u2028\"cé"]}"#

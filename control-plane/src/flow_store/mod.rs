@@ -1,31 +1,54 @@
 //! The flows that queries see: live ones, and for a while those that ended.
 
+mod shelves;
+mod snapshot;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use indexmap::IndexMap;
 use sonde_proto::flow::Flow;
-use sonde_proto::record::WatchId;
+use sonde_proto::record::{FlowRecord, WatchId};
 use sonde_proto::time::Timestamp;
 
-/// The store as the parts of the control plane share it. Sections are short and never await.
+use crate::flow::LazyFlow;
+pub use snapshot::{Flows, Snapshot};
+
+use shelves::{Cursor, Shelves};
+
+/// The store as the parts of the control plane share it. Sections are short and never await: who
+/// looks at many flows takes a [`Snapshot`], so that ingest has its turn meanwhile.
 pub type SharedFlowStore = Arc<RwLock<FlowStore>>;
 
 /// Flows by watch and UUID, at most `capacity` of them. Each is as its last record had it.
+///
+/// A flow takes [`LazyFlow::SIZE`] bytes, and with its place 720 at most as the bench `far_end`
+/// measures them; a flow that a query asked for takes about 1600 more until its next record. So a
+/// store of a million flows takes 720 MB, or 2.3 GB while queries look at all of them.
 #[derive(Debug)]
 pub struct FlowStore {
-    flows: IndexMap<FlowKey, Kept>,
+    flows: Shelves<Kept>,
     /// Ended flows and when they leave, oldest first. An entry that its flow does not confirm is
     /// stale: the flow was put again since.
     ended: VecDeque<(Timestamp, FlowKey)>,
     /// The same for flows of uploads, which stay for longer.
     uploaded: VecDeque<(Timestamp, FlowKey)>,
     /// The flow that is looked at next for one whose end was lost.
-    next: usize,
+    next: Cursor,
     capacity: usize,
     times: Times,
-    refused: u64,
+    counts: Counts,
+}
+
+/// Flows that the store lost, by the reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records of new flows that found it full. A flow that goes on knocks once a record.
+    pub refused: u64,
+    /// Flows that had ended and left before their time, to make room.
+    pub evicted: u64,
+    /// Flows of which nobody spoke any more: their end was lost.
+    pub forgotten: u64,
 }
 
 /// How long flows stay that nobody speaks of any more.
@@ -40,7 +63,7 @@ pub struct Times {
 
 #[derive(Debug)]
 struct Kept {
-    flow: Arc<Flow>,
+    flow: LazyFlow,
     /// When it was put.
     at: Timestamp,
     /// When it leaves, once it has ended.
@@ -56,48 +79,66 @@ pub struct FlowKey {
     pub uuid: u64,
 }
 
+impl FlowKey {
+    /// The key of a record's flow.
+    pub fn of(record: &FlowRecord) -> Self {
+        Self { watch: record.watch, uuid: record.uuid }
+    }
+}
+
 impl FlowStore {
     /// A store of `capacity` flows at most. The flows of an upload are held for [`UPLOAD_HOLD`].
     pub fn new(capacity: usize, times: Times) -> Self {
         Self {
-            flows: IndexMap::new(),
+            flows: Shelves::new(capacity),
             ended: VecDeque::new(),
             uploaded: VecDeque::new(),
-            next: 0,
+            next: Cursor::default(),
             capacity,
             times,
-            refused: 0,
+            counts: Counts::default(),
         }
     }
 
     /// Keeps the newest state of a flow. When the store is full the flow that ended first makes
     /// room; when none has ended, a record of a new flow is refused and counted.
-    pub fn put(&mut self, key: FlowKey, flow: Arc<Flow>, ended: bool, now: Timestamp) {
-        if !self.flows.contains_key(&key) && !self.make_room() {
-            self.refused += 1;
-            return;
-        }
-        let (hold, queue) = match key.watch {
-            WatchId::UPLOAD => (UPLOAD_HOLD, &mut self.uploaded),
-            _ => (self.times.hold, &mut self.ended),
+    pub fn put(&mut self, key: FlowKey, flow: impl Into<LazyFlow>, ended: bool, now: Timestamp) {
+        let hold = match key.watch {
+            WatchId::UPLOAD => UPLOAD_HOLD,
+            _ => self.times.hold,
         };
         let leaves = ended.then(|| now.after(hold));
+        let kept = Kept { flow: flow.into(), at: now, leaves };
+        if let Some(known) = self.flows.get_mut(&key) {
+            *known = kept;
+        } else if self.make_room() {
+            self.flows.insert(key, kept);
+        } else {
+            self.counts.refused += 1;
+            return;
+        }
         if let Some(leaves) = leaves {
+            let queue = match key.watch {
+                WatchId::UPLOAD => &mut self.uploaded,
+                _ => &mut self.ended,
+            };
             queue.push_back((leaves, key));
         }
-        self.flows.insert(key, Kept { flow, at: now, leaves });
     }
 
-    /// Lets go of the flows that ended longer ago than the hold time, and of some that have been
-    /// silent too long. Called every few milliseconds.
+    /// Lets go of flows that ended longer ago than the hold time, and of some that have been silent
+    /// too long; so many at a time that nobody waits for it. Called every few milliseconds.
     pub fn expire(&mut self, now: Timestamp) {
         // One that leaves later than a flow that ends now was put before the clock was set back.
         let latest = now.after(self.times.hold);
         let due = |(leaves, _): &mut (Timestamp, FlowKey)| *leaves <= now || *leaves > latest;
-        while let Some((leaves, key)) = self.ended.pop_front_if(due) {
+        for _ in 0..LEAVE {
+            let Some((leaves, key)) = self.ended.pop_front_if(due) else { break };
             self.release(leaves, &key);
         }
-        while let Some((leaves, key)) = self.uploaded.pop_front_if(|(leaves, _)| *leaves <= now) {
+        for _ in 0..LEAVE {
+            let due = |(leaves, _): &mut (Timestamp, FlowKey)| *leaves <= now;
+            let Some((leaves, key)) = self.uploaded.pop_front_if(due) else { break };
             self.release(leaves, &key);
         }
         self.forget_silent(now);
@@ -106,31 +147,22 @@ impl FlowStore {
     /// Looks at the next few flows, all of them in turn, however many there are.
     fn forget_silent(&mut self, now: Timestamp) {
         for _ in 0..LOOKS.min(self.flows.len()) {
-            if self.next >= self.flows.len() {
-                self.next = 0;
-            }
-            let Some((_, kept)) = self.flows.get_index_mut(self.next) else {
-                return;
-            };
+            let Some(kept) = self.flows.at(&mut self.next) else { return };
             // A clock that was set back starts the wait again.
             kept.at = kept.at.min(now);
             if kept.leaves.is_none() && now.since(kept.at) > self.times.silence {
                 // Another flow takes its place, and is looked at next.
-                self.flows.swap_remove_index(self.next);
+                self.flows.remove_at(self.next);
+                self.counts.forgotten += 1;
             } else {
-                self.next += 1;
+                self.next.advance();
             }
         }
     }
 
     /// The flow of that key.
     pub fn get(&self, key: &FlowKey) -> Option<&Arc<Flow>> {
-        self.flows.get(key).map(|kept| &kept.flow)
-    }
-
-    /// All flows, in no order.
-    pub fn flows(&self) -> impl Iterator<Item = &Arc<Flow>> {
-        self.flows.values().map(|kept| &kept.flow)
+        self.flows.get(key).map(|kept| kept.flow.flow())
     }
 
     /// How many flows are kept.
@@ -140,12 +172,17 @@ impl FlowStore {
 
     /// Whether no flow is kept.
     pub fn is_empty(&self) -> bool {
-        self.flows.is_empty()
+        self.len() == 0
     }
 
     /// Records of new flows that found the store full. A flow that goes on knocks once a record.
     pub fn refused(&self) -> u64 {
-        self.refused
+        self.counts.refused
+    }
+
+    /// What was lost so far, and why.
+    pub fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// Whether a flow more has its place, after ended ones left for it.
@@ -155,17 +192,15 @@ impl FlowStore {
             let Some((leaves, key)) = next else {
                 return false;
             };
-            self.release(leaves, &key);
+            self.counts.evicted += u64::from(self.release(leaves, &key));
         }
         true
     }
 
-    /// Lets go of an ended flow, unless it was put again since.
-    fn release(&mut self, leaves: Timestamp, key: &FlowKey) {
+    /// Lets go of an ended flow, unless it was put again since; whether it left.
+    fn release(&mut self, leaves: Timestamp, key: &FlowKey) -> bool {
         let confirmed = |kept: &Kept| kept.leaves == Some(leaves);
-        if self.flows.get(key).is_some_and(confirmed) {
-            self.flows.swap_remove(key);
-        }
+        self.flows.get(key).is_some_and(confirmed) && self.flows.remove(key).is_some()
     }
 }
 
@@ -174,6 +209,9 @@ pub const UPLOAD_HOLD: Duration = Duration::from_secs(600);
 
 /// Flows that are looked at in one call: a million is through in a minute at the most.
 const LOOKS: usize = 1024;
+
+/// Ended flows that leave in one call at most: a million a second, in milliseconds each time.
+const LEAVE: usize = 16_384;
 
 #[cfg(test)]
 mod tests {
@@ -233,6 +271,31 @@ mod tests {
         put(&mut store, 3, false, 2);
         assert_eq!((store.len(), store.refused()), (2, 1));
         assert!(store.get(&key(2)).is_none());
+    }
+
+    #[test]
+    fn what_is_lost_is_counted_by_its_reason() {
+        let mut store = FlowStore::new(2, TIMES);
+        put(&mut store, 1, true, 0);
+        put(&mut store, 1, true, 1);
+        put(&mut store, 2, false, 1);
+        put(&mut store, 3, false, 2);
+        assert_eq!(store.counts(), Counts { evicted: 1, ..Counts::default() }, "1, once");
+        put(&mut store, 4, false, 2);
+        put(&mut store, 4, false, 2);
+        assert_eq!((store.counts().refused, store.len()), (2, 2));
+        store.expire(at(103));
+        assert_eq!(store.counts(), Counts { refused: 2, evicted: 1, forgotten: 2 });
+    }
+
+    #[test]
+    fn a_crowd_leaves_in_slices() {
+        let mut store = FlowStore::new(100_000, TIMES);
+        (0..50_000).for_each(|uuid| put(&mut store, uuid, true, 0));
+        store.expire(at(10));
+        assert_eq!(store.len(), 50_000 - LEAVE);
+        (0..3).for_each(|_| store.expire(at(10)));
+        assert_eq!((store.len(), store.counts()), (0, Counts::default()));
     }
 
     #[test]

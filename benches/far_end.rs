@@ -1,0 +1,284 @@
+//! Records in rings through ingest, flow store and flow stream to encoded messages: ns of this
+//! thread, and allocations, per record. `cargo bench --bench far_end`; compare figures of one run
+//! only.
+
+#![expect(clippy::expect_used, reason = "a bench that cannot go on fails here")]
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use allocation_counter::AllocationInfo;
+use nix::time::{ClockId, clock_gettime};
+use sonde_control_plane::discovery::MacTids;
+use sonde_control_plane::flow_store::{FlowStore, SharedFlowStore, Times};
+use sonde_control_plane::graph::{Graph, SharedGraph};
+use sonde_control_plane::ingest::{self, Desired, Lcores, Names, Watched};
+use sonde_control_plane::stream::{
+    BulkConfig, Encoding, FlowStream, Namespaces, QueueLimits, Subscriber,
+};
+use sonde_proto::flow::ApplicationPorts;
+use sonde_proto::graph::Node;
+use sonde_proto::plan::{Plan, Point};
+use sonde_proto::record::{
+    Cause, EndReason, FinishType, FlowRecord, Layer, LayersPath, LinkEnds, Metric, NetworkEnds,
+    Transport, TransportEnds, WatchId,
+};
+use sonde_proto::report::LcoreInfo;
+use sonde_proto::ring::{LcoreEnd, RingSize, rings};
+use sonde_proto::time::Timestamp;
+use tokio::runtime::Runtime;
+
+fn main() {
+    println!("{FLOWS} flows, then an update and the end of each; ns per record by stage");
+    println!(
+        "{:>11}  {:>6}  {:>6}  {:>6}  {:>8}  {:>7}  {:>6}  {:>9}  {:>6}",
+        "subscribers",
+        "phase",
+        "ingest",
+        "json",
+        "protobuf",
+        "fan-out",
+        "all",
+        "records/s",
+        "allocs"
+    );
+    for subscribers in [0, 1, 2, 10, 50] {
+        let mut world = World::new(subscribers);
+        let held = world.phase("new", Cause::Update, false);
+        world.phase("update", Cause::Update, true);
+        world.phase("end", Cause::End(EndReason::Idle), true);
+        if subscribers == 0 {
+            println!("a stored flow takes {} bytes", held / i64::from(FLOWS));
+        }
+    }
+}
+
+/// The far end, on a runtime that has this thread only.
+struct World {
+    runtime: Runtime,
+    lcores: Lcores,
+    ring: LcoreEnd,
+    subscribers: Vec<(Encoding, Subscriber)>,
+    _graph: SharedGraph,
+}
+
+impl World {
+    /// Every other subscriber wants JSON, the others Protobuf.
+    fn new(subscribers: usize) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let _entered = runtime.enter();
+        let graph = graph();
+        let tids = MacTids::follow(&graph);
+        let times = Times { hold: Duration::from_secs(60), silence: Duration::from_secs(600) };
+        let store = SharedFlowStore::new(RwLock::new(FlowStore::new(1 << 20, times)));
+        let stream = FlowStream::new(BulkConfig::default());
+        let encodings = [Encoding::Json, Encoding::Protobuf].into_iter().cycle();
+        let subscribers = encodings.take(subscribers).map(|encoding| {
+            let all = Namespaces::parse(["flow"]);
+            (encoding, stream.subscribe(all, QueueLimits::default()))
+        });
+        let subscribers = subscribers.collect();
+        let (announcer, rings) = rings();
+        let names = Names {
+            tid_of_mac: Arc::new(move |mac| tids.tid(mac)),
+            application_ports: ApplicationPorts::new([(443, "https".into())], []),
+        };
+        let lcores = ingest::start(rings, store, stream, names, || NOW);
+        lcores.follow(Desired {
+            plan: Plan::default(),
+            watched: HashMap::from([(WATCH, Arc::new(watched()))]),
+        });
+        let point = Point::File(PathBuf::from("bench"));
+        let info = LcoreInfo { point, queue: 0, cpu: None, source: "bench" };
+        let ring = announcer.open(info, RingSize::default());
+        drop(_entered);
+        Self { runtime, lcores, ring, subscribers, _graph: graph }
+    }
+
+    /// A record of every flow, in an order that no cache foresees. The bytes that it left allocated.
+    fn phase(&mut self, name: &str, cause: Cause, again: bool) -> i64 {
+        let mut spent = Spent::default();
+        let mut next = 0_u32;
+        let mut left = FLOWS;
+        while left > 0 {
+            // Not metered: what an lcore would do.
+            for _ in 0..RingSize::default().reports {
+                let mut report = self.ring.blank().expect("the ring was drained");
+                for _ in 0..left.min(512) {
+                    next = (next + STRIDE) % FLOWS;
+                    report.flows.push(record(next, cause, again));
+                    left -= 1;
+                }
+                // Has seen all sweeps, so that a refresh is a drain.
+                report.sweep = u64::MAX;
+                self.ring.push(report).ok().expect("a blank report has its place");
+            }
+            self.drain(&mut spent);
+        }
+        spent.print(self.subscribers.len(), name);
+        spent.held
+    }
+
+    /// Takes all that the ring holds to the subscribers.
+    fn drain(&mut self, spent: &mut Spent) {
+        let Self { runtime, lcores, subscribers, .. } = self;
+        let counted = allocation_counter::measure(|| {
+            spent.ingest += metered(|| {
+                assert!(runtime.block_on(lcores.refresh(Duration::from_secs(60))));
+            });
+            for (n, (encoding, subscriber)) in subscribers.iter_mut().enumerate() {
+                let stage = match n {
+                    0 => &mut spent.json,
+                    1 => &mut spent.protobuf,
+                    _ => &mut spent.fan_out,
+                };
+                *stage += metered(|| {
+                    while let Some(message) = subscriber.take() {
+                        black_box(message.encoded(*encoding));
+                    }
+                });
+                assert_eq!(subscriber.lost(), 0);
+            }
+        });
+        spent.count(&counted);
+    }
+}
+
+/// What a phase took, in ns of this thread.
+#[derive(Default)]
+struct Spent {
+    /// From the ring to the store and the queues.
+    ingest: u64,
+    /// Taking messages and encoding them, by the first subscriber that wants JSON.
+    json: u64,
+    /// The same for Protobuf.
+    protobuf: u64,
+    /// Taking messages that are encoded already, by all other subscribers.
+    fan_out: u64,
+    allocations: u64,
+    held: i64,
+}
+
+impl Spent {
+    fn count(&mut self, counted: &AllocationInfo) {
+        self.allocations += counted.count_total;
+        self.held += counted.bytes_current;
+    }
+
+    fn print(&self, subscribers: usize, name: &str) {
+        let each = |n: u64| n as f64 / f64::from(FLOWS);
+        let all = each(self.ingest + self.json + self.protobuf + self.fan_out);
+        println!(
+            "{subscribers:>11}  {name:>6}  {:>6.0}  {:>6.0}  {:>8.0}  {:>7.0}  {all:>6.0}  {:>9.0}  {:>6.2}",
+            each(self.ingest),
+            each(self.json),
+            each(self.protobuf),
+            each(self.fan_out),
+            1e9 / all,
+            each(self.allocations),
+        );
+    }
+}
+
+/// Nanoseconds that this thread ran.
+fn metered(work: impl FnOnce()) -> u64 {
+    let now = || {
+        let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("Linux has that clock");
+        Duration::from(time).as_nanos()
+    };
+    let start = now();
+    work();
+    u64::try_from(now() - start).expect("a bench does not take centuries")
+}
+
+/// A flow of HTTPS, every tenth over IPv6, between two of some nodes that the graph knows.
+fn record(n: u32, cause: Cause, again: bool) -> FlowRecord {
+    let mut layers = LayersPath::new();
+    let (a, b): (IpAddr, IpAddr) = if n.is_multiple_of(10) {
+        let high = (n >> 16) as u16;
+        let a = Ipv6Addr::new(0x2001, 0xdb8, 0, high, 0, 0, 0, n as u16);
+        (a.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into())
+    } else {
+        (Ipv4Addr::from(0x0a00_0000 + n).into(), Ipv4Addr::new(172, 16, 0, 1).into())
+    };
+    let ip = if a.is_ipv4() { Layer::Ipv4 } else { Layer::Ipv6 };
+    assert!([Layer::Ethernet, ip, Layer::Tcp].into_iter().all(|layer| layers.push(layer)));
+    // Digests differ in all bits.
+    let digest = |salt: u64| (u64::from(n) + salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let packets = if again { 20 } else { 10 };
+    let metric = Metric {
+        ab_packets: packets,
+        ab_bytes: packets * 700,
+        ba_packets: packets + 1,
+        ba_bytes: packets * 900,
+        start: NOW,
+        last: NOW.after(Duration::from_millis(packets * 100)),
+        rtt: 33_000,
+    };
+    let finish =
+        if matches!(cause, Cause::End(_)) { FinishType::TcpFin } else { FinishType::NotFinished };
+    FlowRecord {
+        watch: WATCH,
+        uuid: digest(1),
+        parent: None,
+        tracking_id: digest(1 << 40),
+        l3_tracking_id: digest(1 << 50),
+        layers,
+        link: Some(LinkEnds { a: mac(n % NODES), b: mac(NODES), id: 0 }),
+        network: Some(NetworkEnds { a, b, id: 0 }),
+        transport: Some(TransportEnds {
+            protocol: Transport::Tcp,
+            a: 1024 + (n % 60_000) as u16,
+            b: 443,
+        }),
+        icmp: None,
+        metric,
+        last_update: again.then_some(metric),
+        tcp: None,
+        ip: None,
+        raw_packets: 0,
+        finish,
+        cause,
+    }
+}
+
+fn watched() -> Watched {
+    Watched {
+        capture_id: "8b0a2f31-5c8e-4f7e-9b1d-0f5b7a3c2d11".into(),
+        node_id: "node".into(),
+        node_tid: "3f2d5b8e-7c1a-5e0f-8d4b-6a9c1e2f3a40".into(),
+    }
+}
+
+fn graph() -> SharedGraph {
+    let mut graph = Graph::new();
+    for n in 0..NODES {
+        let [a, b, c, d, e, f] = mac(n);
+        let mac = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
+        let tid = format!("5a1f0c3e-2b4d-5c6e-8f70-{n:012x}");
+        let facts = [("Name", "eth"), ("Type", "device"), ("MAC", &mac), ("TID", &tid)];
+        let metadata = facts.map(|(key, text)| (key.to_owned(), text.into()));
+        let metadata = metadata.into_iter().collect();
+        let node = Node { id: n.to_string(), host: "here".into(), metadata, ..Node::default() };
+        graph.add_node(node, NOW).expect("each node once");
+    }
+    SharedGraph::new(RwLock::new(graph))
+}
+
+fn mac(n: u32) -> [u8; 6] {
+    let [a, b, c, d] = n.to_be_bytes();
+    [2, 0, a, b, c, d]
+}
+
+const WATCH: WatchId = WatchId(1);
+const NOW: Timestamp = Timestamp::from_millis(1_600_000_000_000);
+const FLOWS: u32 = 500_000;
+/// Of the graph.
+const NODES: u32 = 100;
+/// Without a factor in common with [`FLOWS`], so that each flow comes once.
+const STRIDE: u32 = 314_159;

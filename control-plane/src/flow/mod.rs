@@ -1,0 +1,171 @@
+//! A flow on its way through the control plane: its record, and the names that only the control
+//! plane knows. [`Flow`], which is all texts, is made when somebody asks for it.
+
+mod json;
+mod protobuf;
+mod small;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use protobuf::{delimited, number};
+
+use std::sync::{Arc, OnceLock};
+
+use prost::Message as _;
+use sonde_proto::flow::Flow;
+use sonde_proto::record::FlowRecord;
+
+/// A flow that is made when it is asked for. Clones are the same flow.
+///
+/// A record takes [`LazyFlow::SIZE`] bytes in one piece, where a [`Flow`] takes about three times
+/// that in a dozen pieces. Both encodings are written from the record itself.
+#[derive(Clone, Debug)]
+pub struct LazyFlow(Arc<Form>);
+
+/// What a flow is made of.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are records")]
+enum Form {
+    /// Its record and its names; and the flow itself, once somebody asked for it.
+    Record { record: FlowRecord, names: FlowNames, flow: OnceLock<Arc<Flow>> },
+    /// One that was made, with all that no record holds.
+    Flow(Arc<Flow>),
+}
+
+/// What a record does not say of its flow.
+#[derive(Clone, Debug, Default)]
+pub struct FlowNames {
+    /// What its watch watches; `None` when nobody remembers.
+    pub watched: Option<Arc<Watched>>,
+    /// The application that its ports name.
+    pub application: Option<Arc<str>>,
+    /// TID of the node that has the A MAC address.
+    pub a_node_tid: Option<Arc<str>>,
+    /// TID of the node that has the B MAC address.
+    pub b_node_tid: Option<Arc<str>>,
+}
+
+/// What the control plane knows of a watch that the data plane need not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// `UUID` of the capture.
+    pub capture_id: String,
+    /// ID of the node.
+    pub node_id: String,
+    /// TID of the node.
+    pub node_tid: String,
+}
+
+impl LazyFlow {
+    /// Bytes that a flow takes which nobody asked for.
+    pub const SIZE: usize = size_of::<Form>() + 2 * size_of::<usize>();
+
+    /// The flow of a record.
+    pub fn new(record: FlowRecord, names: FlowNames) -> Self {
+        Self(Arc::new(Form::Record { record, names, flow: OnceLock::new() }))
+    }
+
+    /// The flow itself: made the first time anybody asks, then kept as long as this is.
+    pub fn flow(&self) -> &Arc<Flow> {
+        match &*self.0 {
+            Form::Record { record, names, flow } => {
+                flow.get_or_init(|| Arc::new(names.flow(record)))
+            }
+            Form::Flow(flow) => flow,
+        }
+    }
+
+    /// The flow after an update that told its raw packets: as in Skydive they are told once.
+    #[must_use]
+    pub fn without_packets(&self) -> Self {
+        match &*self.0 {
+            Form::Flow(flow) if !flow.last_raw_packets.is_empty() => {
+                let flow = Flow { last_raw_packets: Vec::new(), ..Flow::clone(flow) };
+                Arc::new(flow).into()
+            }
+            _ => self.clone(),
+        }
+    }
+
+    /// The capture that metered it.
+    pub fn capture_id(&self) -> &str {
+        match &*self.0 {
+            Form::Record { names, .. } => names.capture_id(),
+            Form::Flow(flow) => &flow.capture_id,
+        }
+    }
+
+    /// Milliseconds since the epoch of its first and of its last packet.
+    pub(crate) fn times(&self) -> (i64, i64) {
+        match &*self.0 {
+            Form::Record { record, .. } => {
+                (record.metric.start.millis(), record.metric.last.millis())
+            }
+            Form::Flow(flow) => (flow.start, flow.last),
+        }
+    }
+
+    /// Roughly the memory it takes with its encodings, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        match &*self.0 {
+            Form::Record { .. } => Self::SIZE + ENCODED,
+            // JSON has about three times the bytes of Protobuf.
+            Form::Flow(flow) => size_of::<Flow>() + 3 * flow.encoded_len(),
+        }
+    }
+
+    /// Appends its JSON, as `Flow` serializes.
+    pub(crate) fn write_json(&self, out: &mut Vec<u8>) {
+        match &*self.0 {
+            Form::Record { record, names, .. } => json::write(record, names, out),
+            Form::Flow(flow) => crate::json::append(out, &**flow),
+        }
+    }
+
+    /// Appends its Protobuf form, without a length, as `Flow` encodes.
+    pub(crate) fn write_protobuf(&self, out: &mut Vec<u8>) {
+        match &*self.0 {
+            Form::Record { record, names, .. } => protobuf::write(record, names, out),
+            Form::Flow(flow) => flow.encode_raw(out),
+        }
+    }
+}
+
+impl From<Arc<Flow>> for LazyFlow {
+    fn from(flow: Arc<Flow>) -> Self {
+        Self(Arc::new(Form::Flow(flow)))
+    }
+}
+
+impl FlowNames {
+    /// The flow of a record.
+    pub fn flow(&self, record: &FlowRecord) -> Flow {
+        let text = |name: &Option<Arc<str>>| name.as_deref().unwrap_or_default().to_owned();
+        let mut flow = Flow::from(record);
+        if let Some(application) = &self.application {
+            flow.application = application.as_ref().into();
+        }
+        flow.capture_id = self.capture_id().into();
+        flow.node_tid = self.node_tid().into();
+        flow.a_node_tid = text(&self.a_node_tid);
+        flow.b_node_tid = text(&self.b_node_tid);
+        flow
+    }
+
+    fn capture_id(&self) -> &str {
+        self.watched.as_deref().map_or("", |watched| &watched.capture_id)
+    }
+
+    fn node_tid(&self) -> &str {
+        self.watched.as_deref().map_or("", |watched| &watched.node_tid)
+    }
+
+    /// As [`Flow::from`] names it, if its ports do not.
+    fn application<'a>(&'a self, record: &'a FlowRecord) -> &'a str {
+        let last = || record.layers.as_slice().last().map_or("", |layer| layer.name());
+        self.application.as_deref().unwrap_or_else(last)
+    }
+}
+
+/// Bytes of a flow in JSON and in Protobuf, about: 720 and 390 for TCP over IPv4.
+const ENCODED: usize = 1_200;
