@@ -7,12 +7,14 @@ pub(crate) use without::Ports;
 
 #[cfg(feature = "dpdk")]
 mod dpdk {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use anyhow::Context;
-    use sonde_control_plane::discovery::{self, PortNode, PortStats};
+    use sonde_control_plane::discovery::{self, COUNTERS_EVERY, PortNode, PortStats};
     use sonde_control_plane::graph::SharedGraph;
-    use sonde_probe::lcore::{Dpdk, DpdkConfig, PortConfig, PortInfo, Turn};
+    use sonde_control_plane::ingest::Lcores;
+    use sonde_probe::lcore::{Dpdk, DpdkConfig, PortConfig, PortInfo, Queue, Turn};
     use sonde_probe::source::dpdk::{Idle, RxQueue, port_stats};
     use sonde_probe::source::{Closed, wall_clock};
     use sonde_probe::worker::{FlowConfig, Worker};
@@ -21,6 +23,7 @@ mod dpdk {
     use sonde_proto::report::LcoreInfo;
     use sonde_proto::ring::{Announcer, RingSize};
     use tokio::runtime::Runtime;
+    use tokio::task::spawn_blocking;
     use tokio::time::Instant;
 
     use crate::config::{Config, IdleChoice};
@@ -55,21 +58,29 @@ mod dpdk {
             self.infos().iter().map(node).collect()
         }
 
-        /// Keeps counters and link state of the ports' nodes current.
-        pub(crate) fn follow(&self, runtime: &Runtime, graph: SharedGraph) {
-            let ports: Vec<(String, u16)> =
+        /// Keeps the books of the ports, and counters and link state of their nodes, current.
+        pub(crate) fn follow(&self, runtime: &Runtime, graph: SharedGraph, lcores: Lcores) {
+            let ports: Arc<[(String, u16)]> =
                 self.infos().iter().map(|port| (port.name.clone(), port.number)).collect();
             if ports.is_empty() {
                 return;
             }
             runtime.spawn(async move {
                 // The links come up when the ports start, shortly after now.
-                let start = Instant::now() + Duration::from_secs(1);
-                let mut tick = tokio::time::interval_at(start, discovery::COUNTERS_EVERY);
-                loop {
+                let mut tick = tokio::time::interval_at(Instant::now() + LOST_EVERY, LOST_EVERY);
+                for n in 0.. {
                     tick.tick().await;
-                    for (name, number) in &ports {
-                        if let Some(stats) = port_stats(*number) {
+                    let read = ports.clone();
+                    // A driver may wait for its hardware.
+                    let stats = spawn_blocking(move || {
+                        read.iter().map(|(_, number)| port_stats(*number)).collect::<Vec<_>>()
+                    });
+                    let Ok(stats) = stats.await else { return };
+                    let show = n % (COUNTERS_EVERY.as_secs() / LOST_EVERY.as_secs()) == 0;
+                    for ((name, _), stats) in ports.iter().zip(stats) {
+                        let Some(stats) = stats else { continue };
+                        lcores.lost(Point::Port(name.clone()), stats.lost);
+                        if show {
                             discovery::port::update(&graph, name, &counters(&stats), wall_clock());
                         }
                     }
@@ -78,9 +89,10 @@ mod dpdk {
         }
 
         /// Polls the ports until `stop`, or until all of them have nothing more to give.
-        pub(crate) fn run(self, stop: &Stop) -> anyhow::Result<()> {
+        pub(crate) fn run(self, stop: &Stop, lcores: &Lcores) -> anyhow::Result<()> {
+            let names: Vec<_> = self.infos().iter().map(|port| port.name.clone()).collect();
             let Self { dpdk: Some(dpdk), announcer, flow } = self else { return Ok(()) };
-            dpdk.run(stop.flag(), move |queue, which| {
+            let open = move |queue: RxQueue, which: &Queue| {
                 let point = Point::Port(which.port.clone());
                 let ring = announcer.open(
                     LcoreInfo {
@@ -92,8 +104,12 @@ mod dpdk {
                     RingSize::default(),
                 );
                 Polled { worker: Worker::new(queue, point, ring, &flow), ending: false }
-            })
-            .context("DPDK ended badly")
+            };
+            let stats = dpdk.run(stop.flag(), open).context("DPDK ended badly")?;
+            for (name, stats) in names.into_iter().zip(stats) {
+                lcores.lost(Point::Port(name), stats.lost);
+            }
+            Ok(())
         }
 
         fn infos(&self) -> &[PortInfo] {
@@ -177,6 +193,9 @@ mod dpdk {
         }
     }
 
+    /// Between two looks at what the ports lost: as often as the lcores report.
+    const LOST_EVERY: Duration = Duration::from_secs(1);
+
     /// A speed in Mbit/s; DPDK says 0 or the largest number when it does not know.
     fn known(speed: u32) -> Option<u32> {
         (speed != 0 && speed != u32::MAX).then_some(speed)
@@ -188,6 +207,7 @@ mod without {
     use anyhow::ensure;
     use sonde_control_plane::discovery::PortNode;
     use sonde_control_plane::graph::SharedGraph;
+    use sonde_control_plane::ingest::Lcores;
     use sonde_probe::worker::FlowConfig;
     use sonde_proto::ring::Announcer;
     use tokio::runtime::Runtime;
@@ -218,10 +238,10 @@ mod without {
         }
 
         /// Does nothing.
-        pub(crate) fn follow(&self, _: &Runtime, _: SharedGraph) {}
+        pub(crate) fn follow(&self, _: &Runtime, _: SharedGraph, _: Lcores) {}
 
         /// Returns at once.
-        pub(crate) fn run(self, _: &Stop) -> anyhow::Result<()> {
+        pub(crate) fn run(self, _: &Stop, _: &Lcores) -> anyhow::Result<()> {
             Ok(())
         }
     }

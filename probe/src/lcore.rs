@@ -25,7 +25,7 @@ use self::course::Course;
 pub use self::memory::Memory;
 use self::pipeline::Lcore;
 use crate::source::Closed;
-use crate::source::dpdk::{self, Idle, PortFacts, RxQueue};
+use crate::source::dpdk::{self, Idle, PortFacts, PortStats, RxQueue};
 
 /// What an lcore does with a queue, again and again.
 pub trait Turn {
@@ -133,14 +133,16 @@ impl Dpdk {
     }
 
     /// Starts the ports and polls until `stop` is set or all sources have closed; then each queue
-    /// finishes, for 4 seconds at most, and the ports are stopped and closed.
+    /// finishes, for 4 seconds at most, and the ports are stopped and closed. Returns what each port
+    /// counted, in the order of [`Self::ports`].
     ///
-    /// `open` is called for each queue on the lcore that polls it. An lcore that panics stops all.
+    /// `open` is called for each queue on the lcore that polls it, so that what it allocates is near
+    /// that CPU. An lcore that panics stops all.
     pub fn run<T: Turn + 'static>(
         mut self,
         stop: Arc<AtomicBool>,
         open: impl Fn(RxQueue, &Queue) -> T + Send + Sync + 'static,
-    ) -> Result<(), DpdkError> {
+    ) -> Result<Vec<PortStats>, DpdkError> {
         let course = Course::new(stop);
         let open = Arc::new(open);
         for cpu in self.config.cpus() {
@@ -151,6 +153,8 @@ impl Dpdk {
         }
         self.clock.hold(course.clone());
         let outcome = self.runtime.execute().map_err(failed("start of the ports"));
+        let stats = self.ports.iter().map(|port| dpdk::port_stats(port.number).unwrap_or_default());
+        let stats = stats.collect();
         // A kernel interface behind a virtual device would stay promiscuous.
         self.ports.iter().for_each(|port| dpdk::end_promiscuous(port.number));
         {
@@ -160,7 +164,7 @@ impl Dpdk {
         outcome?;
         match (course.panicked(), course.unfinished()) {
             (true, _) => Err(DpdkError::Panicked),
-            (false, 0) => Ok(()),
+            (false, 0) => Ok(stats),
             (false, queues) => Err(DpdkError::Unfinished { queues }),
         }
     }

@@ -38,7 +38,7 @@ fn frames_of_a_pcap_arrive_whole() {
                 seen.lock().unwrap().len() >= 4
             }
         });
-        let finished = run(dpdk, stop, &seen).unwrap();
+        let (finished, last) = run(dpdk, stop, &seen).unwrap();
         fs::remove_file(file).unwrap();
 
         let seen = seen.lock().unwrap();
@@ -54,6 +54,7 @@ fn frames_of_a_pcap_arrive_whole() {
         let stats = *stats.lock().unwrap();
         let bytes: usize = frames.iter().map(Vec::len).sum();
         assert_eq!((stats.packets, stats.bytes), (4, bytes as u64));
+        assert_eq!((last[0].packets, last[0].lost), (4, stats.lost), "read after the last frame");
         assert!(stats.link_up);
         assert_eq!(port_stats(number), None, "the port is closed");
     });
@@ -289,8 +290,8 @@ impl<T: FnMut() -> Result<usize, Closed>, F: FnMut() -> bool> Turn for Scripted<
     }
 }
 
-/// Runs with a [`Copier`] per queue; returns how many of them finished.
-fn run(dpdk: Dpdk, stop: Arc<AtomicBool>, seen: &Seen) -> Result<u32, DpdkError> {
+/// Runs with a [`Copier`] per queue; returns how many of them finished, and what the ports counted.
+fn run(dpdk: Dpdk, stop: Arc<AtomicBool>, seen: &Seen) -> Result<(u32, Vec<PortStats>), DpdkError> {
     let (seen, finished) = (seen.clone(), Arc::new(Mutex::new(0)));
     let open = {
         let finished = finished.clone();
@@ -301,9 +302,9 @@ fn run(dpdk: Dpdk, stop: Arc<AtomicBool>, seen: &Seen) -> Result<u32, DpdkError>
             finished: finished.clone(),
         }
     };
-    dpdk.run(stop, open)?;
+    let stats = dpdk.run(stop, open)?;
     let finished = *finished.lock().unwrap();
-    Ok(finished)
+    Ok((finished, stats))
 }
 
 /// A flag that a thread sets once `done`, after 20 seconds at the latest.

@@ -10,7 +10,7 @@ mod port;
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use std::{hint, ptr, slice, thread};
 
@@ -18,8 +18,8 @@ use capsule_ffi as ffi;
 use sonde_proto::report::Lost;
 use sonde_proto::time::Timestamp;
 
+use self::port::device;
 pub use self::port::{PortFacts, PortStats, port_stats};
-use self::port::{READER, device, lost, stats};
 pub(crate) use self::port::{end_promiscuous, port_facts, port_number, readers};
 use super::{BURST, Closed, Frame, LinkType, Source, wall_clock};
 
@@ -33,7 +33,6 @@ pub struct RxQueue {
     now: Timestamp,
     /// The wall clock at the last burst.
     wall: Timestamp,
-    lost: Lost,
     mbufs: [*mut ffi::rte_mbuf; BURST],
 }
 
@@ -60,7 +59,6 @@ impl RxQueue {
             stamps,
             now: if stamps.is_some() { Timestamp::default() } else { wall },
             wall,
-            lost: Lost::default(),
             mbufs: [ptr::null_mut(); BURST],
         })
     }
@@ -101,19 +99,10 @@ impl Source for RxQueue {
         self.now
     }
 
+    /// Nothing: ports count, not queues, and reading their counters may cost a system call or a
+    /// slow walk over PCI. It is done off the lcore, by [`port_stats`].
     fn lost(&mut self) -> Lost {
-        // Ports count, not queues: the first one speaks for all, or the sum would be a multiple.
-        // While the control plane reads the same counters the last answer stands: no waiting here.
-        if self.queue == 0
-            && let Ok(_reader) = READER.try_lock().or_else(|e| match e {
-                TryLockError::Poisoned(e) => Ok(e.into_inner()),
-                TryLockError::WouldBlock => Err(()),
-            })
-            && let Some(stats) = stats(self.port)
-        {
-            self.lost = lost(&stats);
-        }
-        self.lost
+        Lost::default()
     }
 
     fn idle(&mut self, empty: u32, limit: Duration) {

@@ -45,7 +45,8 @@ pub struct PortStats {
     pub link_up: bool,
 }
 
-/// Counters and link of a port, from any thread; `None` when there is no such port (any more).
+/// Counters and link of a port, from any thread but a polling lcore: it may wait for another reader
+/// or for the hardware. `None` when there is no such port (any more).
 pub fn port_stats(port: u16) -> Option<PortStats> {
     let _reader = readers();
     let stats = stats(port)?;
@@ -123,14 +124,14 @@ pub(super) fn device(port: u16) -> Option<ffi::rte_eth_dev_info> {
 
 /// Reads the port's counters. Some drivers add up registers that clear when read, so one thread at
 /// a time: hold [`READER`].
-pub(super) fn stats(port: u16) -> Option<ffi::rte_eth_stats> {
+fn stats(port: u16) -> Option<ffi::rte_eth_stats> {
     let mut stats = ffi::rte_eth_stats::default();
     // SAFETY: `stats` outlives the call; an unknown port is answered with an error.
     let failed = unsafe { ffi::rte_eth_stats_get(port, &mut stats) };
     (failed == 0).then_some(stats)
 }
 
-pub(super) fn lost(stats: &ffi::rte_eth_stats) -> Lost {
+fn lost(stats: &ffi::rte_eth_stats) -> Lost {
     Lost { missed: stats.imissed, no_mbuf: stats.rx_nombuf, errors: stats.ierrors }
 }
 
@@ -141,5 +142,5 @@ fn link(port: u16) -> (u32, bool) {
     (speed, up != 0)
 }
 
-/// Held while counters of a port are read.
-pub(super) static READER: Mutex<()> = Mutex::new(());
+/// Held while counters of a port are read. No lcore ever takes it.
+static READER: Mutex<()> = Mutex::new(());
