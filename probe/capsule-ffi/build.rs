@@ -80,7 +80,8 @@ const FUNCTIONS: &str = "_rte_.*\
     |rte_thread_(set_affinity|register|unregister)\
     |rte_pktmbuf_(pool_create|free_bulk)|rte_mempool_free\
     |rte_eth_(allmulticast|promiscuous)_(enable|disable|get)\
-    |rte_eth_dev_(adjust_nb_rx_tx_desc|close|configure|get_mtu|get_port_by_name|info_get|socket_id|start|stop)\
+    |rte_eth_dev_(adjust_nb_rx_tx_desc|close|configure|get_mtu|get_port_by_name|info_get)\
+    |rte_eth_dev_(rss_hash_(conf_get|update)|socket_id|start|stop)\
     |rte_eth_(macaddr_get|rx_queue_setup|tx_queue_setup|stats_get)";
 
 /// Types that are named, besides those the functions bring in.

@@ -21,6 +21,8 @@ static const uint64_t ETH_RSS_IP = RTE_ETH_RSS_IP;
 static const uint64_t ETH_RSS_TCP = RTE_ETH_RSS_TCP;
 static const uint64_t ETH_RSS_UDP = RTE_ETH_RSS_UDP;
 static const uint64_t ETH_RSS_SCTP = RTE_ETH_RSS_SCTP;
+/* Hash the outer headers where there are two of them. */
+static const uint64_t ETH_RSS_LEVEL_OUTERMOST = RTE_ETH_RSS_LEVEL_OUTERMOST;
 static const uint64_t DEV_TX_OFFLOAD_MBUF_FAST_FREE = RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
 
 int _rte_errno(void);
