@@ -14,8 +14,8 @@ mod dpdk {
     use sonde_control_plane::discovery::{self, COUNTERS_EVERY, PortNode, PortStats};
     use sonde_control_plane::graph::SharedGraph;
     use sonde_control_plane::ingest::Lcores;
-    use sonde_probe::lcore::{Dpdk, DpdkConfig, PortConfig, PortInfo, Queue, Turn};
-    use sonde_probe::source::dpdk::{Idle, RxQueue, port_stats};
+    use sonde_probe::lcore::{Dpdk, DpdkConfig, PortConfig, PortInfo, Queue, Rss, Turn};
+    use sonde_probe::source::dpdk::{Idle, RxQueue, Spread, hashes_symmetrically, port_stats};
     use sonde_probe::source::{Closed, wall_clock};
     use sonde_probe::worker::{FlowConfig, Worker};
     use sonde_proto::plan::Point;
@@ -26,7 +26,7 @@ mod dpdk {
     use tokio::task::spawn_blocking;
     use tokio::time::Instant;
 
-    use crate::config::{Config, IdleChoice};
+    use crate::config::{Config, IdleChoice, RssChoice};
     use crate::signals::Stop;
 
     /// The ports that were brought up, if there are any.
@@ -49,6 +49,7 @@ mod dpdk {
             };
             if let Some(dpdk) = &dpdk {
                 tracing::info!(memory = %dpdk.memory(), ports = dpdk.ports().len(), "DPDK is up");
+                dpdk.ports().iter().for_each(warn);
             }
             Ok(Self { dpdk, announcer, flow })
         }
@@ -60,8 +61,7 @@ mod dpdk {
 
         /// Keeps the books of the ports, and counters and link state of their nodes, current.
         pub(crate) fn follow(&self, runtime: &Runtime, graph: SharedGraph, lcores: Lcores) {
-            let ports: Arc<[(String, u16)]> =
-                self.infos().iter().map(|port| (port.name.clone(), port.number)).collect();
+            let ports: Arc<[PortInfo]> = self.infos().into();
             if ports.is_empty() {
                 return;
             }
@@ -73,11 +73,14 @@ mod dpdk {
                     let read = ports.clone();
                     // A driver may wait for its hardware.
                     let stats = spawn_blocking(move || {
-                        read.iter().map(|(_, number)| port_stats(*number)).collect::<Vec<_>>()
+                        if n == 0 {
+                            read.iter().for_each(check_key);
+                        }
+                        read.iter().map(|port| port_stats(port.number)).collect::<Vec<_>>()
                     });
                     let Ok(stats) = stats.await else { return };
                     let show = n % (COUNTERS_EVERY.as_secs() / LOST_EVERY.as_secs()) == 0;
-                    for ((name, _), stats) in ports.iter().zip(stats) {
+                    for (PortInfo { name, .. }, stats) in ports.iter().zip(stats) {
                         let Some(stats) = stats else { continue };
                         lcores.lost(Point::Port(name.clone()), stats.lost);
                         if show {
@@ -147,6 +150,10 @@ mod dpdk {
             cpus: port.cpus.clone(),
             rx_descriptors: port.rx_descriptors,
             promiscuous: port.promiscuous,
+            rss: match port.rss {
+                RssChoice::Symmetric => Rss::Symmetric,
+                RssChoice::Any => Rss::Any,
+            },
             idle: port.idle.map(|idle| match idle {
                 IdleChoice::Spin => Idle::Spin,
                 IdleChoice::Adaptive => Idle::Adaptive,
@@ -157,6 +164,38 @@ mod dpdk {
             main_cpu: config.dpdk.main_cpu,
             mempool: config.dpdk.mempool,
             ..DpdkConfig::default()
+        }
+    }
+
+    /// Says what will work less well than it could.
+    fn warn(port: &PortInfo) {
+        let PortInfo { name, facts, .. } = port;
+        for (cpu, node) in &port.far {
+            let socket = facts.socket.unwrap_or_default();
+            tracing::warn!(
+                "port {name} is on NUMA node {socket}, but cpu {cpu}, which polls it, on node {node}"
+            );
+        }
+        if port.may_part {
+            let driver = &facts.driver;
+            tracing::warn!(
+                "port {name}: {driver} does not spread frames over its {} queues by a symmetric hash; \
+                 a flow whose directions come in by different ones will be two. Where what feeds \
+                 them keeps flows together, say rss = \"any\"",
+                facts.queues,
+            );
+        }
+    }
+
+    /// Says so when a started port does not hash with the key it was given.
+    fn check_key(port: &PortInfo) {
+        let asked = matches!(port.facts.spread, Spread::Symmetric(_));
+        if asked && hashes_symmetrically(port.number) == Some(false) {
+            tracing::warn!(
+                "port {} hashes with a key of its own: the directions of a flow may part, and each \
+                 be one",
+                port.name,
+            );
         }
     }
 
@@ -175,7 +214,8 @@ mod dpdk {
             socket: facts.socket.map(u32::from),
             queues: facts.queues,
             cpus: port.cpus.iter().filter_map(|&cpu| u32::try_from(cpu).ok()).collect(),
-            rss: facts.rss,
+            rss: facts.spread.to_string(),
+            rss_headers: facts.spread.headers(),
             promiscuous: facts.promiscuous,
         }
     }

@@ -39,8 +39,20 @@ pub struct PortConfig {
     pub rx_descriptors: u16,
     /// Whether to take frames that are not addressed to the port.
     pub promiscuous: bool,
+    /// What to ask of its RSS when it has several queues.
+    pub rss: Rss,
     /// What to do while no frames come; by default a PCI port spins and a virtual one naps.
     pub idle: Option<Idle>,
+}
+
+/// What is asked of how a port spreads frames over its queues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rss {
+    /// Both directions of a flow meet in one queue: a PCI port that cannot do so is refused.
+    #[default]
+    Symmetric,
+    /// Nothing: the directions may part, or something else keeps them together.
+    Any,
 }
 
 impl Default for DpdkConfig {
@@ -105,6 +117,7 @@ impl Default for PortConfig {
             cpus: Vec::new(),
             rx_descriptors: 1024,
             promiscuous: true,
+            rss: Rss::default(),
             idle: None,
         }
     }

@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "calls into DPDK")]
 
 mod port;
+mod spread;
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
@@ -19,8 +20,11 @@ use sonde_proto::report::Lost;
 use sonde_proto::time::Timestamp;
 
 use self::port::device;
-pub use self::port::{PortFacts, PortStats, port_stats};
-pub(crate) use self::port::{end_promiscuous, port_facts, port_number, readers};
+pub use self::port::{PortFacts, PortStats, hashes_symmetrically, port_stats};
+pub(crate) use self::port::{
+    end_promiscuous, insist_on_symmetry, port_facts, port_number, readers,
+};
+pub use self::spread::{Headers, Spread};
 use super::{BURST, Closed, Frame, LinkType, Source, wall_clock};
 
 /// A receive queue of a port. It stays on the thread that claimed it, as DPDK demands.

@@ -7,6 +7,8 @@ use capsule_ffi as ffi;
 use sonde_proto::record::Mac;
 use sonde_proto::report::Lost;
 
+use super::spread::Spread;
+
 /// A port as DPDK describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortFacts {
@@ -20,8 +22,8 @@ pub struct PortFacts {
     pub socket: Option<u16>,
     /// Receive queues that are set up.
     pub queues: u16,
-    /// Whether it spreads frames over its queues by their addresses and ports.
-    pub rss: bool,
+    /// How frames get into its queues.
+    pub spread: Spread,
     /// Whether it takes frames that are not addressed to it.
     pub promiscuous: bool,
     /// Speed in Mbit/s, 0 when unknown.
@@ -60,6 +62,46 @@ pub fn port_stats(port: u16) -> Option<PortStats> {
     })
 }
 
+/// Whether the key a port says it hashes with is symmetric. To be asked once it is started: some
+/// drivers read the hardware. `None` when it does not say.
+pub fn hashes_symmetrically(port: u16) -> Option<bool> {
+    let _reader = readers();
+    has_symmetric_key(port, &device(port)?)
+}
+
+/// Gives the symmetric key once more to a started port that says it has another: a few drivers, such
+/// as `net_bonding`, take none with their configuration.
+pub(crate) fn insist_on_symmetry(port: u16) {
+    let _reader = readers();
+    let Some(info) = device(port) else { return };
+    let symmetric = Spread::of(&driver(&info), &info).hashes();
+    if symmetric != 0 && has_symmetric_key(port, &info) == Some(false) {
+        let mut rss = ffi::rte_eth_rss_conf {
+            rss_key: ffi::symmetric_key(),
+            rss_key_len: info.hash_key_size,
+            rss_hf: symmetric,
+        };
+        // SAFETY: the key is longer than any port's, and is never freed. A port that refuses keeps
+        // its own, and `hashes_symmetrically` says so.
+        unsafe { ffi::rte_eth_dev_rss_hash_update(port, &mut rss) };
+    }
+}
+
+fn has_symmetric_key(port: u16, info: &ffi::rte_eth_dev_info) -> Option<bool> {
+    let length = info.hash_key_size;
+    let mut key = [0; u8::MAX as usize];
+    let mut rss = ffi::rte_eth_rss_conf {
+        rss_key: key.as_mut_ptr(),
+        rss_key_len: length,
+        ..Default::default()
+    };
+    // SAFETY: the key has room for any length, and both outlive the call; an unknown port is
+    // answered with an error.
+    let failed = unsafe { ffi::rte_eth_dev_rss_hash_conf_get(port, &mut rss) };
+    let known = failed == 0 && length > 0;
+    known.then(|| ffi::is_symmetric_key(&key[..usize::from(length)]))
+}
+
 /// Keeps [`port_stats`] out while ports are closed.
 pub(crate) fn readers() -> MutexGuard<'static, ()> {
     READER.lock().unwrap_or_else(PoisonError::into_inner)
@@ -76,12 +118,8 @@ pub(crate) fn port_number(device: &CStr) -> Option<u16> {
 /// All that DPDK says of a port.
 pub(crate) fn port_facts(port: u16) -> Option<PortFacts> {
     let info = device(port)?;
-    let driver = if info.driver_name.is_null() {
-        String::new()
-    } else {
-        // SAFETY: the driver's name is a string that lives as long as the driver.
-        unsafe { CStr::from_ptr(info.driver_name) }.to_string_lossy().into_owned()
-    };
+    let driver = driver(&info);
+    let spread = Spread::of(&driver, &info);
     let mut mac = ffi::rte_ether_addr::default();
     // SAFETY: `mac` outlives the call; an unknown port is answered with an error.
     unsafe { ffi::rte_eth_macaddr_get(port, &mut mac) };
@@ -99,7 +137,7 @@ pub(crate) fn port_facts(port: u16) -> Option<PortFacts> {
         mtu,
         socket: u16::try_from(socket).ok(),
         queues: info.nb_rx_queues,
-        rss: info.nb_rx_queues > 1 && info.flow_type_rss_offloads & ffi::ETH_RSS_IP != 0,
+        spread,
         promiscuous,
         speed,
         link_up,
@@ -122,6 +160,14 @@ pub(super) fn device(port: u16) -> Option<ffi::rte_eth_dev_info> {
     (failed == 0).then_some(info)
 }
 
+fn driver(info: &ffi::rte_eth_dev_info) -> String {
+    if info.driver_name.is_null() {
+        return String::new();
+    }
+    // SAFETY: the driver's name is a string that lives as long as the driver.
+    unsafe { CStr::from_ptr(info.driver_name) }.to_string_lossy().into_owned()
+}
+
 /// Reads the port's counters. Some drivers add up registers that clear when read, so one thread at
 /// a time: hold [`READER`].
 fn stats(port: u16) -> Option<ffi::rte_eth_stats> {
@@ -142,5 +188,5 @@ fn link(port: u16) -> (u32, bool) {
     (speed, up != 0)
 }
 
-/// Held while counters of a port are read. No lcore ever takes it.
+/// Held while counters of a port are read. No lcore takes it once it polls.
 static READER: Mutex<()> = Mutex::new(());
