@@ -76,7 +76,7 @@ fn give_up(what: &str) -> ! {
 
 /// Functions of DPDK that are called, and those of the shim.
 const FUNCTIONS: &str = "_rte_.*\
-    |rte_eal_(init|cleanup)|rte_strerror|rte_socket_(id|count|id_by_idx)\
+    |rte_eal_(init|cleanup|has_hugepages|has_pci)|rte_strerror|rte_socket_(id|count|id_by_idx)\
     |rte_thread_(set_affinity|register|unregister)\
     |rte_pktmbuf_(pool_create|free_bulk)|rte_mempool_free\
     |rte_eth_(allmulticast|promiscuous)_(enable|disable|get)\

@@ -131,7 +131,8 @@ impl Dpdk {
     /// Initialises EAL and sets up all ports.
     pub fn bring_up(config: DpdkConfig) -> Result<Self, DpdkError> {
         config.check()?;
-        let memory = Memory::detect(config.mempool, config.nodes().len());
+        let nic = config.ports.iter().any(PortConfig::is_pci);
+        let memory = Memory::detect(config.mempool, config.nodes().len(), nic);
         let clock = HeldClock::default();
         let runtime = tokio_timer::clock::with_default(&clock.clock(), || {
             Runtime::build(config.runtime(memory))

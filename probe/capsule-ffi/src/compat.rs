@@ -1,12 +1,12 @@
 //! What changed between DPDK 19.11, which capsule was written for, and the DPDK that is installed.
 
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int, c_uint};
 use std::path::PathBuf;
 
 use crate::bindings;
 use crate::bindings::{
     ETH_RSS_IP, ETH_RSS_LEVEL_OUTERMOST, ETH_RSS_SCTP, ETH_RSS_TCP, ETH_RSS_UDP, rte_eth_conf,
-    rte_eth_dev_info,
+    rte_eth_dev_info, rte_mempool,
 };
 
 /// The receive modes, with the name that lost its prefix-less spelling in DPDK 21.11.
@@ -41,6 +41,37 @@ pub unsafe fn rte_eal_init(argc: c_int, argv: *mut *mut c_char) -> c_int {
     let argv = argv.leak().as_mut_ptr();
     // SAFETY: `argv` holds `argc` valid strings, ends in NULL as C demands, and is never freed.
     unsafe { bindings::rte_eal_init(argc, argv) }
+}
+
+/// `rte_pktmbuf_pool_create` that packs mbufs on plain pages as on huge ones, unless a device is to
+/// write to them.
+///
+/// For a device two plain pages are not neighbours, so that DPDK lets no mbuf cross from one to the
+/// other: each starts a page, and the headers of all compete for the same few lines of the
+/// first-level cache. An empty frame took 20 ns that way, where it takes 6.5 on huge pages.
+///
+/// # Safety
+///
+/// `name` must point to a string that ends in NUL, and EAL must be initialised.
+pub unsafe fn rte_pktmbuf_pool_create(
+    name: *const c_char,
+    count: c_uint,
+    cache: c_uint,
+    private_size: u16,
+    room: u16,
+    socket: c_int,
+) -> *mut rte_mempool {
+    // SAFETY: reads a setting of EAL, which the caller vouches for.
+    let plain = unsafe { bindings::rte_eal_has_hugepages() } == 0;
+    // SAFETY: as above.
+    let no_device = unsafe { bindings::rte_eal_has_pci() } == 0;
+    let create = if plain && no_device {
+        bindings::_rte_pktmbuf_pool_packed
+    } else {
+        bindings::rte_pktmbuf_pool_create
+    };
+    // SAFETY: the caller vouches for `name`; either copies it.
+    unsafe { create(name, count, cache, private_size, room, socket) }
 }
 
 /// `rte_eth_dev_configure` that makes RSS symmetric, so that both directions of a flow meet in one

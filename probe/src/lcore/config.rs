@@ -17,7 +17,7 @@ pub struct DpdkConfig {
     pub ports: Vec<PortConfig>,
     /// The CPU the main thread is pinned to. It waits there, so that a port's CPU will do.
     pub main_cpu: usize,
-    /// Mbufs (2.5 KB each, 4 KB on plain pages) per NUMA node that has a CPU or a port of ours.
+    /// Mbufs (2.5 KB each, 4 KB for a NIC on plain pages) per NUMA node that has a CPU or a port of ours.
     pub mempool: usize,
     /// Mbufs that each lcore keeps to itself, 512 at most.
     pub cache: usize,
