@@ -9,26 +9,28 @@
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 #![expect(clippy::expect_used, reason = "a bench that cannot go on fails here")]
 
+mod frames;
+mod measured;
+
 use std::fmt::Write as _;
-use std::hint::black_box;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::{env, thread};
 
-use etherparse::PacketBuilder;
 use sonde_probe::lcore::{Dpdk, DpdkConfig, PortConfig, Queue, Turn};
-use sonde_probe::source::dpdk::{Idle, RxQueue};
-use sonde_probe::source::{BURST, Closed, Frame, LinkType, Source, wall_clock};
+use sonde_probe::source::Source;
+use sonde_probe::source::dpdk::Idle;
 use sonde_probe::worker::{FlowConfig, Worker};
 use sonde_proto::plan::{Options, Plan, PlannedPoint, Point, Watch};
 use sonde_proto::record::WatchId;
-use sonde_proto::report::{LcoreInfo, Lost};
+use sonde_proto::report::LcoreInfo;
 use sonde_proto::ring::{Announcer, RingSize, rings};
-use sonde_proto::time::Timestamp;
+
+use frames::{Memory, write_pcap};
+use measured::{Course, Measured, Take};
 
 fn main() {
     // EAL starts once in a process: each run is a process of its own, which this one started.
@@ -205,168 +207,10 @@ fn worker<S: Source>(source: S, queue: u16, announcer: &Announcer) -> Worker<S> 
     Worker::new(source, point, ring, &FlowConfig::default())
 }
 
-/// What is measured: a turn, and the end of all turns.
-trait Metered {
-    fn turn(&mut self) -> Result<usize, Closed>;
-    fn end(&mut self) -> bool;
-}
-
-impl<S: Source> Metered for Worker<S> {
-    fn turn(&mut self) -> Result<usize, Closed> {
-        self.turn()
-    }
-
-    fn end(&mut self) -> bool {
-        self.drain()
-    }
-}
-
-/// Takes frames and frees them.
-struct Take(RxQueue);
-
-impl Metered for Take {
-    fn turn(&mut self) -> Result<usize, Closed> {
-        self.0.burst(|frame| {
-            black_box(frame.bytes.len());
-        })
-    }
-
-    fn end(&mut self) -> bool {
-        true
-    }
-}
-
-/// Counts the packets of the turns that count.
-struct Measured<M> {
-    inner: M,
-    course: Arc<Course>,
-    packets: u64,
-    start: Option<(u64, Instant, Duration)>,
-    told: bool,
-}
-
-impl<M: Metered> Measured<M> {
-    fn new(inner: M, course: &Arc<Course>) -> Self {
-        course.opened.store(true, Ordering::Relaxed);
-        Self { inner, course: course.clone(), packets: 0, start: None, told: false }
-    }
-}
-
-impl<M: Metered> Turn for Measured<M> {
-    fn turn(&mut self) -> Result<usize, Closed> {
-        if self.start.is_none() && self.course.measuring.load(Ordering::Relaxed) {
-            self.start = Some((self.packets, Instant::now(), cpu_time()));
-        }
-        let taken = self.inner.turn()?;
-        self.packets += taken as u64;
-        Ok(taken)
-    }
-
-    fn idle(&mut self, _: Duration) {}
-
-    fn finish(&mut self) -> bool {
-        if !std::mem::replace(&mut self.told, true) {
-            let (packets, wall, cpu) = self.start.expect("there was a turn that counts");
-            let packets = self.packets - packets;
-            let span = Span { packets, wall: wall.elapsed(), cpu: cpu_time() - cpu };
-            self.course.spans.lock().expect("nobody panicked").push(span);
-        }
-        self.inner.end()
-    }
-}
-
-/// What the lcores and the clock tell each other.
-#[derive(Default)]
-struct Course {
-    opened: AtomicBool,
-    measuring: AtomicBool,
-    stop: Arc<AtomicBool>,
-    spans: Mutex<Vec<Span>>,
-}
-
-struct Span {
-    packets: u64,
-    wall: Duration,
-    cpu: Duration,
-}
-
-/// How long the calling thread has run.
-fn cpu_time() -> Duration {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").expect("the kernel says so");
-    let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
-    Duration::from_nanos(nanos.expect("it begins with nanoseconds"))
-}
-
-/// Frames one after the other, again and again.
-struct Memory {
-    frames: Vec<[u8; LENGTH]>,
-    next: usize,
-    now: Timestamp,
-}
-
-impl Memory {
-    fn new(flows: u32) -> Self {
-        Self { frames: frames(flows).collect(), next: 0, now: wall_clock() }
-    }
-}
-
-impl Source for Memory {
-    fn burst(&mut self, mut meter: impl FnMut(Frame<'_>)) -> Result<usize, Closed> {
-        self.now = wall_clock();
-        for _ in 0..BURST {
-            let bytes = &self.frames[self.next];
-            self.next = (self.next + 1) % self.frames.len();
-            meter(Frame { bytes, length: 64, at: self.now, link: LinkType::Ethernet });
-        }
-        Ok(BURST)
-    }
-
-    fn now(&self) -> Timestamp {
-        self.now
-    }
-
-    fn lost(&mut self) -> Lost {
-        Lost::default()
-    }
-
-    fn idle(&mut self, _: u32, _: Duration) {}
-}
-
-/// A frame of each TCP flow, in an order that no cache foresees.
-fn frames(flows: u32) -> impl Iterator<Item = [u8; LENGTH]> {
-    // A stride without a factor in common with any number of flows used here.
-    (0..flows).map(move |n| (u64::from(n) * 49_999_991 % u64::from(flows)) as u32).map(|n| {
-        let mut bytes = Vec::new();
-        PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
-            .ipv4(Ipv4Addr::from(0x0a00_0000 + n).octets(), [172, 16, 0, 1], 64)
-            .tcp(1024 + (n % 60_000) as u16, 443, 1, 1000)
-            .write(&mut bytes, &[0; 10])
-            .expect("a vector takes it");
-        bytes.try_into().expect("headers of 54 bytes and ten more")
-    })
-}
-
 /// The file of so many flows.
 fn file(directory: &Path, flows: u32) -> PathBuf {
     directory.join(format!("{flows}.pcap"))
 }
-
-fn write_pcap(path: &Path, flows: u32) {
-    let mut out = Vec::new();
-    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1] {
-        out.extend(word.to_le_bytes());
-    }
-    for frame in frames(flows) {
-        for word in [0, 0, LENGTH as u32, LENGTH as u32] {
-            out.extend(word.to_le_bytes());
-        }
-        out.extend(frame);
-    }
-    fs::write(path, out).expect("there is room for a file");
-}
-
-/// Bytes of a frame.
-const LENGTH: usize = 64;
 
 const FLOWS: [u32; 2] = [1_000, 100_000];
 
