@@ -76,9 +76,23 @@ pub(crate) struct PortSection {
     /// Whether the port takes frames for others too.
     #[serde(default = "promiscuous")]
     pub(crate) promiscuous: bool,
+    /// What is asked of the port's RSS when it has several queues.
+    #[serde(default)]
+    pub(crate) rss: RssChoice,
     /// What an lcore does when there are no frames; `spin` for PCI devices, `adaptive` for vdevs
     /// when absent.
     pub(crate) idle: Option<IdleChoice>,
+}
+
+/// What is asked of the RSS of a port with several queues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RssChoice {
+    /// Both directions of a flow in one queue: a PCI port that cannot is refused.
+    #[default]
+    Symmetric,
+    /// Nothing.
+    Any,
 }
 
 /// What an lcore does when there are no frames.
@@ -203,6 +217,7 @@ mod tests {
             ("[flow]\nmax_flows = 0", "flow.max_flows"),
             ("[flow]\nexpire = -1", "line 2"),
             ("[[dpdk.port]]\nname='a'\ndevice='net_null0'\ncpus=[]", "at least one cpu"),
+            ("[[dpdk.port]]\nname='a'\ndevice='b'\ncpus=[1]\nrss='none'", "`symmetric` or `any`"),
             ("listen = 'nowhere'", "line 1"),
         ] {
             let error = format!("{:#}", Config::parse(text).unwrap_err());

@@ -7,13 +7,15 @@ pub(crate) use without::Ports;
 
 #[cfg(feature = "dpdk")]
 mod dpdk {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use anyhow::Context;
-    use sonde_control_plane::discovery::{self, PortNode, PortStats};
+    use sonde_control_plane::discovery::{self, COUNTERS_EVERY, PortNode, PortStats};
     use sonde_control_plane::graph::SharedGraph;
-    use sonde_probe::lcore::{Dpdk, DpdkConfig, PortConfig, PortInfo, Turn};
-    use sonde_probe::source::dpdk::{Idle, RxQueue, port_stats};
+    use sonde_control_plane::ingest::Lcores;
+    use sonde_probe::lcore::{Dpdk, DpdkConfig, PortConfig, PortInfo, Queue, Rss, Turn};
+    use sonde_probe::source::dpdk::{Idle, RxQueue, Spread, hashes_symmetrically, port_stats};
     use sonde_probe::source::{Closed, wall_clock};
     use sonde_probe::worker::{FlowConfig, Worker};
     use sonde_proto::plan::Point;
@@ -21,9 +23,10 @@ mod dpdk {
     use sonde_proto::report::LcoreInfo;
     use sonde_proto::ring::{Announcer, RingSize};
     use tokio::runtime::Runtime;
+    use tokio::task::spawn_blocking;
     use tokio::time::Instant;
 
-    use crate::config::{Config, IdleChoice};
+    use crate::config::{Config, IdleChoice, RssChoice};
     use crate::signals::Stop;
 
     /// The ports that were brought up, if there are any.
@@ -46,6 +49,7 @@ mod dpdk {
             };
             if let Some(dpdk) = &dpdk {
                 tracing::info!(memory = %dpdk.memory(), ports = dpdk.ports().len(), "DPDK is up");
+                dpdk.ports().iter().for_each(warn);
             }
             Ok(Self { dpdk, announcer, flow })
         }
@@ -55,21 +59,31 @@ mod dpdk {
             self.infos().iter().map(node).collect()
         }
 
-        /// Keeps counters and link state of the ports' nodes current.
-        pub(crate) fn follow(&self, runtime: &Runtime, graph: SharedGraph) {
-            let ports: Vec<(String, u16)> =
-                self.infos().iter().map(|port| (port.name.clone(), port.number)).collect();
+        /// Keeps the books of the ports, and counters and link state of their nodes, current.
+        pub(crate) fn follow(&self, runtime: &Runtime, graph: SharedGraph, lcores: Lcores) {
+            let ports: Arc<[PortInfo]> = self.infos().into();
             if ports.is_empty() {
                 return;
             }
             runtime.spawn(async move {
                 // The links come up when the ports start, shortly after now.
-                let start = Instant::now() + Duration::from_secs(1);
-                let mut tick = tokio::time::interval_at(start, discovery::COUNTERS_EVERY);
-                loop {
+                let mut tick = tokio::time::interval_at(Instant::now() + LOST_EVERY, LOST_EVERY);
+                for n in 0.. {
                     tick.tick().await;
-                    for (name, number) in &ports {
-                        if let Some(stats) = port_stats(*number) {
+                    let read = ports.clone();
+                    // A driver may wait for its hardware.
+                    let stats = spawn_blocking(move || {
+                        if n == 0 {
+                            read.iter().for_each(check_key);
+                        }
+                        read.iter().map(|port| port_stats(port.number)).collect::<Vec<_>>()
+                    });
+                    let Ok(stats) = stats.await else { return };
+                    let show = n % (COUNTERS_EVERY.as_secs() / LOST_EVERY.as_secs()) == 0;
+                    for (PortInfo { name, .. }, stats) in ports.iter().zip(stats) {
+                        let Some(stats) = stats else { continue };
+                        lcores.lost(Point::Port(name.clone()), stats.lost);
+                        if show {
                             discovery::port::update(&graph, name, &counters(&stats), wall_clock());
                         }
                     }
@@ -78,9 +92,10 @@ mod dpdk {
         }
 
         /// Polls the ports until `stop`, or until all of them have nothing more to give.
-        pub(crate) fn run(self, stop: &Stop) -> anyhow::Result<()> {
+        pub(crate) fn run(self, stop: &Stop, lcores: &Lcores) -> anyhow::Result<()> {
+            let names: Vec<_> = self.infos().iter().map(|port| port.name.clone()).collect();
             let Self { dpdk: Some(dpdk), announcer, flow } = self else { return Ok(()) };
-            dpdk.run(stop.flag(), move |queue, which| {
+            let open = move |queue: RxQueue, which: &Queue| {
                 let point = Point::Port(which.port.clone());
                 let ring = announcer.open(
                     LcoreInfo {
@@ -92,8 +107,12 @@ mod dpdk {
                     RingSize::default(),
                 );
                 Polled { worker: Worker::new(queue, point, ring, &flow), ending: false }
-            })
-            .context("DPDK ended badly")
+            };
+            let stats = dpdk.run(stop.flag(), open).context("DPDK ended badly")?;
+            for (name, stats) in names.into_iter().zip(stats) {
+                lcores.lost(Point::Port(name), stats.lost);
+            }
+            Ok(())
         }
 
         fn infos(&self) -> &[PortInfo] {
@@ -131,6 +150,10 @@ mod dpdk {
             cpus: port.cpus.clone(),
             rx_descriptors: port.rx_descriptors,
             promiscuous: port.promiscuous,
+            rss: match port.rss {
+                RssChoice::Symmetric => Rss::Symmetric,
+                RssChoice::Any => Rss::Any,
+            },
             idle: port.idle.map(|idle| match idle {
                 IdleChoice::Spin => Idle::Spin,
                 IdleChoice::Adaptive => Idle::Adaptive,
@@ -141,6 +164,38 @@ mod dpdk {
             main_cpu: config.dpdk.main_cpu,
             mempool: config.dpdk.mempool,
             ..DpdkConfig::default()
+        }
+    }
+
+    /// Says what will work less well than it could.
+    fn warn(port: &PortInfo) {
+        let PortInfo { name, facts, .. } = port;
+        for (cpu, node) in &port.far {
+            let socket = facts.socket.unwrap_or_default();
+            tracing::warn!(
+                "port {name} is on NUMA node {socket}, but cpu {cpu}, which polls it, on node {node}"
+            );
+        }
+        if port.may_part {
+            let driver = &facts.driver;
+            tracing::warn!(
+                "port {name}: {driver} does not spread frames over its {} queues by a symmetric hash; \
+                 a flow whose directions come in by different ones will be two. Where what feeds \
+                 them keeps flows together, say rss = \"any\"",
+                facts.queues,
+            );
+        }
+    }
+
+    /// Says so when a started port does not hash with the key it was given.
+    fn check_key(port: &PortInfo) {
+        let asked = matches!(port.facts.spread, Spread::Symmetric(_));
+        if asked && hashes_symmetrically(port.number) == Some(false) {
+            tracing::warn!(
+                "port {} hashes with a key of its own: the directions of a flow may part, and each \
+                 be one",
+                port.name,
+            );
         }
     }
 
@@ -159,7 +214,8 @@ mod dpdk {
             socket: facts.socket.map(u32::from),
             queues: facts.queues,
             cpus: port.cpus.iter().filter_map(|&cpu| u32::try_from(cpu).ok()).collect(),
-            rss: facts.rss,
+            rss: facts.spread.to_string(),
+            rss_headers: facts.spread.headers(),
             promiscuous: facts.promiscuous,
         }
     }
@@ -177,6 +233,9 @@ mod dpdk {
         }
     }
 
+    /// Between two looks at what the ports lost: as often as the lcores report.
+    const LOST_EVERY: Duration = Duration::from_secs(1);
+
     /// A speed in Mbit/s; DPDK says 0 or the largest number when it does not know.
     fn known(speed: u32) -> Option<u32> {
         (speed != 0 && speed != u32::MAX).then_some(speed)
@@ -188,6 +247,7 @@ mod without {
     use anyhow::ensure;
     use sonde_control_plane::discovery::PortNode;
     use sonde_control_plane::graph::SharedGraph;
+    use sonde_control_plane::ingest::Lcores;
     use sonde_probe::worker::FlowConfig;
     use sonde_proto::ring::Announcer;
     use tokio::runtime::Runtime;
@@ -218,10 +278,10 @@ mod without {
         }
 
         /// Does nothing.
-        pub(crate) fn follow(&self, _: &Runtime, _: SharedGraph) {}
+        pub(crate) fn follow(&self, _: &Runtime, _: SharedGraph, _: Lcores) {}
 
         /// Returns at once.
-        pub(crate) fn run(self, _: &Stop) -> anyhow::Result<()> {
+        pub(crate) fn run(self, _: &Stop, _: &Lcores) -> anyhow::Result<()> {
             Ok(())
         }
     }

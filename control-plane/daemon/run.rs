@@ -87,7 +87,8 @@ impl Daemon {
         let control = runtime
             .block_on(Control::start(control_config(&config)?, rings, ports.nodes(), replay))
             .context("cannot start the control plane")?;
-        ports.follow(&runtime, control.state().graph.clone());
+        let state = control.state();
+        ports.follow(&runtime, state.graph.clone(), state.lcores.clone());
         let asked = stop.clone();
         let server = runtime.spawn(server::serve(listener, control.router(), async move {
             asked.wait().await;
@@ -100,7 +101,8 @@ impl Daemon {
     /// order of the data: sources, shards, rings, subscribers, servers.
     fn run(self, stop: &Stop) -> anyhow::Result<Books> {
         let Self { runtime, control, supervisor, ports, server } = self;
-        let polled = ports.run(stop);
+        let lcores = control.state().lcores.clone();
+        let polled = ports.run(stop, &lcores);
         if polled.is_err() {
             // A daemon that polls nothing must not look healthy.
             stop.ask();
@@ -108,7 +110,6 @@ impl Daemon {
         runtime.block_on(stop.wait());
         tracing::info!("stopping");
         supervisor.stop();
-        let lcores = control.state().lcores.clone();
         if !runtime.block_on(control.stop(LIMIT)) {
             tracing::warn!("some flows were not delivered in time");
         }

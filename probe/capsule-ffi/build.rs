@@ -76,11 +76,12 @@ fn give_up(what: &str) -> ! {
 
 /// Functions of DPDK that are called, and those of the shim.
 const FUNCTIONS: &str = "_rte_.*\
-    |rte_eal_(init|cleanup)|rte_strerror|rte_socket_(id|count|id_by_idx)\
+    |rte_eal_(init|cleanup|has_hugepages|has_pci)|rte_strerror|rte_socket_(id|count|id_by_idx)\
     |rte_thread_(set_affinity|register|unregister)\
     |rte_pktmbuf_(pool_create|free_bulk)|rte_mempool_free\
     |rte_eth_(allmulticast|promiscuous)_(enable|disable|get)\
-    |rte_eth_dev_(adjust_nb_rx_tx_desc|close|configure|get_mtu|get_port_by_name|info_get|socket_id|start|stop)\
+    |rte_eth_dev_(adjust_nb_rx_tx_desc|close|configure|get_mtu|get_port_by_name|info_get)\
+    |rte_eth_dev_(rss_hash_(conf_get|update)|socket_id|start|stop)\
     |rte_eth_(macaddr_get|rx_queue_setup|tx_queue_setup|stats_get)";
 
 /// Types that are named, besides those the functions bring in.

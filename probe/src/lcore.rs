@@ -20,12 +20,12 @@ use capsule::Runtime;
 
 pub use self::check::ConfigError;
 use self::clock::HeldClock;
-pub use self::config::{DpdkConfig, PortConfig};
+pub use self::config::{DpdkConfig, PortConfig, Rss};
 use self::course::Course;
 pub use self::memory::Memory;
 use self::pipeline::Lcore;
 use crate::source::Closed;
-use crate::source::dpdk::{self, Idle, PortFacts, RxQueue};
+use crate::source::dpdk::{self, Idle, PortFacts, PortStats, RxQueue, Spread};
 
 /// What an lcore does with a queue, again and again.
 pub trait Turn {
@@ -61,6 +61,12 @@ pub struct PortInfo {
     pub pci: Option<String>,
     /// The CPUs that poll it: the first polls queue 0, and so on.
     pub cpus: Vec<usize>,
+    /// Those of `cpus` that are on another NUMA node than the port, and their nodes: each frame
+    /// crosses over to them.
+    pub far: Vec<(usize, u16)>,
+    /// Whether the directions of a flow may part although [`Rss::Symmetric`] was asked for: a
+    /// virtual device, whose frames somebody else spreads.
+    pub may_part: bool,
     /// What DPDK says of it. The link may come up later.
     pub facts: PortFacts,
 }
@@ -97,6 +103,19 @@ pub enum DpdkError {
     /// A device became no port, or one with another number of queues.
     #[error("DPDK: device {0:?} is no port with the queues it was given")]
     NoPort(String),
+    /// A PCI port whose queues would tear flows apart.
+    #[error(
+        "port {port:?}: RSS over {queues} queues is {spread}, expected symmetric: \
+         give it one cpu, or say that any will do"
+    )]
+    Rss {
+        /// The port.
+        port: String,
+        /// How many queues it was given.
+        queues: u16,
+        /// What it has instead.
+        spread: Spread,
+    },
     /// An lcore panicked; the others were stopped.
     #[error("an lcore panicked, all were stopped")]
     Panicked,
@@ -112,7 +131,8 @@ impl Dpdk {
     /// Initialises EAL and sets up all ports.
     pub fn bring_up(config: DpdkConfig) -> Result<Self, DpdkError> {
         config.check()?;
-        let memory = Memory::detect(config.mempool, config.nodes().len());
+        let nic = config.ports.iter().any(PortConfig::is_pci);
+        let memory = Memory::detect(config.mempool, config.nodes().len(), nic);
         let clock = HeldClock::default();
         let runtime = tokio_timer::clock::with_default(&clock.clock(), || {
             Runtime::build(config.runtime(memory))
@@ -133,14 +153,16 @@ impl Dpdk {
     }
 
     /// Starts the ports and polls until `stop` is set or all sources have closed; then each queue
-    /// finishes, for 4 seconds at most, and the ports are stopped and closed.
+    /// finishes, for 4 seconds at most, and the ports are stopped and closed. Returns what each port
+    /// counted, in the order of [`Self::ports`].
     ///
-    /// `open` is called for each queue on the lcore that polls it. An lcore that panics stops all.
+    /// `open` is called for each queue on the lcore that polls it, so that what it allocates is near
+    /// that CPU. An lcore that panics stops all.
     pub fn run<T: Turn + 'static>(
         mut self,
         stop: Arc<AtomicBool>,
         open: impl Fn(RxQueue, &Queue) -> T + Send + Sync + 'static,
-    ) -> Result<(), DpdkError> {
+    ) -> Result<Vec<PortStats>, DpdkError> {
         let course = Course::new(stop);
         let open = Arc::new(open);
         for cpu in self.config.cpus() {
@@ -151,6 +173,8 @@ impl Dpdk {
         }
         self.clock.hold(course.clone());
         let outcome = self.runtime.execute().map_err(failed("start of the ports"));
+        let stats = self.ports.iter().map(|port| dpdk::port_stats(port.number).unwrap_or_default());
+        let stats = stats.collect();
         // A kernel interface behind a virtual device would stay promiscuous.
         self.ports.iter().for_each(|port| dpdk::end_promiscuous(port.number));
         {
@@ -160,7 +184,7 @@ impl Dpdk {
         outcome?;
         match (course.panicked(), course.unfinished()) {
             (true, _) => Err(DpdkError::Panicked),
-            (false, 0) => Ok(()),
+            (false, 0) => Ok(stats),
             (false, queues) => Err(DpdkError::Unfinished { queues }),
         }
     }
@@ -199,14 +223,68 @@ impl PortInfo {
             device: config.device.clone(),
             number,
             pci: config.is_pci().then(|| config.device_name().to_owned()),
+            far: far(&cpus, facts.socket, capsule_ffi::node_of_cpu),
+            may_part: may_part(config, facts.queues, facts.spread)?,
             cpus,
             facts,
         })
     }
 }
 
+/// Whether flows may part that shall not; an error where that is for sure.
+fn may_part(config: &PortConfig, queues: u16, spread: Spread) -> Result<bool, DpdkError> {
+    let may_part = config.rss == Rss::Symmetric && !spread.keeps_flows_whole();
+    if may_part && config.is_pci() {
+        return Err(DpdkError::Rss { port: config.name.clone(), queues, spread });
+    }
+    Ok(may_part)
+}
+
+/// The CPUs that are not on the NUMA node of the port, and where they are.
+fn far(cpus: &[usize], port: Option<u16>, node_of: impl Fn(usize) -> u16) -> Vec<(usize, u16)> {
+    let nodes = cpus.iter().map(|&cpu| (cpu, node_of(cpu)));
+    nodes.filter(|(_, node)| port.is_some_and(|port| port != *node)).collect()
+}
+
 fn failed<E: Into<Box<dyn Error + Send + Sync>>>(
     stage: &'static str,
 ) -> impl FnOnce(E) -> DpdkError {
     move |e| DpdkError::Runtime { stage, source: e.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nic_that_tears_flows_apart_is_refused() {
+        let config = |device: &str, rss| PortConfig {
+            name: "wan".into(),
+            device: device.into(),
+            rss,
+            ..PortConfig::default()
+        };
+        let nic = config("0000:01:00.0", Rss::Symmetric);
+        let refused = may_part(&nic, 2, Spread::Asymmetric).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "port \"wan\": RSS over 2 queues is asymmetric, expected symmetric: \
+             give it one cpu, or say that any will do",
+        );
+        assert!(may_part(&nic, 2, Spread::Unknown).is_err());
+        assert!(!may_part(&nic, 1, Spread::Single).unwrap());
+        let any = config("0000:01:00.0", Rss::Any);
+        assert!(!may_part(&any, 2, Spread::Asymmetric).unwrap());
+        let fed = config("net_pcap0,rx_pcap=a,rx_pcap=b", Rss::Symmetric);
+        assert!(may_part(&fed, 2, Spread::Unknown).unwrap());
+        assert!(!may_part(&fed, 2, Spread::Fanout).unwrap());
+    }
+
+    #[test]
+    fn lcores_on_another_node_than_the_port_are_named() {
+        let node_of = |cpu| if cpu < 4 { 0 } else { 1 };
+        assert_eq!(far(&[2, 3, 4, 5], Some(0), node_of), [(4, 1), (5, 1)]);
+        assert_eq!(far(&[4, 5], Some(1), node_of), []);
+        assert_eq!(far(&[2, 5], None, node_of), [], "the port is on no node");
+    }
 }

@@ -3,7 +3,7 @@
 #![cfg(feature = "dpdk")]
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,9 @@ use std::{env, fs, process, thread};
 
 use etherparse::PacketBuilder;
 use sonde_probe::lcore::{ConfigError, Dpdk, DpdkConfig, DpdkError, PortConfig, Queue, Turn};
-use sonde_probe::source::dpdk::{Idle, PortStats, RxQueue, port_stats};
+use sonde_probe::source::dpdk::{
+    Idle, PortStats, RxQueue, Spread, hashes_symmetrically, port_stats,
+};
 use sonde_probe::source::{Closed, LinkType, Source};
 
 #[test]
@@ -26,7 +28,8 @@ fn frames_of_a_pcap_arrive_whole() {
         let info = &dpdk.ports()[0];
         assert_eq!((info.name.as_str(), info.device.as_str()), ("trace", device.as_str()));
         assert_eq!((info.facts.driver.as_str(), info.facts.queues), ("net_pcap", 1));
-        assert_eq!((info.facts.rss, info.facts.link_up), (false, false));
+        assert_eq!((info.facts.spread, info.facts.link_up), (Spread::Single, false));
+        assert_eq!((info.may_part, info.far.len()), (false, 0));
         assert_eq!(info.pci, None);
         let number = info.number;
 
@@ -38,7 +41,7 @@ fn frames_of_a_pcap_arrive_whole() {
                 seen.lock().unwrap().len() >= 4
             }
         });
-        let finished = run(dpdk, stop, &seen).unwrap();
+        let (finished, last) = run(dpdk, stop, &seen).unwrap();
         fs::remove_file(file).unwrap();
 
         let seen = seen.lock().unwrap();
@@ -54,6 +57,7 @@ fn frames_of_a_pcap_arrive_whole() {
         let stats = *stats.lock().unwrap();
         let bytes: usize = frames.iter().map(Vec::len).sum();
         assert_eq!((stats.packets, stats.bytes), (4, bytes as u64));
+        assert_eq!((last[0].packets, last[0].lost), (4, stats.lost), "read after the last frame");
         assert!(stats.link_up);
         assert_eq!(port_stats(number), None, "the port is closed");
     });
@@ -73,7 +77,9 @@ fn every_queue_is_polled_by_its_cpu() {
         ];
         let dpdk = Dpdk::bring_up(config(ports)).unwrap();
         assert_eq!(dpdk.ports()[0].facts.queues as usize, both.len());
-        assert_eq!(dpdk.ports()[0].facts.rss, both.len() > 1);
+        let several = both.len() > 1;
+        let spread = if several { Spread::Unknown } else { Spread::Single };
+        assert_eq!((dpdk.ports()[0].facts.spread, dpdk.ports()[0].may_part), (spread, several));
         assert_eq!(dpdk.ports()[1].facts.driver, "net_null");
         assert_eq!(dpdk.ports()[2].facts.driver, "net_ring");
 
@@ -87,6 +93,7 @@ fn every_queue_is_polled_by_its_cpu() {
             let seen = seen.clone();
             move |source: RxQueue, queue: &Queue| FirstFrame {
                 source,
+                opened: status("Cpus_allowed_list:"),
                 queue: queue.clone(),
                 seen: seen.clone(),
                 told: false,
@@ -105,6 +112,37 @@ fn every_queue_is_polled_by_its_cpu() {
             assert_eq!(*allowed, queue.cpu.to_string(), "{queue:?} runs on its cpu alone");
             assert_eq!(queue.idle, Idle::Spin, "one port that spins keeps the cpu awake");
         }
+    });
+}
+
+#[test]
+fn a_port_with_rss_gets_the_symmetric_key() {
+    alone("a_port_with_rss_gets_the_symmetric_key", || {
+        let cpus = cpus();
+        if cpus.len() < 2 || !Path::new("/dev/net/tun").exists() {
+            return eprintln!("skipped: this needs two CPUs and /dev/net/tun");
+        }
+        // The one virtual device whose key can be read back, on another that could have one.
+        let bond = port("bond", "net_bonding0,mode=2,slave=net_tap0", &cpus);
+        let eal = vec![format!("--vdev=net_tap0,iface=sonde{}", process::id())];
+        let dpdk = Dpdk::bring_up(DpdkConfig { eal, ..config(vec![bond]) }).unwrap();
+        let info = dpdk.ports()[0].clone();
+        assert!(info.facts.spread.keeps_flows_whole() && !info.may_part, "{info:?}");
+        assert_eq!(info.facts.spread.headers(), ["ip", "tcp", "udp"], "no more than it offers");
+        assert_eq!(hashes_symmetrically(info.number), Some(false), "it keeps its own at first");
+
+        let symmetric = Arc::new(Mutex::new(None));
+        let open = {
+            let symmetric = symmetric.clone();
+            move |_: RxQueue, queue: &Queue| {
+                if queue.queue == 0 {
+                    *symmetric.lock().unwrap() = hashes_symmetrically(queue.port_number);
+                }
+                Scripted { turn: || Err(Closed::Gone(19)), finish: || true }
+            }
+        };
+        dpdk.run(Arc::default(), open).unwrap();
+        assert_eq!(*symmetric.lock().unwrap(), Some(true), "before the first frame is taken");
     });
 }
 
@@ -244,6 +282,8 @@ impl Turn for Copier {
 /// Tells of the first frame, and which CPUs the thread may run on.
 struct FirstFrame {
     source: RxQueue,
+    /// Those it might run on when it was made: what it allocates is near them.
+    opened: String,
     queue: Queue,
     seen: Arc<Mutex<Vec<(Queue, u32, String)>>>,
     told: bool,
@@ -256,6 +296,7 @@ impl Turn for FirstFrame {
         if taken > 0 && !self.told {
             self.told = true;
             let allowed = status("Cpus_allowed_list:");
+            assert_eq!(allowed, self.opened);
             self.seen.lock().unwrap().push((self.queue.clone(), length, allowed));
         }
         Ok(taken)
@@ -289,8 +330,8 @@ impl<T: FnMut() -> Result<usize, Closed>, F: FnMut() -> bool> Turn for Scripted<
     }
 }
 
-/// Runs with a [`Copier`] per queue; returns how many of them finished.
-fn run(dpdk: Dpdk, stop: Arc<AtomicBool>, seen: &Seen) -> Result<u32, DpdkError> {
+/// Runs with a [`Copier`] per queue; returns how many of them finished, and what the ports counted.
+fn run(dpdk: Dpdk, stop: Arc<AtomicBool>, seen: &Seen) -> Result<(u32, Vec<PortStats>), DpdkError> {
     let (seen, finished) = (seen.clone(), Arc::new(Mutex::new(0)));
     let open = {
         let finished = finished.clone();
@@ -301,9 +342,9 @@ fn run(dpdk: Dpdk, stop: Arc<AtomicBool>, seen: &Seen) -> Result<u32, DpdkError>
             finished: finished.clone(),
         }
     };
-    dpdk.run(stop, open)?;
+    let stats = dpdk.run(stop, open)?;
     let finished = *finished.lock().unwrap();
-    Ok(finished)
+    Ok((finished, stats))
 }
 
 /// A flag that a thread sets once `done`, after 20 seconds at the latest.

@@ -177,7 +177,8 @@ pub struct Books {
     pub table_full: u64,
     /// Frames seen while no capture ran.
     pub unwatched: u64,
-    /// What the port itself lost before us.
+    /// What the source itself lost before us. Of DPDK, the whole port's: in no report of its queues,
+    /// for counters of a port are read off the lcores; the control plane enters them.
     pub lost: Lost,
     /// Frames whose bytes end before their headers do; metered all the same.
     pub truncated: u64,
@@ -254,9 +255,7 @@ impl Books {
         }
         self.table_full += table_full;
         self.unwatched += unwatched;
-        self.lost.missed += lost.missed;
-        self.lost.no_mbuf += lost.no_mbuf;
-        self.lost.errors += lost.errors;
+        self.lost.add(*lost);
         self.truncated += truncated;
         self.too_deep += too_deep;
         for (sum, n) in self.ended.iter_mut().zip(ended) {
@@ -275,6 +274,15 @@ pub struct Lost {
     pub no_mbuf: u64,
     /// DPDK `ierrors`.
     pub errors: u64,
+}
+
+impl Lost {
+    /// Adds what another point lost.
+    pub fn add(&mut self, other: Self) {
+        self.missed += other.missed;
+        self.no_mbuf += other.no_mbuf;
+        self.errors += other.errors;
+    }
 }
 
 /// Why a frame made no flow.

@@ -13,10 +13,16 @@ use crate::support::traffic::{Traffic, account_of};
 pub(crate) fn replay(traffic: &Traffic, directory: &Path, more: &str) -> Sonde {
     let file = directory.join("traffic.pcap");
     traffic.write_pcap(&file);
+    start(&[&file], directory, more)
+}
+
+/// A daemon that replays each file on a queue of its own of one port.
+fn start(files: &[&Path], directory: &Path, more: &str) -> Sonde {
+    let queues: String = files.iter().map(|file| format!(",rx_pcap={}", file.display())).collect();
+    let cpus: Vec<usize> = (0..files.len()).collect();
     let config = format!(
-        "{more}\n[dpdk]\nport = [{{ name = 'replay', device = 'net_pcap0,rx_pcap={}', cpus = [0] }}]\n\
+        "{more}\n[dpdk]\nport = [{{ name = 'replay', device = 'net_pcap0{queues}', cpus = {cpus:?} }}]\n\
          [startup_capture]\ngremlin = \"G.V().Has('Name', 'replay')\"\n",
-        file.display()
     );
     Sonde::start(&config, directory, None)
 }
@@ -52,6 +58,52 @@ fn every_frame_of_a_file_is_in_a_flow() {
     let read = run(&["read", "--output", "json", file.to_str().unwrap()]);
     let read: Vec<Value> = serde_json::from_slice(&read.stdout).unwrap();
     assert_eq!(nameless(flows.as_array().unwrap()), nameless(&read));
+}
+
+/// Symmetric RSS keeps both directions of a flow in one queue; so do the files here.
+#[test]
+fn two_lcores_say_what_one_says() {
+    if std::thread::available_parallelism().unwrap().get() < 2 {
+        eprintln!("skipped: two lcores need two CPUs");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let traffic = Traffic::new(60);
+    let frames = traffic.frames.len() as i64;
+    let mut one = replay(&traffic, directory.path(), "");
+    one.wait("all frames are received", |sonde| sonde.counter("Received") >= frames);
+    let expected = one.query("G.Flows()");
+    one.stop();
+
+    let files = ["even.pcap", "odd.pcap"].map(|name| directory.path().join(name));
+    let is_even = |name: &str| name.ends_with(['0', '2', '4', '6', '8']);
+    traffic.write_part(&files[0], is_even);
+    traffic.write_part(&files[1], |name| !is_even(name));
+    let mut two = start(&[&files[0], &files[1]], directory.path(), "");
+    two.wait("all frames are received", |sonde| sonde.counter("Received") >= frames);
+    let flows = two.query("G.Flows()");
+    assert_eq!(account_of(flows.as_array().unwrap()), traffic.account());
+    assert_eq!(nameless(flows.as_array().unwrap()), nameless(expected.as_array().unwrap()));
+
+    let (_, status) = two.get("status");
+    let queues = status["Queues"].as_array().unwrap();
+    let of_each = |key: &str| queues.iter().map(|queue| queue[key].clone()).collect::<Vec<_>>();
+    assert_eq!(of_each("Queue"), [0, 1]);
+    assert_eq!(of_each("CPU"), [0, 1]);
+    let counted =
+        |key: &str| queues.iter().map(|q| q["Frames"][key].as_i64().unwrap()).collect::<Vec<_>>();
+    assert!(counted("Received").iter().all(|&received| received > 0));
+    assert_eq!(counted("Received").iter().sum::<i64>(), frames);
+    assert_eq!(counted("Metered"), counted("Received"));
+    assert_eq!(counted("Unaccounted"), [0, 0]);
+    assert_eq!(status["Totals"]["Received"], frames);
+    assert_eq!(status["Totals"]["Unaccounted"], 0);
+
+    let node = &two.query("G.V().Has('Type', 'dpdkport')")[0]["Metadata"];
+    assert_eq!(node["Queues"], 2);
+    assert_eq!(node["Lcores"], serde_json::json!([0, 1]));
+    assert_eq!(node["RSS"], "unknown", "the files decide");
+    two.stop();
 }
 
 /// Flows without what depends on the node and the capture, in order.

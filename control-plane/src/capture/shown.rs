@@ -62,10 +62,7 @@ impl Counted {
     pub(super) fn new(watches: HashMap<WatchId, WatchTotals>, queues: &[QueueStatus]) -> Self {
         let mut lost: HashMap<Point, Lost> = HashMap::new();
         for queue in queues.iter().filter(|queue| queue.open) {
-            let sum = lost.entry(queue.lcore.point.clone()).or_default();
-            sum.missed += queue.books.lost.missed;
-            sum.no_mbuf += queue.books.lost.no_mbuf;
-            sum.errors += queue.books.lost.errors;
+            lost.entry(queue.lcore.point.clone()).or_default().add(queue.books.lost);
         }
         Self { watches, lost }
     }

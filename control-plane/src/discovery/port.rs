@@ -38,8 +38,11 @@ pub struct PortNode {
     pub queues: u16,
     /// CPUs of the lcores that poll the port.
     pub cpus: Vec<u32>,
-    /// Whether hardware spreads flows over the queues.
-    pub rss: bool,
+    /// What spreads frames over the queues: `single`, `symmetric`, `fanout`, `asymmetric`,
+    /// `unknown`.
+    pub rss: String,
+    /// Headers that RSS hashes: `ip`, `tcp`, ...
+    pub rss_headers: Vec<&'static str>,
     /// Whether the port takes frames that are not for its address.
     pub promiscuous: bool,
 }
@@ -155,8 +158,10 @@ fn metadata(port: &PortNode, host: &Owner) -> Metadata {
     set("Driver", port.driver.as_str().into());
     set("Queues", port.queues.into());
     set("Lcores", port.cpus.clone().into());
-    set("RSS", port.rss.into());
+    set("RSS", port.rss.as_str().into());
     set("Promiscuous", port.promiscuous.into());
+    let hashed = !port.rss_headers.is_empty();
+    put(&mut metadata, "RSSHeaders", hashed.then(|| port.rss_headers.clone()));
     put(&mut metadata, "MTU", (port.mtu != 0).then_some(port.mtu));
     put(&mut metadata, "MAC", port.mac.and_then(|mac| mac_text(&mac)));
     put(&mut metadata, "PCIAddress", port.pci.clone());
@@ -206,7 +211,8 @@ mod tests {
             socket: Some(1),
             queues: 2,
             cpus: vec![4, 5],
-            rss: true,
+            rss: "symmetric".into(),
+            rss_headers: vec!["ip", "tcp"],
             promiscuous: true,
         }
     }
@@ -229,7 +235,8 @@ mod tests {
                 "IfIndex": 2, "LinkFlags": ["UP"], "State": "UP", "Device": "0000:3b:00.0",
                 "Driver": "net_ice", "PCIAddress": "0000:3b:00.0", "BusInfo": "0000:3b:00.0",
                 "MAC": "02:00:00:00:00:09", "MTU": 1500, "Speed": 100_000, "Socket": 1,
-                "Queues": 2, "Lcores": [4, 5], "RSS": true, "Promiscuous": true,
+                "Queues": 2, "Lcores": [4, 5], "RSS": "symmetric", "RSSHeaders": ["ip", "tcp"],
+                "Promiscuous": true,
             })
         );
         let graph = graph.read().unwrap();

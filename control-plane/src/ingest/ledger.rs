@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use sonde_proto::plan::Point;
 use sonde_proto::record::WatchId;
-use sonde_proto::report::{Books, LcoreInfo, Report, WatchReport, WatchState};
+use sonde_proto::report::{Books, LcoreInfo, Lost, Report, WatchReport, WatchState};
 use sonde_proto::ring::RingId;
 use sonde_proto::time::Timestamp;
 
@@ -50,6 +51,8 @@ pub(super) struct Ledger {
     /// Sums over all queues that were closed.
     closed_books: Books,
     closed_watches: HashMap<WatchId, WatchTotals>,
+    /// What points lost whose queues cannot say: ports count, not queues, and no lcore asks them.
+    lost: HashMap<Point, Lost>,
 }
 
 #[derive(Debug)]
@@ -120,6 +123,15 @@ impl Ledger {
         self.closed.push(QueueStatus { open: false, ..queue.status });
     }
 
+    /// What a point says it lost, all its queues together, since it was opened.
+    pub(super) fn lost(&mut self, point: Point, lost: Lost) {
+        let known = self.lost.entry(point).or_default();
+        // A driver may clear its counters when it is stopped.
+        known.missed = known.missed.max(lost.missed);
+        known.no_mbuf = known.no_mbuf.max(lost.no_mbuf);
+        known.errors = known.errors.max(lost.errors);
+    }
+
     /// Forgets what closed queues said of the other watches.
     pub(super) fn retain(&mut self, mut known: impl FnMut(WatchId) -> bool) {
         self.closed_watches.retain(|watch, _| known(*watch));
@@ -142,7 +154,12 @@ impl Ledger {
         let closed = self.closed.iter();
         // A queue that was opened again is shown once.
         let closed = closed.filter(|c| self.open.values().all(|o| o.status.lcore != c.lcore));
-        open.chain(closed).cloned().collect()
+        let mut all: Vec<_> = open.chain(closed).cloned().collect();
+        // The first queue speaks for its point, or the sum would be a multiple.
+        for queue in all.iter_mut().filter(|queue| queue.lcore.queue == 0) {
+            queue.books.lost.add(self.lost.get(&queue.lcore.point).copied().unwrap_or_default());
+        }
+        all
     }
 
     pub(super) fn totals(&self) -> Books {
@@ -150,6 +167,7 @@ impl Ledger {
         for queue in self.open.values() {
             sum.add(&queue.status.books);
         }
+        self.lost.values().for_each(|lost| sum.lost.add(*lost));
         sum
     }
 
@@ -208,8 +226,6 @@ const SHOWN: usize = 256;
 mod tests {
     use std::path::PathBuf;
 
-    use sonde_proto::plan::Point;
-
     use super::*;
 
     fn lcore(queue: u16) -> LcoreInfo {
@@ -257,6 +273,25 @@ mod tests {
         assert_eq!((watch.packets, watch.dropped, watch.flows), (36, 3, 4));
         assert_eq!(watch.copies_lost, 9);
         assert_eq!(ledger.status().len(), 2, "queue 0 was opened again");
+    }
+
+    #[test]
+    fn what_a_point_lost_is_in_the_books_once() {
+        let mut ledger = Ledger::default();
+        let point = lcore(0).point;
+        ledger.lost(point.clone(), Lost { missed: 5, no_mbuf: 1, errors: 0 });
+        ledger.reported(head(0, 10, WatchState::Active));
+        ledger.reported(head(1, 20, WatchState::Active));
+        ledger.lost(point.clone(), Lost { missed: 7, no_mbuf: 1, errors: 2 });
+        let lost = Lost { missed: 7, no_mbuf: 1, errors: 2 };
+        assert_eq!(ledger.totals().lost, lost);
+        let queues: Vec<_> = ledger.status().iter().map(|queue| queue.books.lost).collect();
+        assert_eq!(queues, [lost, Lost::default()]);
+        ledger.closed(ring(0));
+        ledger.closed(ring(1));
+        ledger.lost(point, Lost { missed: 9, ..Lost::default() });
+        assert_eq!(ledger.totals().lost, Lost { missed: 9, ..lost }, "said after the last ring");
+        assert_eq!(ledger.totals().received, 30);
     }
 
     #[test]

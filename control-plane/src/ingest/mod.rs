@@ -10,9 +10,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sonde_proto::plan::Plan;
+use sonde_proto::plan::{Plan, Point};
 use sonde_proto::record::WatchId;
-use sonde_proto::report::Books;
+use sonde_proto::report::{Books, Lost};
 use sonde_proto::ring::{Rings, Strain};
 use sonde_proto::time::Timestamp;
 use tokio::sync::watch;
@@ -98,6 +98,12 @@ impl Lcores {
     /// The books of all queues together, those included that were closed.
     pub fn totals(&self) -> Books {
         self.shared.state().ledger.totals()
+    }
+
+    /// Enters what a point lost since it was opened, where its queues cannot say: all queues of a
+    /// DPDK port share its counters, which are read beside the lcores.
+    pub fn lost(&self, point: Point, lost: Lost) {
+        self.shared.state().ledger.lost(point, lost);
     }
 
     /// Packets that captures wanted whole and that were lost for want of room, on their way or here.

@@ -28,5 +28,6 @@ pub use bindings::*;
 pub use kni::*;
 // These shadow what the globs above bring under the same name.
 pub use compat::{
-    is_pci, node_of_cpu, numa_node_of_cpu, rte_eal_init, rte_eth_dev_configure, rte_eth_rx_mq_mode,
+    is_pci, is_symmetric_key, node_of_cpu, numa_node_of_cpu, rte_eal_init, rte_eth_dev_configure,
+    rte_eth_rx_mq_mode, rte_pktmbuf_pool_create, symmetric_key, symmetric_rss,
 };

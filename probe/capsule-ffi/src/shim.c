@@ -10,6 +10,34 @@ unsigned int _rte_lcore_id(void)
 	return rte_lcore_id();
 }
 
+struct rte_mempool *_rte_pktmbuf_pool_packed(const char *name, unsigned int count,
+	unsigned int cache, uint16_t private_size, uint16_t room, int socket)
+{
+	struct rte_pktmbuf_pool_private layout = {
+		.mbuf_data_room_size = room,
+		.mbuf_priv_size = private_size,
+	};
+	unsigned int size = sizeof(struct rte_mbuf) + private_size + room;
+	struct rte_mempool *pool = rte_mempool_create_empty(name, count, size, cache,
+		sizeof(layout), socket, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+	int failed;
+
+	if (!pool)
+		return NULL;
+	failed = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
+	if (!failed) {
+		rte_pktmbuf_pool_init(pool, &layout);
+		failed = rte_mempool_populate_default(pool);
+	}
+	if (failed < 0) {
+		rte_mempool_free(pool);
+		rte_errno = -failed;
+		return NULL;
+	}
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	return pool;
+}
+
 struct rte_mbuf *_rte_pktmbuf_alloc(struct rte_mempool *pool)
 {
 	return rte_pktmbuf_alloc(pool);

@@ -8,6 +8,7 @@
 #include <rte_lcore.h>
 #include <rte_mbuf.h>
 #include <rte_mbuf_dyn.h>
+#include <rte_mbuf_pool_ops.h>
 #include <rte_mempool.h>
 #include <rte_thread.h>
 
@@ -21,12 +22,17 @@ static const uint64_t ETH_RSS_IP = RTE_ETH_RSS_IP;
 static const uint64_t ETH_RSS_TCP = RTE_ETH_RSS_TCP;
 static const uint64_t ETH_RSS_UDP = RTE_ETH_RSS_UDP;
 static const uint64_t ETH_RSS_SCTP = RTE_ETH_RSS_SCTP;
+/* Hash the outer headers where there are two of them. */
+static const uint64_t ETH_RSS_LEVEL_OUTERMOST = RTE_ETH_RSS_LEVEL_OUTERMOST;
 static const uint64_t DEV_TX_OFFLOAD_MBUF_FAST_FREE = RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
 
 int _rte_errno(void);
 /* EAL's number for the calling thread, UINT32_MAX (LCORE_ID_ANY) when it has none. */
 unsigned int _rte_lcore_id(void);
 
+/* rte_pktmbuf_pool_create whose mbufs may cross pages, and are known to no device. */
+struct rte_mempool *_rte_pktmbuf_pool_packed(const char *name, unsigned int count,
+	unsigned int cache, uint16_t private_size, uint16_t room, int socket);
 struct rte_mbuf *_rte_pktmbuf_alloc(struct rte_mempool *pool);
 int _rte_pktmbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, unsigned int count);
 void _rte_pktmbuf_free(struct rte_mbuf *mbuf);

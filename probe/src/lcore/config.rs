@@ -17,7 +17,7 @@ pub struct DpdkConfig {
     pub ports: Vec<PortConfig>,
     /// The CPU the main thread is pinned to. It waits there, so that a port's CPU will do.
     pub main_cpu: usize,
-    /// Mbufs (2.5 KB each, 4 KB on plain pages) per NUMA node that has a CPU or a port of ours.
+    /// Mbufs (2.5 KB each, 4 KB for a NIC on plain pages) per NUMA node that has a CPU or a port of ours.
     pub mempool: usize,
     /// Mbufs that each lcore keeps to itself, 512 at most.
     pub cache: usize,
@@ -39,8 +39,20 @@ pub struct PortConfig {
     pub rx_descriptors: u16,
     /// Whether to take frames that are not addressed to the port.
     pub promiscuous: bool,
+    /// What to ask of its RSS when it has several queues.
+    pub rss: Rss,
     /// What to do while no frames come; by default a PCI port spins and a virtual one naps.
     pub idle: Option<Idle>,
+}
+
+/// What is asked of how a port spreads frames over its queues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rss {
+    /// Both directions of a flow meet in one queue: a PCI port that cannot do so is refused.
+    #[default]
+    Symmetric,
+    /// Nothing: the directions may part, or something else keeps them together.
+    Any,
 }
 
 impl Default for DpdkConfig {
@@ -105,6 +117,7 @@ impl Default for PortConfig {
             cpus: Vec::new(),
             rx_descriptors: 1024,
             promiscuous: true,
+            rss: Rss::default(),
             idle: None,
         }
     }

@@ -16,22 +16,24 @@ pub enum Memory {
     Plain {
         /// Bytes in free huge pages of all sizes, too few.
         free: u64,
-        /// Bytes that plain pages need, more than huge ones would.
+        /// Bytes that plain pages need; for a NIC more than huge ones would.
         needed: u64,
     },
 }
 
 impl Memory {
-    /// Huge pages if enough are free for `mbufs` in each of `nodes` NUMA nodes.
-    pub fn detect(mbufs: usize, nodes: usize) -> Self {
-        Self::choose(free_huge(Path::new("/sys/kernel/mm/hugepages")), mbufs, nodes)
+    /// Huge pages if enough are free for `mbufs` in each of `nodes` NUMA nodes; `nic`: whether a
+    /// device shall write to them.
+    pub fn detect(mbufs: usize, nodes: usize, nic: bool) -> Self {
+        Self::choose(free_huge(Path::new("/sys/kernel/mm/hugepages")), mbufs, nodes, nic)
     }
 
-    fn choose(free: u64, mbufs: usize, nodes: usize) -> Self {
+    fn choose(free: u64, mbufs: usize, nodes: usize, nic: bool) -> Self {
         if free >= bytes(mbufs, nodes, MBUF) {
             Self::Huge { free }
         } else {
-            Self::Plain { free, needed: bytes(mbufs, nodes, MBUF_PAGE) }
+            let mbuf = if nic { MBUF_PAGE } else { MBUF };
+            Self::Plain { free, needed: bytes(mbufs, nodes, mbuf) }
         }
     }
 
@@ -90,7 +92,7 @@ fn free_huge(directory: &Path) -> u64 {
 /// An mbuf of 2176 bytes with its header, the mempool's header and trailer, and its ring slot.
 const MBUF: u64 = 2560;
 
-/// The same on plain pages: DPDK lets no mbuf cross a page, so that each takes one.
+/// The same on plain pages that a NIC writes to: no mbuf may cross a page, so that each takes one.
 const MBUF_PAGE: u64 = 4096 + 64;
 
 /// Queues, rings and tables of DPDK.
@@ -102,7 +104,9 @@ mod tests {
 
     #[test]
     fn plain_memory_is_sized_for_the_mempools() {
-        let memory = Memory::choose(0, 65_535, 1);
+        let memory = Memory::choose(0, 65_535, 1, false);
+        assert_eq!(memory.eal_arguments(), ["--no-huge", "--no-shconf", "-m", "224"]);
+        let memory = Memory::choose(0, 65_535, 1, true);
         assert_eq!(memory.eal_arguments(), ["--no-huge", "--no-shconf", "-m", "324"]);
         assert_eq!(memory.to_string(), "plain pages (0 MB of huge pages free, 323 MB needed)");
     }
@@ -110,11 +114,11 @@ mod tests {
     #[test]
     fn huge_pages_are_taken_when_they_suffice() {
         let enough = (64 << 20) + 1000 * 2560;
-        assert_eq!(Memory::choose(enough, 1000, 1), Memory::Huge { free: enough });
+        assert_eq!(Memory::choose(enough, 1000, 1, true), Memory::Huge { free: enough });
         let free = enough - 1;
         let needed = (64 << 20) + 1000 * 4160;
-        assert_eq!(Memory::choose(free, 1000, 1), Memory::Plain { free, needed });
-        assert!(matches!(Memory::choose(enough, 1000, 2), Memory::Plain { .. }));
+        assert_eq!(Memory::choose(free, 1000, 1, true), Memory::Plain { free, needed });
+        assert!(matches!(Memory::choose(enough, 1000, 2, true), Memory::Plain { .. }));
         assert_eq!(Memory::Huge { free }.eal_arguments(), ["--in-memory"]);
     }
 

@@ -12,7 +12,7 @@ use capsule::batch::Pipeline;
 
 use super::course::Place;
 use super::{Queue, Turn};
-use crate::source::dpdk::{Registration, RxQueue};
+use crate::source::dpdk::{Registration, RxQueue, insist_on_symmetry};
 
 /// All queues of one CPU, polled in turn until the course is over.
 pub(super) struct Lcore<T, F> {
@@ -83,6 +83,10 @@ impl<T: Turn, F: Fn(RxQueue, &Queue) -> T> Lcore<T, F> {
         }
         self.registration = Some(Registration::new());
         for queue in self.waiting.drain(..) {
+            // The ports are started by now, and not polled yet.
+            if queue.queue == 0 {
+                insist_on_symmetry(queue.port_number);
+            }
             let source = RxQueue::claim(queue.port_number, queue.queue, queue.idle)
                 .expect("capsule set up this queue and nobody else polls it");
             self.polling.push((self.open)(source, &queue));

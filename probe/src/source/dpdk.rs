@@ -6,18 +6,25 @@
 
 #![expect(unsafe_code, reason = "calls into DPDK")]
 
+mod port;
+mod spread;
+
 use std::collections::BTreeSet;
-use std::ffi::CStr;
 use std::marker::PhantomData;
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use std::{hint, ptr, slice, thread};
 
 use capsule_ffi as ffi;
-use sonde_proto::record::Mac;
 use sonde_proto::report::Lost;
 use sonde_proto::time::Timestamp;
 
+use self::port::device;
+pub use self::port::{PortFacts, PortStats, hashes_symmetrically, port_stats};
+pub(crate) use self::port::{
+    end_promiscuous, insist_on_symmetry, port_facts, port_number, readers,
+};
+pub use self::spread::{Headers, Spread};
 use super::{BURST, Closed, Frame, LinkType, Source, wall_clock};
 
 /// A receive queue of a port. It stays on the thread that claimed it, as DPDK demands.
@@ -30,7 +37,6 @@ pub struct RxQueue {
     now: Timestamp,
     /// The wall clock at the last burst.
     wall: Timestamp,
-    lost: Lost,
     mbufs: [*mut ffi::rte_mbuf; BURST],
 }
 
@@ -57,7 +63,6 @@ impl RxQueue {
             stamps,
             now: if stamps.is_some() { Timestamp::default() } else { wall },
             wall,
-            lost: Lost::default(),
             mbufs: [ptr::null_mut(); BURST],
         })
     }
@@ -98,19 +103,10 @@ impl Source for RxQueue {
         self.now
     }
 
+    /// Nothing: ports count, not queues, and reading their counters may cost a system call or a
+    /// slow walk over PCI. It is done off the lcore, by [`port_stats`].
     fn lost(&mut self) -> Lost {
-        // Ports count, not queues: the first one speaks for all, or the sum would be a multiple.
-        // While the control plane reads the same counters the last answer stands: no waiting here.
-        if self.queue == 0
-            && let Ok(_reader) = READER.try_lock().or_else(|e| match e {
-                TryLockError::Poisoned(e) => Ok(e.into_inner()),
-                TryLockError::WouldBlock => Err(()),
-            })
-            && let Some(stats) = stats(self.port)
-        {
-            self.lost = lost(&stats);
-        }
-        self.lost
+        Lost::default()
     }
 
     fn idle(&mut self, empty: u32, limit: Duration) {
@@ -236,140 +232,6 @@ impl Drop for Registration {
     }
 }
 
-/// A port as DPDK describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PortFacts {
-    /// Name of its driver, such as `net_ixgbe`.
-    pub driver: String,
-    /// Its Ethernet address.
-    pub mac: Mac,
-    /// Largest packet in bytes.
-    pub mtu: u16,
-    /// The NUMA node it is attached to, if it says so.
-    pub socket: Option<u16>,
-    /// Receive queues that are set up.
-    pub queues: u16,
-    /// Whether it spreads frames over its queues by their addresses and ports.
-    pub rss: bool,
-    /// Whether it takes frames that are not addressed to it.
-    pub promiscuous: bool,
-    /// Speed in Mbit/s, 0 when unknown.
-    pub speed: u32,
-    /// Whether the link is up.
-    pub link_up: bool,
-}
-
-/// What a port has counted since it was started, and its link.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PortStats {
-    /// Frames handed to the queues.
-    pub packets: u64,
-    /// Bytes of those frames.
-    pub bytes: u64,
-    /// Frames that never reached a queue.
-    pub lost: Lost,
-    /// Speed in Mbit/s, 0 when unknown.
-    pub speed: u32,
-    /// Whether the link is up.
-    pub link_up: bool,
-}
-
-/// Counters and link of a port, from any thread; `None` when there is no such port (any more).
-pub fn port_stats(port: u16) -> Option<PortStats> {
-    let _reader = readers();
-    let stats = stats(port)?;
-    let (speed, link_up) = link(port);
-    Some(PortStats {
-        packets: stats.ipackets,
-        bytes: stats.ibytes,
-        lost: lost(&stats),
-        speed,
-        link_up,
-    })
-}
-
-/// Keeps [`port_stats`] out while ports are closed.
-pub(crate) fn readers() -> MutexGuard<'static, ()> {
-    READER.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The number of the port a device became.
-pub(crate) fn port_number(device: &CStr) -> Option<u16> {
-    let mut port = 0;
-    // SAFETY: the name ends in NUL and `port` outlives the call.
-    let failed = unsafe { ffi::rte_eth_dev_get_port_by_name(device.as_ptr(), &mut port) };
-    (failed == 0).then_some(port)
-}
-
-/// All that DPDK says of a port.
-pub(crate) fn port_facts(port: u16) -> Option<PortFacts> {
-    let info = device(port)?;
-    let driver = if info.driver_name.is_null() {
-        String::new()
-    } else {
-        // SAFETY: the driver's name is a string that lives as long as the driver.
-        unsafe { CStr::from_ptr(info.driver_name) }.to_string_lossy().into_owned()
-    };
-    let mut mac = ffi::rte_ether_addr::default();
-    // SAFETY: `mac` outlives the call; an unknown port is answered with an error.
-    unsafe { ffi::rte_eth_macaddr_get(port, &mut mac) };
-    let mut mtu = 0;
-    // SAFETY: as above, for `mtu`.
-    unsafe { ffi::rte_eth_dev_get_mtu(port, &mut mtu) };
-    // SAFETY: takes a number only; answers -1 when the port does not say.
-    let socket = unsafe { ffi::rte_eth_dev_socket_id(port) };
-    // SAFETY: takes a number only; answers -1 when the port does not know the mode.
-    let promiscuous = unsafe { ffi::rte_eth_promiscuous_get(port) } == 1;
-    let (speed, link_up) = link(port);
-    Some(PortFacts {
-        driver,
-        mac: mac.addr_bytes,
-        mtu,
-        socket: u16::try_from(socket).ok(),
-        queues: info.nb_rx_queues,
-        rss: info.nb_rx_queues > 1 && info.flow_type_rss_offloads & ffi::ETH_RSS_IP != 0,
-        promiscuous,
-        speed,
-        link_up,
-    })
-}
-
-/// Leaves promiscuous mode, if the port was brought into it.
-pub(crate) fn end_promiscuous(port: u16) {
-    // SAFETY: takes a number only; answers -1 when the port does not know the mode.
-    if unsafe { ffi::rte_eth_promiscuous_get(port) } == 1 {
-        // SAFETY: takes a number only. A port that cannot has nothing to leave.
-        unsafe { ffi::rte_eth_promiscuous_disable(port) };
-    }
-}
-
-fn device(port: u16) -> Option<ffi::rte_eth_dev_info> {
-    let mut info = ffi::rte_eth_dev_info::default();
-    // SAFETY: `info` outlives the call; an unknown port is answered with an error.
-    let failed = unsafe { ffi::rte_eth_dev_info_get(port, &mut info) };
-    (failed == 0).then_some(info)
-}
-
-/// Reads the port's counters. Some drivers add up registers that clear when read, so one thread at
-/// a time: hold [`READER`].
-fn stats(port: u16) -> Option<ffi::rte_eth_stats> {
-    let mut stats = ffi::rte_eth_stats::default();
-    // SAFETY: `stats` outlives the call; an unknown port is answered with an error.
-    let failed = unsafe { ffi::rte_eth_stats_get(port, &mut stats) };
-    (failed == 0).then_some(stats)
-}
-
-fn lost(stats: &ffi::rte_eth_stats) -> Lost {
-    Lost { missed: stats.imissed, no_mbuf: stats.rx_nombuf, errors: stats.ierrors }
-}
-
-fn link(port: u16) -> (u32, bool) {
-    let (mut speed, mut up) = (0, 0);
-    // SAFETY: both outlive the call; an unknown port is answered with an error.
-    unsafe { ffi::_rte_eth_link(port, &mut speed, &mut up) };
-    (speed, up != 0)
-}
-
 #[inline]
 fn data(mbuf: &ffi::rte_mbuf) -> *const u8 {
     mbuf.buf_addr.cast::<u8>().wrapping_add(usize::from(mbuf.data_off))
@@ -377,9 +239,6 @@ fn data(mbuf: &ffi::rte_mbuf) -> *const u8 {
 
 /// Queues that somebody polls, by port and queue.
 static CLAIMED: Mutex<BTreeSet<(u16, u16)>> = Mutex::new(BTreeSet::new());
-
-/// Held while counters of a port are read.
-static READER: Mutex<()> = Mutex::new(());
 
 /// How many frames ahead headers are fetched: a few, for a frame takes about as long as memory.
 const AHEAD: usize = 4;

@@ -63,11 +63,19 @@ impl Traffic {
 
     /// Writes the frames as a pcap file, one each millisecond.
     pub(crate) fn write_pcap(&self, path: &Path) {
+        self.write_part(path, |_| true);
+    }
+
+    /// Writes the frames of the conversations that are `of_it`, at the times they have in the whole.
+    pub(crate) fn write_part(&self, path: &Path, of_it: impl Fn(&str) -> bool) {
         let mut out = Vec::new();
         for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 1] {
             out.extend(word.to_le_bytes());
         }
-        for (i, (_, frame)) in self.frames.iter().enumerate() {
+        for (i, (end, frame)) in self.frames.iter().enumerate() {
+            if !of_it(&name_of(frame, *end)) {
+                continue;
+            }
             let (seconds, micros) = (1_600_000_000 + i as u32 / 1000, i as u32 % 1000 * 1000);
             for word in [seconds, micros, frame.len() as u32, frame.len() as u32] {
                 out.extend(word.to_le_bytes());
