@@ -1,11 +1,12 @@
 //! What all benches share: CPU time and allocations of a round, and what the command line asks for.
 //!
 //! ```text
-//! cargo bench --bench pipeline              all cases, for time and allocations
-//! target/.../pipeline-HASH --list           their names
-//! target/.../pipeline-HASH --once CASE      a short round of one case, to count its instructions
+//! cargo bench --bench parse              all cases, for time and allocations
+//! target/.../parse-HASH --list           their names
+//! target/.../parse-HASH --once CASE      a round of one case; `scripts/bench` counts instructions
 //! ```
 
+use std::hint::black_box;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
@@ -60,6 +61,36 @@ impl Bench {
             }
             Mode::Once(case) => case == name,
         }
+    }
+
+    /// Runs a case of `items` items a round, and prints what an item costs. `prepare` is not
+    /// measured.
+    #[allow(dead_code, reason = "a bench may have but cases of its own")]
+    pub(crate) fn case<S>(
+        &mut self,
+        name: &str,
+        items: u64,
+        mut prepare: impl FnMut() -> S,
+        mut run: impl FnMut(&mut S),
+    ) {
+        if !self.wants(name) {
+            return;
+        }
+        let mut round = || {
+            let mut state = prepare();
+            cost(|| run(black_box(&mut state)))
+        };
+        if self.is_short() {
+            round();
+            println!("items: {items}");
+            return;
+        }
+        let costs = Costs((0..ROUNDS).map(|_| round()).collect());
+        println!(
+            "{name:<28}  {:>9.1} ns  {:>7.2} allocations",
+            costs.nanos(items),
+            costs.allocations(items)
+        );
     }
 }
 

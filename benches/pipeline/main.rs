@@ -24,25 +24,19 @@ use crate::harness::{Bench, Cost, Costs, ROUNDS, cost, cpu_time};
 
 fn main() {
     let bench = Bench::from_arguments();
-    for (number, kind) in Kind::ALL.into_iter().enumerate() {
-        let names = ["pipeline", "bare"].map(|who| format!("{who}/{}", kind.name()));
-        let [pipeline, bare] = names.each_ref().map(|name| bench.wants(name));
-        if !pipeline && !bare {
+    if !bench.is_short() {
+        println!("{HEAD}");
+    }
+    for kind in Kind::ALL {
+        if !bench.wants(&format!("pipeline/{}", kind.name())) {
             continue;
         }
         let spec = if bench.is_short() { short(kind) } else { Spec::of(kind) };
         let frames = Arc::new(Frames::of(&mut Generator::new(spec), usize::MAX));
         if bench.is_short() {
-            if pipeline {
-                Pipeline::new(&frames).run();
-            } else {
-                run_bare(&frames);
-            }
+            Pipeline::new(&frames).run();
             println!("items: {}", frames.len());
         } else {
-            if number == 0 {
-                println!("{HEAD}");
-            }
             measure(kind, &frames);
         }
     }
