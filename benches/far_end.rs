@@ -4,33 +4,41 @@
 
 #![expect(clippy::expect_used, reason = "a bench that cannot go on fails here")]
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use allocation_counter::AllocationInfo;
+use futures_util::StreamExt as _;
 use nix::time::{ClockId, clock_gettime};
-use sonde_control_plane::discovery::MacTids;
+use sonde_control_plane::control::{self, Control};
+use sonde_control_plane::discovery::{HostConfig, MacTids};
 use sonde_control_plane::flow_store::{FlowStore, SharedFlowStore, Times};
 use sonde_control_plane::graph::{Graph, SharedGraph};
 use sonde_control_plane::ingest::{self, Desired, Lcores, Names, Watched};
+use sonde_control_plane::server;
 use sonde_control_plane::stream::{
     BulkConfig, Encoding, FlowStream, Namespaces, QueueLimits, Subscriber,
 };
+use sonde_control_plane::ws::KeepAlive;
 use sonde_proto::flow::ApplicationPorts;
-use sonde_proto::graph::Node;
-use sonde_proto::plan::{Plan, Point};
+use sonde_proto::graph::{Metadata, Node};
+use sonde_proto::plan::{KeyMode, Plan, Point};
 use sonde_proto::record::{
     Cause, EndReason, FinishType, FlowRecord, Layer, LayersPath, LinkEnds, Metric, NetworkEnds,
     Transport, TransportEnds, WatchId,
 };
 use sonde_proto::report::LcoreInfo;
-use sonde_proto::ring::{LcoreEnd, RingSize, rings};
+use sonde_proto::ring::{Announcer, LcoreEnd, RingSize, rings};
 use sonde_proto::time::Timestamp;
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio_tungstenite::tungstenite::{ClientRequestBuilder, Message};
 
 fn main() {
     println!("{FLOWS} flows, then an update and the end of each; ns per record by stage");
@@ -47,13 +55,17 @@ fn main() {
         "allocs"
     );
     for subscribers in [0, 1, 2, 10, 50] {
-        let mut world = World::new(subscribers);
+        let mut world = World::with_queues(subscribers);
         let held = world.phase("new", Cause::Update, false);
         world.phase("update", Cause::Update, true);
         world.phase("end", Cause::End(EndReason::Idle), true);
         if subscribers == 0 {
             println!("a stored flow takes {} bytes", held / i64::from(FLOWS));
         }
+    }
+    println!("over WebSockets on loopback, which is in fan-out with all encoding");
+    for subscribers in [1, 10, 50] {
+        World::with_sockets(subscribers).phase("new", Cause::Update, false);
     }
 }
 
@@ -62,16 +74,22 @@ struct World {
     runtime: Runtime,
     lcores: Lcores,
     ring: LcoreEnd,
-    subscribers: Vec<(Encoding, Subscriber)>,
-    _graph: SharedGraph,
+    audience: Audience,
+    /// What else has to live.
+    _kept: Box<dyn Any>,
+}
+
+/// Who receives. Every other subscriber wants JSON, the others Protobuf.
+enum Audience {
+    Queues(Vec<(Encoding, Subscriber)>),
+    Sockets { subscribers: u64, sent: u64, received: Arc<AtomicU64> },
 }
 
 impl World {
-    /// Every other subscriber wants JSON, the others Protobuf.
-    fn new(subscribers: usize) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let _entered = runtime.enter();
+    /// Subscribers that take messages and let them encode.
+    fn with_queues(subscribers: usize) -> Self {
+        let runtime = runtime();
+        let entered = runtime.enter();
         let graph = graph();
         let tids = MacTids::follow(&graph);
         let times = Times { hold: Duration::from_secs(60), silence: Duration::from_secs(600) };
@@ -82,13 +100,47 @@ impl World {
             let all = Namespaces::parse(["flow"]);
             (encoding, stream.subscribe(all, QueueLimits::default()))
         });
-        let subscribers = subscribers.collect();
+        let audience = Audience::Queues(subscribers.collect());
         let (announcer, rings) = rings();
         let names = Names {
             tid_of_mac: Arc::new(move |mac| tids.tid(mac)),
             application_ports: ApplicationPorts::new([(443, "https".into())], []),
         };
         let lcores = ingest::start(rings, store, stream, names, || NOW);
+        drop(entered);
+        Self::new(runtime, lcores, &announcer, audience, Box::new(graph))
+    }
+
+    /// Subscribers on a thread of their own, that count what comes.
+    fn with_sockets(subscribers: u64) -> Self {
+        let runtime = runtime();
+        let (announcer, rings) = rings();
+        let control = Control::start(config(), rings, Vec::new(), Arc::new(|_| Ok(())));
+        let control = runtime.block_on(control).expect("the control plane starts");
+        let listener = TcpListener::bind("127.0.0.1:0");
+        let listener = runtime.block_on(listener).expect("loopback is there");
+        let address = listener.local_addr().expect("it listens");
+        runtime.spawn(server::serve(listener, control.router(), std::future::pending()));
+        let received = Arc::<AtomicU64>::default();
+        let counted = received.clone();
+        std::thread::spawn(move || {
+            let clients = (0..subscribers).map(|n| client(address, n, &counted));
+            self::runtime().block_on(futures_util::future::join_all(clients));
+        });
+        let stream = control.state().ws.stream.clone();
+        runtime.block_on(until(|| stream.status().subscribers as u64 == subscribers));
+        let lcores = control.state().lcores.clone();
+        let audience = Audience::Sockets { subscribers, sent: 0, received };
+        Self::new(runtime, lcores, &announcer, audience, Box::new(control))
+    }
+
+    fn new(
+        runtime: Runtime,
+        lcores: Lcores,
+        announcer: &Announcer,
+        audience: Audience,
+        kept: Box<dyn Any>,
+    ) -> Self {
         lcores.follow(Desired {
             plan: Plan::default(),
             watched: HashMap::from([(WATCH, Arc::new(watched()))]),
@@ -96,8 +148,7 @@ impl World {
         let point = Point::File(PathBuf::from("bench"));
         let info = LcoreInfo { point, queue: 0, cpu: None, source: "bench" };
         let ring = announcer.open(info, RingSize::default());
-        drop(_entered);
-        Self { runtime, lcores, ring, subscribers, _graph: graph }
+        Self { runtime, lcores, ring, audience, _kept: kept }
     }
 
     /// A record of every flow, in an order that no cache foresees. The bytes that it left allocated.
@@ -106,46 +157,99 @@ impl World {
         let mut next = 0_u32;
         let mut left = FLOWS;
         while left > 0 {
+            let before = left;
             // Not metered: what an lcore would do.
             for _ in 0..RingSize::default().reports {
                 let mut report = self.ring.blank().expect("the ring was drained");
-                for _ in 0..left.min(512) {
+                for _ in 0..left.min(RECORDS) {
                     next = (next + STRIDE) % FLOWS;
                     report.flows.push(record(next, cause, again));
                     left -= 1;
                 }
                 // Has seen all sweeps, so that a refresh is a drain.
                 report.sweep = u64::MAX;
-                self.ring.push(report).ok().expect("a blank report has its place");
+                self.ring.push(report).expect("a blank report has its place");
             }
-            self.drain(&mut spent);
+            self.drain(u64::from(before - left), &mut spent);
         }
-        spent.print(self.subscribers.len(), name);
+        let subscribers = match &self.audience {
+            Audience::Queues(subscribers) => subscribers.len() as u64,
+            Audience::Sockets { subscribers, .. } => *subscribers,
+        };
+        spent.print(subscribers, name);
         spent.held
     }
 
-    /// Takes all that the ring holds to the subscribers.
-    fn drain(&mut self, spent: &mut Spent) {
-        let Self { runtime, lcores, subscribers, .. } = self;
+    /// Takes all records that the ring holds to the subscribers.
+    fn drain(&mut self, records: u64, spent: &mut Spent) {
+        let Self { runtime, lcores, audience, .. } = self;
         let counted = allocation_counter::measure(|| {
             spent.ingest += metered(|| {
                 assert!(runtime.block_on(lcores.refresh(Duration::from_secs(60))));
             });
-            for (n, (encoding, subscriber)) in subscribers.iter_mut().enumerate() {
-                let stage = match n {
-                    0 => &mut spent.json,
-                    1 => &mut spent.protobuf,
-                    _ => &mut spent.fan_out,
-                };
-                *stage += metered(|| {
-                    while let Some(message) = subscriber.take() {
-                        black_box(message.encoded(*encoding));
-                    }
-                });
-                assert_eq!(subscriber.lost(), 0);
+            match audience {
+                Audience::Queues(subscribers) => spent.take(subscribers),
+                Audience::Sockets { subscribers, sent, received } => {
+                    *sent += records / BULK * *subscribers;
+                    let arrived = until(|| received.load(Ordering::Relaxed) >= *sent);
+                    spent.fan_out += metered(|| runtime.block_on(arrived));
+                }
             }
         });
         spent.count(&counted);
+    }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+/// Asks now and then.
+async fn until(so: impl Fn() -> bool) {
+    while !so() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Counts the messages that come, for as long as they do.
+async fn client(address: SocketAddr, n: u64, received: &AtomicU64) {
+    let url = format!("ws://{address}/ws/subscriber/flow").parse().expect("an address");
+    let mut request = ClientRequestBuilder::new(url)
+        .with_header("X-Client-Type", "bench")
+        .with_header("X-Host-ID", n.to_string());
+    if n % 2 == 1 {
+        request = request
+            .with_header("X-Client-Protocol", "protobuf")
+            .with_header("X-Flow-Encoding", "protobuf");
+    }
+    let connected = tokio_tungstenite::connect_async(request).await;
+    let (mut socket, _) = connected.expect("the server answers");
+    while let Some(Ok(frame)) = socket.next().await {
+        let message = matches!(frame, Message::Text(_) | Message::Binary(_));
+        received.fetch_add(message.into(), Ordering::Relaxed);
+    }
+}
+
+fn config() -> control::Config {
+    let minute = Duration::from_secs(60);
+    control::Config {
+        host: HostConfig {
+            id: "here".into(),
+            metadata: Metadata::new(),
+            clock: || NOW,
+            counters_every: 10 * minute,
+        },
+        version: String::new(),
+        flows: 1 << 20,
+        times: Times { hold: minute, silence: 10 * minute },
+        application_ports: ApplicationPorts::default(),
+        bulk: BulkConfig::default(),
+        limits: QueueLimits::default(),
+        keep_alive: KeepAlive::default(),
+        directory: None,
+        upload: 0,
+        key_mode: KeyMode::default(),
+        start_up: None,
     }
 }
 
@@ -165,12 +269,28 @@ struct Spent {
 }
 
 impl Spent {
+    fn take(&mut self, subscribers: &mut [(Encoding, Subscriber)]) {
+        for (n, (encoding, subscriber)) in subscribers.iter_mut().enumerate() {
+            let stage = match n {
+                0 => &mut self.json,
+                1 => &mut self.protobuf,
+                _ => &mut self.fan_out,
+            };
+            *stage += metered(|| {
+                while let Some(message) = subscriber.take() {
+                    black_box(message.encoded(*encoding));
+                }
+            });
+            assert_eq!(subscriber.lost(), 0);
+        }
+    }
+
     fn count(&mut self, counted: &AllocationInfo) {
         self.allocations += counted.count_total;
         self.held += counted.bytes_current;
     }
 
-    fn print(&self, subscribers: usize, name: &str) {
+    fn print(&self, subscribers: u64, name: &str) {
         let each = |n: u64| n as f64 / f64::from(FLOWS);
         let all = each(self.ingest + self.json + self.protobuf + self.fan_out);
         println!(
@@ -278,6 +398,10 @@ fn mac(n: u32) -> [u8; 6] {
 const WATCH: WatchId = WatchId(1);
 const NOW: Timestamp = Timestamp::from_millis(1_600_000_000_000);
 const FLOWS: u32 = 500_000;
+/// In a report: full bulks in each batch.
+const RECORDS: u32 = 500;
+/// Flows in a message.
+const BULK: u64 = 100;
 /// Of the graph.
 const NODES: u32 = 100;
 /// Without a factor in common with [`FLOWS`], so that each flow comes once.
