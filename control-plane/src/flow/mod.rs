@@ -7,13 +7,13 @@ mod small;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use protobuf::{delimited, number};
-
 use std::sync::{Arc, OnceLock};
 
 use prost::Message as _;
 use sonde_proto::flow::Flow;
 use sonde_proto::record::FlowRecord;
+
+pub(crate) use protobuf::{delimited, number};
 
 /// A flow that is made when it is asked for. Clones are the same flow.
 ///

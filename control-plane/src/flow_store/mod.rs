@@ -11,9 +11,9 @@ use sonde_proto::flow::Flow;
 use sonde_proto::record::{FlowRecord, WatchId};
 use sonde_proto::time::Timestamp;
 
-use crate::flow::LazyFlow;
 pub use snapshot::{Flows, Snapshot};
 
+use crate::flow::LazyFlow;
 use shelves::{Cursor, Shelves};
 
 /// The store as the parts of the control plane share it. Sections are short and never await: who
@@ -22,9 +22,9 @@ pub type SharedFlowStore = Arc<RwLock<FlowStore>>;
 
 /// Flows by watch and UUID, at most `capacity` of them. Each is as its last record had it.
 ///
-/// A flow takes [`LazyFlow::SIZE`] bytes, and with its place 720 at most as the bench `far_end`
-/// measures them; a flow that a query asked for takes about 1600 more until its next record. So a
-/// store of a million flows takes 720 MB, or 2.3 GB while queries look at all of them.
+/// A flow takes [`LazyFlow::SIZE`] bytes, with its place about 720 (the bench `far_end` measures
+/// them), and about 1600 more from when a query looks at it until its next record. So a store of a
+/// million flows takes 0.7 GB, or 2.3 GB after queries looked at all of them.
 #[derive(Debug)]
 pub struct FlowStore {
     flows: Shelves<Kept>,
