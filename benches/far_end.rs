@@ -4,18 +4,19 @@
 
 #![expect(clippy::expect_used, reason = "a bench that cannot go on fails here")]
 
+mod harness;
+
 use std::any::Any;
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::AddAssign;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use allocation_counter::AllocationInfo;
 use futures_util::StreamExt as _;
-use nix::time::{ClockId, clock_gettime};
 use sonde_control_plane::control::{self, Control};
 use sonde_control_plane::discovery::{HostConfig, MacTids};
 use sonde_control_plane::flow_store::{FlowStore, SharedFlowStore, Times};
@@ -40,37 +41,50 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_tungstenite::tungstenite::{ClientRequestBuilder, Message};
 
+use crate::harness::{Bench, Cost, cost};
+
 fn main() {
-    println!("{FLOWS} flows, then an update and the end of each; ns per record by stage");
-    println!(
-        "{:>11}  {:>6}  {:>6}  {:>6}  {:>8}  {:>7}  {:>6}  {:>9}  {:>6}",
-        "subscribers",
-        "phase",
-        "ingest",
-        "json",
-        "protobuf",
-        "fan-out",
-        "all",
-        "records/s",
-        "allocs"
-    );
+    let bench = Bench::from_arguments();
+    let flows = if bench.is_short() { 20_000 } else { 500_000 };
+    if !bench.is_short() {
+        println!("{flows} flows, then an update and the end of each; ns per record by stage");
+        println!(
+            "subscribers   phase  ingest    json  protobuf  fan-out     all  records/s  allocs"
+        );
+    }
     for subscribers in [0, 1, 2, 10, 50] {
-        let mut world = World::with_queues(subscribers);
-        let held = world.phase("new", Cause::Update, false);
-        world.phase("update", Cause::Update, true);
-        world.phase("end", Cause::End(EndReason::Idle), true);
+        if !bench.wants(&format!("far_end/queues_{subscribers}")) {
+            continue;
+        }
+        let mut world = World::with_queues(flows, subscribers);
+        let phases = [
+            ("new", world.phase(Cause::Update, false)),
+            ("update", world.phase(Cause::Update, true)),
+            ("end", world.phase(Cause::End(EndReason::Idle), true)),
+        ];
+        if bench.is_short() {
+            println!("items: {}", u64::from(flows) * phases.len() as u64);
+            continue;
+        }
+        for (name, spent) in &phases {
+            spent.print(flows, subscribers as u64, name);
+        }
         if subscribers == 0 {
-            println!("a stored flow takes {} bytes", held / i64::from(FLOWS));
+            println!("a stored flow takes {} bytes", phases[0].1.held / i64::from(flows));
         }
     }
-    println!("over WebSockets on loopback, which is in fan-out with all encoding");
-    for subscribers in [1, 10, 50] {
-        World::with_sockets(subscribers).phase("new", Cause::Update, false);
+    if !bench.is_short() {
+        println!("over WebSockets on loopback, which is in fan-out with all encoding");
+        for subscribers in [1, 10, 50] {
+            let spent = World::with_sockets(flows, subscribers).phase(Cause::Update, false);
+            spent.print(flows, subscribers, "new");
+        }
     }
 }
 
 /// The far end, on a runtime that has this thread only.
 struct World {
+    flows: u32,
     runtime: Runtime,
     lcores: Lcores,
     ring: LcoreEnd,
@@ -87,7 +101,7 @@ enum Audience {
 
 impl World {
     /// Subscribers that take messages and let them encode.
-    fn with_queues(subscribers: usize) -> Self {
+    fn with_queues(flows: u32, subscribers: usize) -> Self {
         let runtime = runtime();
         let entered = runtime.enter();
         let graph = graph();
@@ -108,11 +122,11 @@ impl World {
         };
         let lcores = ingest::start(rings, store, stream, names, || NOW);
         drop(entered);
-        Self::new(runtime, lcores, &announcer, audience, Box::new(graph))
+        Self::new(flows, runtime, lcores, &announcer, audience, Box::new(graph))
     }
 
     /// Subscribers on a thread of their own, that count what comes.
-    fn with_sockets(subscribers: u64) -> Self {
+    fn with_sockets(flows: u32, subscribers: u64) -> Self {
         let runtime = runtime();
         let (announcer, rings) = rings();
         let control = Control::start(config(), rings, Vec::new(), Arc::new(|_| Ok(())));
@@ -131,10 +145,11 @@ impl World {
         runtime.block_on(until(|| stream.status().subscribers as u64 == subscribers));
         let lcores = control.state().lcores.clone();
         let audience = Audience::Sockets { subscribers, sent: 0, received };
-        Self::new(runtime, lcores, &announcer, audience, Box::new(control))
+        Self::new(flows, runtime, lcores, &announcer, audience, Box::new(control))
     }
 
     fn new(
+        flows: u32,
         runtime: Runtime,
         lcores: Lcores,
         announcer: &Announcer,
@@ -148,21 +163,21 @@ impl World {
         let point = Point::File(PathBuf::from("bench"));
         let info = LcoreInfo { point, queue: 0, cpu: None, source: "bench" };
         let ring = announcer.open(info, RingSize::default());
-        Self { runtime, lcores, ring, audience, _kept: kept }
+        Self { flows, runtime, lcores, ring, audience, _kept: kept }
     }
 
-    /// A record of every flow, in an order that no cache foresees. The bytes that it left allocated.
-    fn phase(&mut self, name: &str, cause: Cause, again: bool) -> i64 {
+    /// A record of every flow, in an order that no cache foresees.
+    fn phase(&mut self, cause: Cause, again: bool) -> Spent {
         let mut spent = Spent::default();
         let mut next = 0_u32;
-        let mut left = FLOWS;
+        let mut left = self.flows;
         while left > 0 {
             let before = left;
             // Not metered: what an lcore would do.
             for _ in 0..RingSize::default().reports {
                 let mut report = self.ring.blank().expect("the ring was drained");
                 for _ in 0..left.min(RECORDS) {
-                    next = (next + STRIDE) % FLOWS;
+                    next = (next + STRIDE) % self.flows;
                     report.flows.push(record(next, cause, again));
                     left -= 1;
                 }
@@ -172,19 +187,14 @@ impl World {
             }
             self.drain(u64::from(before - left), &mut spent);
         }
-        let subscribers = match &self.audience {
-            Audience::Queues(subscribers) => subscribers.len() as u64,
-            Audience::Sockets { subscribers, .. } => *subscribers,
-        };
-        spent.print(subscribers, name);
-        spent.held
+        spent
     }
 
     /// Takes all records that the ring holds to the subscribers.
     fn drain(&mut self, records: u64, spent: &mut Spent) {
         let Self { runtime, lcores, audience, .. } = self;
         let counted = allocation_counter::measure(|| {
-            spent.ingest += metered(|| {
+            spent.ingest += cost(|| {
                 assert!(runtime.block_on(lcores.refresh(Duration::from_secs(60))));
             });
             match audience {
@@ -192,11 +202,11 @@ impl World {
                 Audience::Sockets { subscribers, sent, received } => {
                     *sent += records / BULK * *subscribers;
                     let arrived = until(|| received.load(Ordering::Relaxed) >= *sent);
-                    spent.fan_out += metered(|| runtime.block_on(arrived));
+                    spent.fan_out += cost(|| runtime.block_on(arrived));
                 }
             }
         });
-        spent.count(&counted);
+        spent.held += counted.bytes_current;
     }
 }
 
@@ -253,19 +263,26 @@ fn config() -> control::Config {
     }
 }
 
-/// What a phase took, in ns of this thread.
+/// What a phase took.
 #[derive(Default)]
 struct Spent {
     /// From the ring to the store and the queues.
-    ingest: u64,
+    ingest: Cost,
     /// Taking messages and encoding them, by the first subscriber that wants JSON.
-    json: u64,
+    json: Cost,
     /// The same for Protobuf.
-    protobuf: u64,
+    protobuf: Cost,
     /// Taking messages that are encoded already, by all other subscribers.
-    fan_out: u64,
-    allocations: u64,
+    fan_out: Cost,
+    /// Bytes that it left allocated.
     held: i64,
+}
+
+impl AddAssign for Cost {
+    fn add_assign(&mut self, other: Self) {
+        self.time += other.time;
+        self.allocations += other.allocations;
+    }
 }
 
 impl Spent {
@@ -276,7 +293,7 @@ impl Spent {
                 1 => &mut self.protobuf,
                 _ => &mut self.fan_out,
             };
-            *stage += metered(|| {
+            *stage += cost(|| {
                 while let Some(message) = subscriber.take() {
                     black_box(message.encoded(*encoding));
                 }
@@ -285,35 +302,19 @@ impl Spent {
         }
     }
 
-    fn count(&mut self, counted: &AllocationInfo) {
-        self.allocations += counted.count_total;
-        self.held += counted.bytes_current;
-    }
-
-    fn print(&self, subscribers: u64, name: &str) {
-        let each = |n: u64| n as f64 / f64::from(FLOWS);
-        let all = each(self.ingest + self.json + self.protobuf + self.fan_out);
+    fn print(&self, records: u32, subscribers: u64, name: &str) {
+        let stages = [&self.ingest, &self.json, &self.protobuf, &self.fan_out];
+        let [ingest, json, protobuf, fan_out] =
+            stages.map(|cost| cost.time.as_nanos() as f64 / f64::from(records));
+        let all = ingest + json + protobuf + fan_out;
+        let allocations: u64 = stages.iter().map(|cost| cost.allocations).sum();
         println!(
-            "{subscribers:>11}  {name:>6}  {:>6.0}  {:>6.0}  {:>8.0}  {:>7.0}  {all:>6.0}  {:>9.0}  {:>6.2}",
-            each(self.ingest),
-            each(self.json),
-            each(self.protobuf),
-            each(self.fan_out),
+            "{subscribers:>11}  {name:>6}  {ingest:>6.0}  {json:>6.0}  {protobuf:>8.0}  \
+             {fan_out:>7.0}  {all:>6.0}  {:>9.0}  {:>6.2}",
             1e9 / all,
-            each(self.allocations),
+            allocations as f64 / f64::from(records),
         );
     }
-}
-
-/// Nanoseconds that this thread ran.
-fn metered(work: impl FnOnce()) -> u64 {
-    let now = || {
-        let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("Linux has that clock");
-        Duration::from(time).as_nanos()
-    };
-    let start = now();
-    work();
-    u64::try_from(now() - start).expect("a bench does not take centuries")
 }
 
 /// A flow of HTTPS, every tenth over IPv6, between two of some nodes that the graph knows.
@@ -397,12 +398,11 @@ fn mac(n: u32) -> [u8; 6] {
 
 const WATCH: WatchId = WatchId(1);
 const NOW: Timestamp = Timestamp::from_millis(1_600_000_000_000);
-const FLOWS: u32 = 500_000;
 /// In a report: full bulks in each batch.
 const RECORDS: u32 = 500;
 /// Flows in a message.
 const BULK: u64 = 100;
 /// Of the graph.
 const NODES: u32 = 100;
-/// Without a factor in common with [`FLOWS`], so that each flow comes once.
+/// A prime, so that each flow comes once.
 const STRIDE: u32 = 314_159;
