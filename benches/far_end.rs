@@ -9,7 +9,7 @@ mod harness;
 use std::any::Any;
 use std::collections::HashMap;
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::AddAssign;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,13 +27,13 @@ use sonde_control_plane::stream::{
     BulkConfig, Encoding, FlowStream, Namespaces, QueueLimits, Subscriber,
 };
 use sonde_control_plane::ws::KeepAlive;
+use sonde_proto::entry::first::shows;
+use sonde_proto::entry::key::kind;
+use sonde_proto::entry::{First, FlowEntry, Key, Totals};
 use sonde_proto::flow::ApplicationPorts;
 use sonde_proto::graph::{Metadata, Node};
 use sonde_proto::plan::{KeyMode, Plan, Point};
-use sonde_proto::record::{
-    Cause, EndReason, FinishType, FlowRecord, Layer, LayersPath, LinkEnds, Metric, NetworkEnds,
-    Transport, TransportEnds, WatchId,
-};
+use sonde_proto::record::{Cause, EndReason, FinishType, Layer, LayersPath, Transport, WatchId};
 use sonde_proto::report::LcoreInfo;
 use sonde_proto::ring::{Announcer, LcoreEnd, RingSize, rings};
 use sonde_proto::time::Timestamp;
@@ -178,7 +178,7 @@ impl World {
                 let mut report = self.ring.blank().expect("the ring was drained");
                 for _ in 0..left.min(RECORDS) {
                     next = (next + STRIDE) % self.flows;
-                    report.flows.push(record(next, cause, again));
+                    report.flows.push(entry(next, cause, again));
                     left -= 1;
                 }
                 // Has seen all sweeps, so that a refresh is a drain.
@@ -318,53 +318,48 @@ impl Spent {
 }
 
 /// A flow of HTTPS, every tenth over IPv6, between two of some nodes that the graph knows.
-fn record(n: u32, cause: Cause, again: bool) -> FlowRecord {
+fn entry(n: u32, cause: Cause, again: bool) -> FlowEntry {
     let mut layers = LayersPath::new();
-    let (a, b): (IpAddr, IpAddr) = if n.is_multiple_of(10) {
-        let high = (n >> 16) as u16;
-        let a = Ipv6Addr::new(0x2001, 0xdb8, 0, high, 0, 0, 0, n as u16);
-        (a.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into())
-    } else {
-        (Ipv4Addr::from(0x0a00_0000 + n).into(), Ipv4Addr::new(172, 16, 0, 1).into())
-    };
-    let ip = if a.is_ipv4() { Layer::Ipv4 } else { Layer::Ipv6 };
+    let is_ipv6 = n.is_multiple_of(10);
+    let (ip, version) = if is_ipv6 { (Layer::Ipv6, kind::IPV6) } else { (Layer::Ipv4, kind::IPV4) };
     assert!([Layer::Ethernet, ip, Layer::Tcp].into_iter().all(|layer| layers.push(layer)));
-    // Digests differ in all bits.
-    let digest = |salt: u64| (u64::from(n) + salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let packets = if again { 20 } else { 10 };
-    let metric = Metric {
-        ab_packets: packets,
-        ab_bytes: packets * 700,
-        ba_packets: packets + 1,
-        ba_bytes: packets * 900,
-        start: NOW,
-        last: NOW.after(Duration::from_millis(packets * 100)),
-        rtt: 33_000,
+    let [mac_a, mac_b] = [n % NODES, NODES].map(|n| {
+        let [a, b, c, d, e, f] = mac(n);
+        u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+    });
+    // 2001:db8::/32 or 10.0.0.0/8.
+    let (prefix, net) = if is_ipv6 { (0x2001_0db8 << 32, 0) } else { (0, 0x0a00_0000) };
+    let port = 1024 + (n % 60_000) as u16;
+    let key = Key::new([
+        prefix,
+        net + u64::from(n),
+        prefix,
+        net + 0x00ff_ffff,
+        0,
+        mac_a << 16 | mac_b >> 32,
+        mac_b << 32 | u64::from(port) << 16 | 443,
+        u64::from(version | kind::TCP | kind::MACS),
+    ]);
+    let first = First {
+        layers,
+        transport: Some(Transport::Tcp),
+        shows: shows::LINK | shows::NETWORK,
+        port: 443,
+        ..First::default()
     };
+    let packets = if again { 20 } else { 10 };
+    let totals = Totals([[packets, packets * 700], [packets + 1, packets * 900]]);
+    let last = NOW.after(Duration::from_millis(packets * 100));
     let finish =
         if matches!(cause, Cause::End(_)) { FinishType::TcpFin } else { FinishType::NotFinished };
-    FlowRecord {
-        watch: WATCH,
-        uuid: digest(1),
-        parent: None,
-        tracking_id: digest(1 << 40),
-        l3_tracking_id: digest(1 << 50),
-        layers,
-        link: Some(LinkEnds { a: mac(n % NODES), b: mac(NODES), id: 0 }),
-        network: Some(NetworkEnds { a, b, id: 0 }),
-        transport: Some(TransportEnds {
-            protocol: Transport::Tcp,
-            a: 1024 + (n % 60_000) as u16,
-            b: 443,
-        }),
-        icmp: None,
-        metric,
-        last_update: again.then_some(metric),
-        tcp: None,
-        ip: None,
-        raw_packets: 0,
+    FlowEntry {
+        port,
+        last,
+        totals,
+        rtt: 33_000,
+        last_update: again.then_some((totals, [NOW, last])),
         finish,
-        cause,
+        ..FlowEntry::new(WATCH, key, first, NOW, cause)
     }
 }
 

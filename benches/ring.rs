@@ -1,4 +1,4 @@
-//! Records up the ring, filled and taken on one thread: what the two ends spend, without the way
+//! Entries up the ring, filled and taken on one thread: what the two ends spend, without the way
 //! between two cores.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot go on fails here")]
@@ -7,8 +7,8 @@ mod harness;
 #[path = "harness/records.rs"]
 mod records;
 
+use sonde_proto::entry::FlowEntry;
 use sonde_proto::plan::Point;
-use sonde_proto::record::FlowRecord;
 use sonde_proto::report::LcoreInfo;
 use sonde_proto::ring::{LcoreEnd, RingSize, Rings, rings};
 
@@ -16,10 +16,10 @@ use crate::harness::Bench;
 
 fn main() {
     let mut bench = Bench::from_arguments();
-    let records = records::records(RingSize::default().records);
+    let entries = records::entries(RingSize::default().records);
     bench.case("ring/report", REPORTS, Ring::new, |ring| ring.carry(&[]));
-    let items = REPORTS * records.len() as u64;
-    bench.case("ring/record", items, Ring::new, |ring| ring.carry(&records));
+    let items = REPORTS * entries.len() as u64;
+    bench.case("ring/entry", items, Ring::new, |ring| ring.carry(&entries));
 }
 
 /// Both ends of a ring.
@@ -41,17 +41,17 @@ impl Ring {
         ring
     }
 
-    /// Sends these records again and again, each time in a report of their own.
-    fn carry(&mut self, records: &[FlowRecord]) {
+    /// Sends these entries again and again, each time in a report of their own.
+    fn carry(&mut self, entries: &[FlowEntry]) {
         for _ in 0..REPORTS {
             let mut report = self.lcore.blank().expect("the ring was drained");
-            for record in records {
-                report.flows.push(*record);
+            for entry in entries {
+                report.flows.push(*entry);
             }
             self.lcore.push(report).expect("the ring was drained");
             self.drain();
         }
-        assert_eq!(self.taken, records.len() * REPORTS as usize);
+        assert_eq!(self.taken, entries.len() * REPORTS as usize);
     }
 
     fn drain(&mut self) {

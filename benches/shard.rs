@@ -8,8 +8,9 @@ use std::time::Duration;
 use sonde_probe::flow::{Export, Shard, Timers};
 use sonde_probe::source::BURST;
 use sonde_probe::traffic::{Frames, Generator, Kind, Spec};
+use sonde_proto::entry::{Extra, FlowEntry};
 use sonde_proto::plan::{Options, Watch};
-use sonde_proto::record::{FlowRecord, WatchId};
+use sonde_proto::record::WatchId;
 use sonde_proto::report::PacketHead;
 use sonde_proto::time::Timestamp;
 
@@ -87,7 +88,7 @@ impl Lab {
     }
 }
 
-/// Counts records.
+/// Counts entries.
 struct Taker(u64);
 
 impl Export for Taker {
@@ -95,8 +96,12 @@ impl Export for Taker {
         true
     }
 
-    fn export(&mut self, _: FlowRecord) {
+    fn export(&mut self, _: FlowEntry) {
         self.0 += 1;
+    }
+
+    fn extra(&mut self, _: Extra) -> Option<u16> {
+        None
     }
 
     fn packet(&mut self, _: PacketHead, _: &[u8]) -> bool {

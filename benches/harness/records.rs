@@ -1,15 +1,16 @@
-//! Records as a shard makes them, of the mix.
+//! Entries as a shard makes them, of the mix.
 
 use std::sync::Arc;
 
 use sonde_probe::flow::{Export, Shard, Timers};
 use sonde_probe::traffic::{Generator, Kind, Spec};
+use sonde_proto::entry::{Extra, FlowEntry};
 use sonde_proto::plan::{Options, Watch};
-use sonde_proto::record::{EndReason, FlowRecord, WatchId};
+use sonde_proto::record::{EndReason, WatchId};
 use sonde_proto::report::PacketHead;
 
-/// So many records of flows that ended.
-pub(crate) fn records(count: usize) -> Vec<FlowRecord> {
+/// So many entries of flows that ended.
+pub(crate) fn entries(count: usize) -> Vec<FlowEntry> {
     // Enough frames for as many flows: the popular ones take most.
     let spec = Spec { packets: 10 * count as u64, flows: count as u32, ..Spec::of(Kind::Mix) };
     let mut shard = Shard::new(spec.packets as usize, Timers::NEVER);
@@ -27,16 +28,20 @@ pub(crate) fn records(count: usize) -> Vec<FlowRecord> {
     taker.0
 }
 
-/// Keeps records.
-struct Taker(Vec<FlowRecord>);
+/// Keeps entries.
+struct Taker(Vec<FlowEntry>);
 
 impl Export for Taker {
     fn ready(&mut self) -> bool {
         true
     }
 
-    fn export(&mut self, record: FlowRecord) {
-        self.0.push(record);
+    fn export(&mut self, entry: FlowEntry) {
+        self.0.push(entry);
+    }
+
+    fn extra(&mut self, _: Extra) -> Option<u16> {
+        None
     }
 
     fn packet(&mut self, _: PacketHead, _: &[u8]) -> bool {

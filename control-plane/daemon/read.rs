@@ -140,10 +140,10 @@ fn print(
             for (head, bytes) in report.packets.iter() {
                 assembler.packet(head, Bytes::copy_from_slice(bytes));
             }
-            for record in &report.flows {
+            for record in report.records() {
                 if printed.is_ok() && matches!(record.cause, Cause::End(_)) {
-                    let mut flow = names.flow(record);
-                    assembler.complete(record, &mut flow);
+                    let mut flow = names.flow(&record);
+                    assembler.complete(&record, &mut flow);
                     printed = printer.flow(&flow);
                 }
             }

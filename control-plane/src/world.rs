@@ -8,10 +8,11 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sonde_proto::entry::{First, FlowEntry, Key};
 use sonde_proto::flow::ApplicationPorts;
 use sonde_proto::graph::{Node, uuid_v5};
 use sonde_proto::plan::{KeyMode, Plan, Point};
-use sonde_proto::record::{Cause, FinishType, FlowRecord, LayersPath, Metric, WatchId};
+use sonde_proto::record::{Cause, WatchId};
 use sonde_proto::report::{LcoreInfo, WatchReport, WatchState};
 use sonde_proto::ring::{LcoreEnd, RingSize, rings};
 use sonde_proto::time::Timestamp;
@@ -140,11 +141,11 @@ impl World {
         .await;
     }
 
-    /// Reports a record, and waits until its flow is in the store.
-    pub(crate) async fn meter(&mut self, record: FlowRecord) {
-        let key = FlowKey::of(&record);
+    /// Reports an entry, and waits until its flow is in the store.
+    pub(crate) async fn meter(&mut self, entry: FlowEntry) {
+        let key = FlowKey::of(&entry.record(None));
         let mut report = self.lcore.blank().unwrap();
-        report.flows.push(record);
+        report.flows.push(entry);
         self.lcore.push(report).unwrap();
         let flows = self.state.flows.clone();
         within(|| flows.read().unwrap().get(&key).map(drop)).await;
@@ -172,27 +173,10 @@ fn replay(mut body: Box<dyn Read + Send>) -> Result<(), Damaged> {
 /// Bytes of an upload at most.
 pub(crate) const UPLOAD_LIMIT: u64 = 1_000_000;
 
-/// A record of a new flow that says nothing else.
-pub(crate) fn record(uuid: u64) -> FlowRecord {
-    FlowRecord {
-        watch: WatchId(1),
-        uuid,
-        parent: None,
-        tracking_id: 0,
-        l3_tracking_id: 0,
-        layers: LayersPath::new(),
-        link: None,
-        network: None,
-        transport: None,
-        icmp: None,
-        metric: Metric::default(),
-        last_update: None,
-        tcp: None,
-        ip: None,
-        raw_packets: 0,
-        finish: FinishType::NotFinished,
-        cause: Cause::Update,
-    }
+/// An entry of the flow of that number, which says nothing else.
+pub(crate) fn record(flow: u64) -> FlowEntry {
+    let key = Key::new([0, 0, 0, 0, 0, 0, flow, 0]).with_parent(flow);
+    FlowEntry::new(WatchId(1), key, First::default(), Timestamp::default(), Cause::Update)
 }
 
 /// A node that can be captured.

@@ -1,6 +1,7 @@
 //! The way up: records wait in a report until the ring takes it.
 
-use sonde_proto::record::{Cause, FlowRecord};
+use sonde_proto::entry::{Extra, FlowEntry};
+use sonde_proto::record::Cause;
 use sonde_proto::report::{Books, PacketHead, Report, WatchReport};
 use sonde_proto::ring::LcoreEnd;
 use sonde_proto::time::Timestamp;
@@ -24,6 +25,15 @@ impl Outbox {
     /// The lcore's end of a ring, and nothing to send.
     pub(crate) fn new(ring: LcoreEnd) -> Self {
         Self { ring, open: None, head: Report::default(), blocked: false, ring_full: 0 }
+    }
+
+    /// Gives reports room for what captures want to know beyond counters.
+    pub(crate) fn carry_extras(&mut self) {
+        self.ring.reserve_extras();
+        let records = self.ring.records();
+        if let Some(report) = &mut self.open {
+            report.reserve_extras(records);
+        }
     }
 
     /// Gives reports room for packets.
@@ -80,7 +90,7 @@ impl Outbox {
     /// Gives up what the ring has no room for: ends that wait in the report at hand, and so many
     /// flows that are still in the shard.
     pub(crate) fn give_up(&mut self, flows: u64) {
-        let ended = |record: &&FlowRecord| matches!(record.cause, Cause::End(_));
+        let ended = |entry: &&FlowEntry| matches!(entry.cause, Cause::End(_));
         let waiting = self.open.iter().flat_map(|report| &report.flows).filter(ended).count();
         self.ring.give_up(flows + waiting as u64);
     }
@@ -116,10 +126,18 @@ impl Export for Outbox {
         self.open.is_some() || self.block()
     }
 
-    fn export(&mut self, record: FlowRecord) {
+    #[inline]
+    fn export(&mut self, entry: FlowEntry) {
         if let Some(report) = &mut self.open {
-            report.flows.push(record);
+            report.flows.push(entry);
         }
+    }
+
+    fn extra(&mut self, extra: Extra) -> Option<u16> {
+        let report = self.open.as_mut()?;
+        let place = u16::try_from(report.extras.len()).ok()?;
+        report.extras.push(extra);
+        Some(place)
     }
 
     fn packet(&mut self, head: PacketHead, bytes: &[u8]) -> bool {

@@ -159,6 +159,9 @@ impl<S: Source> Worker<S> {
         if self.shard.wants_packets() {
             self.outbox.carry_packets();
         }
+        if self.shard.wants_extras() {
+            self.outbox.carry_extras();
+        }
         self.plan = plan.revision;
         self.sweep.wanted = plan.sweep;
         self.outbox.echo(self.plan, self.sweep.done);

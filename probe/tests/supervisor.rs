@@ -59,7 +59,7 @@ impl World {
         let Self { failed, sweep, flows, gone, .. } = self;
         self.rings.drain(
             |_, lcore, report| {
-                flows.extend_from_slice(&report.flows);
+                flows.extend(report.records());
                 if lcore.source == LcoreInfo::SUPERVISOR {
                     *failed = report.watches.iter().map(|w| (w.watch, w.state)).collect();
                     *sweep = report.sweep;

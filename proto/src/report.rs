@@ -1,5 +1,6 @@
 //! What travels up the ring: records, and the books of an lcore.
 
+use crate::entry::{Extra, FlowEntry};
 use crate::plan::{ExtraLayers, Point};
 use crate::record::{EndReason, FlowRecord, WatchId};
 use crate::time::Timestamp;
@@ -36,14 +37,32 @@ pub struct Report {
     pub plan: u64,
     /// The last sweep whose every record is in this report or an earlier one.
     pub sweep: u64,
-    /// Records, each cumulative: the newest one of a flow heals the loss of those before.
-    pub flows: Vec<FlowRecord>,
+    /// Flows, each with cumulative counters: the newest entry of a flow heals the loss of those
+    /// before.
+    pub flows: Vec<FlowEntry>,
+    /// What captures want to know of some of the flows beyond counters.
+    pub extras: Vec<Extra>,
     /// Packets that captures want whole.
     pub packets: Packets,
     /// State and counters of each watch.
     pub watches: Vec<WatchReport>,
     /// The counters of the queue since it was opened.
     pub books: Books,
+}
+
+impl Report {
+    /// Room for so many extras.
+    pub fn reserve_extras(&mut self, extras: usize) {
+        self.extras.reserve_exact(extras.saturating_sub(self.extras.len()));
+    }
+
+    /// The records of the flows.
+    pub fn records(&self) -> impl Iterator<Item = FlowRecord> {
+        self.flows.iter().map(|entry| {
+            let extra = entry.extra.and_then(|place| self.extras.get(usize::from(place)));
+            entry.record(extra)
+        })
+    }
 }
 
 /// Copies of packets, their bytes one after the other.

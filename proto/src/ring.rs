@@ -46,6 +46,7 @@ impl Announcer {
     /// Opens the ring of an lcore and announces it to the control plane. The newest plan is in the
     /// ring already, so that no frame is polled before it.
     pub fn open(&self, lcore: LcoreInfo, size: RingSize) -> LcoreEnd {
+        let records = size.records.min(usize::from(u16::MAX));
         let channel = Arc::new(Channel {
             up: ArrayQueue::new(size.reports.max(1)),
             back: ArrayQueue::new(size.reports.max(1) + 1),
@@ -55,7 +56,7 @@ impl Announcer {
         });
         for _ in 0..=size.reports.max(1) {
             let report = Box::new(Report {
-                flows: Vec::with_capacity(size.records),
+                flows: Vec::with_capacity(records),
                 watches: Vec::with_capacity(WATCHES),
                 ..Report::default()
             });
@@ -64,7 +65,7 @@ impl Announcer {
         }
         channel.plan.force_push(self.shared.plan().clone());
         self.shared.opened.push(ControlEnd { lcore, channel: channel.clone() });
-        LcoreEnd { channel, records: size.records, copies: (0, 0) }
+        LcoreEnd { channel, records, copies: (0, 0), extras: 0 }
     }
 }
 
@@ -73,7 +74,7 @@ impl Announcer {
 pub struct RingSize {
     /// Reports under way at most.
     pub reports: usize,
-    /// Records in a report at most.
+    /// Records in a report at most; more than 65535 count as so many.
     pub records: usize,
 }
 
@@ -102,6 +103,8 @@ pub struct LcoreEnd {
     records: usize,
     /// Packets, and bytes of them, that a report has room for.
     copies: (usize, usize),
+    /// Extras that a report has room for.
+    extras: usize,
 }
 
 impl LcoreEnd {
@@ -114,13 +117,25 @@ impl LcoreEnd {
     pub fn blank(&mut self) -> Option<Box<Report>> {
         let mut report = self.channel.back.pop()?;
         report.packets.reserve(self.copies.0, self.copies.1);
+        report.reserve_extras(self.extras);
         Some(report)
+    }
+
+    /// Gives each report room for an extra of each flow, as [`Self::reserve`] does for packets.
+    pub fn reserve_extras(&mut self) {
+        self.extras = self.records;
+        self.renew();
     }
 
     /// Gives each report room for copies of packets. Allocates now for the reports at hand, and
     /// once for each that is under way when it comes back.
     pub fn reserve(&mut self, packets: usize, bytes: usize) {
         self.copies = (packets, bytes);
+        self.renew();
+    }
+
+    /// Takes each report at hand and puts it back, with the room that is wanted now.
+    fn renew(&mut self) {
         for _ in 0..self.channel.back.len() {
             if let Some(report) = self.blank() {
                 let _ = self.channel.back.push(report);
@@ -215,6 +230,7 @@ impl Rings {
                 room = room.saturating_sub(1);
                 take(*id, &end.lcore, &report);
                 report.flows.clear();
+                report.extras.clear();
                 report.packets.clear();
                 report.watches.clear();
                 let _ = end.channel.back.push(report);

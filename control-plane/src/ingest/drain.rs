@@ -107,7 +107,7 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
         // part below can be cut in slices.
         self.rings.drain(
             |ring, lcore, report| {
-                records.extend_from_slice(&report.flows);
+                records.extend(report.records());
                 let copies = report.packets.iter();
                 packets.extend(copies.map(|(head, bytes)| (*head, Bytes::copy_from_slice(bytes))));
                 heads.push(Head::new(ring, lcore, report));

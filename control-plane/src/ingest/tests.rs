@@ -1,14 +1,14 @@
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use sonde_proto::entry::first::shows;
+use sonde_proto::entry::key::kind;
+use sonde_proto::entry::{First, FlowEntry, Key, Totals};
 use sonde_proto::flow::ApplicationPorts;
 use sonde_proto::plan::{Options, PlannedPoint, Point, Watch};
-use sonde_proto::record::{
-    Cause, EndReason, FinishType, FlowRecord, LayersPath, LinkEnds, Metric, NetworkEnds,
-};
+use sonde_proto::record::{Cause, EndReason};
 use sonde_proto::report::{LcoreInfo, PacketHead, PacketWant, WatchReport, WatchState};
 use sonde_proto::ring::{Announcer, LcoreEnd, RingSize, rings};
 
@@ -44,8 +44,8 @@ impl World {
         Self { announcer, store, stream, subscriber, lcores }
     }
 
-    fn stored(&self, uuid: u64) -> Option<Arc<sonde_proto::flow::Flow>> {
-        let key = FlowKey { watch: WATCH, uuid };
+    fn stored(&self, flow: u64) -> Option<Arc<sonde_proto::flow::Flow>> {
+        let key = FlowKey { watch: WATCH, uuid: uuid(flow) };
         self.store.read().unwrap().get(&key).cloned()
     }
 
@@ -93,30 +93,22 @@ fn info(queue: u16) -> LcoreInfo {
     LcoreInfo { point: Point::File(PathBuf::from("a.pcap")), queue, cpu: None, source: "pcap" }
 }
 
-fn record(uuid: u64, packets: u64, cause: Cause) -> FlowRecord {
-    FlowRecord {
-        watch: WATCH,
-        uuid,
-        parent: None,
-        tracking_id: 2,
-        l3_tracking_id: 3,
-        layers: LayersPath::new(),
-        link: Some(LinkEnds { a: A, b: [2, 0, 0, 0, 0, 2], id: 0 }),
-        network: Some(NetworkEnds {
-            a: IpAddr::from([10, 0, 0, 1]),
-            b: IpAddr::from([10, 0, 0, 2]),
-            id: 0,
-        }),
-        transport: None,
-        icmp: None,
-        metric: Metric { ab_packets: packets, ..Metric::default() },
-        last_update: None,
-        tcp: None,
-        ip: None,
-        raw_packets: 0,
-        finish: FinishType::NotFinished,
-        cause,
+/// An entry of the flow of that number, from A.
+fn record(flow: u64, packets: u64, cause: Cause) -> FlowEntry {
+    let [a, b] = [A, [2, 0, 0, 0, 0, 2]]
+        .map(|[m0, m1, m2, m3, m4, m5]| u64::from_be_bytes([0, 0, m0, m1, m2, m3, m4, m5]));
+    let kind = (kind::IPV4 | kind::UDP | kind::MACS).into();
+    let words = [0, 0x0a00_0001, 0, 0x0a00_0002, 0, a << 16 | b >> 32, b << 32 | flow, kind];
+    let first = First { shows: shows::LINK | shows::NETWORK, ..First::default() };
+    FlowEntry {
+        totals: Totals([[packets, 0], [0, 0]]),
+        ..FlowEntry::new(WATCH, Key::new(words), first, Timestamp::default(), cause)
     }
+}
+
+/// The `UUID` of the flow of that number.
+fn uuid(flow: u64) -> u64 {
+    record(flow, 0, Cause::Update).record(None).uuid
 }
 
 fn push(end: &mut LcoreEnd, fill: impl FnOnce(&mut sonde_proto::report::Report)) {
@@ -180,7 +172,7 @@ async fn records_become_named_flows() {
     assert_eq!((&*flow.node_tid, &*flow.capture_id), ("tid", "capture-1"));
     assert_eq!((&*flow.a_node_tid, &*flow.b_node_tid), ("tid-of-a", ""));
     assert_eq!(packets(&world.stored(0xb).unwrap()), 2);
-    assert_eq!(world.published(), ["a", "c"]);
+    assert_eq!(world.published(), [0xa, 0xc].map(|flow| format!("{:x}", uuid(flow))));
 }
 
 #[tokio::test]
@@ -191,7 +183,7 @@ async fn packets_go_with_the_flow_until_an_update() {
     push(&mut end, |report| {
         for (flow, want) in [(0xa, PacketWant::Raw(0)), (0xb, PacketWant::Raw(0))] {
             let at = Timestamp::from_millis(1);
-            let head = PacketHead::new(WATCH, flow, want, at, 1, 60);
+            let head = PacketHead::new(WATCH, uuid(flow), want, at, 1, 60);
             assert!(report.packets.push(head, b"bytes"));
         }
         report.flows.push(record(0xa, 1, Cause::Update));
@@ -199,7 +191,7 @@ async fn packets_go_with_the_flow_until_an_update() {
     });
     drop(end);
     assert!(world.lcores.closed(LONG).await);
-    let held = |uuid| world.stored(uuid).unwrap().last_raw_packets.len();
+    let held = |flow| world.stored(flow).unwrap().last_raw_packets.len();
     assert_eq!((held(0xa), held(0xb)), (0, 1));
     world.stream.flush();
     let message = world.subscriber.take().unwrap();

@@ -177,7 +177,7 @@ struct Seen {
 impl Seen {
     fn report(&mut self, report: &Report) {
         assert_eq!(report.books.unaccounted(), 0);
-        for flow in &report.flows {
+        for flow in report.records() {
             if matches!(flow.cause, Cause::End(_)) && flow.parent.is_none() {
                 let metric = flow.metric;
                 assert!(metric.start <= metric.last);

@@ -1,20 +1,18 @@
 //! The life of a flow after its packets: ticks, silence, eviction, sweeps, the end.
 
-use std::hint::black_box;
-use std::time::Duration;
-
-use sonde_proto::record::{Cause, EndReason, FinishType, FlowRecord, WatchId};
+use sonde_proto::entry::FlowEntry;
+use sonde_proto::record::{Cause, EndReason, FinishType, WatchId};
 use sonde_proto::time::Timestamp;
+use uuid::Uuid;
 
 use super::Export;
 use super::shard::Shard;
-use crate::memory::prefetch;
-
 impl Shard {
     /// Looks at flows whose timers are due, `slice` of them at most, while records are taken:
     /// reports what changed since the last tick, ends what was silent for too long.
     pub fn expire(&mut self, now: Timestamp, slice: usize, out: &mut impl Export) {
         self.expire_fragments(now);
+        self.relieve(now, slice, out);
         for _ in 0..slice {
             if !out.ready() {
                 return;
@@ -50,7 +48,8 @@ impl Shard {
             };
             let hot = self.slab.hot.get(index as usize);
             if hot.is_some_and(|hot| hot.lives() && hot.unreported()) {
-                out.export(self.report(index, Cause::Sweep));
+                let entry = self.report(index, Cause::Sweep, out);
+                out.export(entry);
             }
         }
         false
@@ -108,19 +107,18 @@ impl Shard {
 
     /// Reports a flow for the last time and frees its place; a record must be taken.
     pub(super) fn end_flow(&mut self, index: u32, reason: EndReason, out: &mut impl Export) {
-        self.extras.end(index);
-        let mut record = self.report(index, Cause::End(reason));
+        let mut entry = self.report(index, Cause::End(reason), out);
         let finish = match reason {
             EndReason::Finished | EndReason::Drained => FinishType::NotFinished,
             _ => FinishType::Timeout,
         };
         self.books.ended[reason as usize] += 1;
-        if record.finish == FinishType::NotFinished {
-            record.finish = finish;
+        if entry.finish == FinishType::NotFinished {
+            entry.finish = finish;
         }
-        out.export(record);
+        out.export(entry);
         if let Some(tag) = self.slab.tags.get(index as usize) {
-            self.table.remove(*tag, index);
+            self.table.remove(*tag, index, &self.slab.tags);
         }
         self.wheel.cancel(index);
         if let Some(hot) = self.slab.hot.get(index as usize)
@@ -136,14 +134,14 @@ impl Shard {
     pub(super) fn over(&self, index: u32, now: Timestamp) -> Option<EndReason> {
         let hot = self.slab.hot.get(index as usize)?;
         let silence = now.nanos().saturating_sub(hot.last.nanos());
-        if hot.finish() != FinishType::NotFinished && silence > self.hold {
+        if hot.finish() != FinishType::NotFinished && silence > self.timers.hold {
             Some(EndReason::Finished)
-        } else if silence > self.expire {
+        } else if silence > self.timers.expire {
             Some(EndReason::Idle)
-        } else if self.timers.active != Duration::MAX {
-            // Only who asks for it pays for the look at the flow's start.
+        } else if self.timers.active != u64::MAX {
             let cold = self.slab.cold.get(index as usize)?;
-            (now.since(cold.start) > self.timers.active).then_some(EndReason::Active)
+            let age = now.nanos().saturating_sub(cold.start.nanos());
+            (age > self.timers.active).then_some(EndReason::Active)
         } else {
             None
         }
@@ -169,47 +167,16 @@ impl Shard {
             return never;
         };
         let hold = match hot.finish() {
-            FinishType::NotFinished => never,
-            _ => hot.last.after(self.timers.hold),
+            FinishType::NotFinished => u64::MAX,
+            _ => hot.last.nanos().saturating_add(self.timers.hold),
         };
-        cold.next_tick(self.timers.update)
-            .min(hot.last.after(self.timers.expire))
-            .min(cold.start.after(self.timers.active))
-            .min(hold)
-    }
-
-    /// A flow that can make room: the first that was not in use since the hand of the clock last
-    /// passed, or is closed; when [`LOOK`] in a row were, the one silent for longest.
-    pub(super) fn victim(&mut self) -> Option<u32> {
-        let mut oldest: Option<(Timestamp, u32)> = None;
-        for _ in 0..LOOK {
-            let index = self.hand;
-            self.hand = (self.hand + 1) % self.slab.used().max(1);
-            let Some(hot) = self.slab.hot.get_mut(index as usize) else {
-                continue;
-            };
-            if !hot.lives() {
-                continue;
-            }
-            if !hot.take_referenced() || hot.closed() {
-                return Some(index);
-            }
-            if oldest.is_none_or(|(last, _)| hot.last < last) {
-                oldest = Some((hot.last, index));
-            }
-        }
-        oldest.map(|(_, index)| index)
-    }
-
-    /// Brings near what evicting the `n`-th victim from here will touch.
-    pub(super) fn approach_victim(&self, n: u32) {
-        let index = self.hand.wrapping_add(n) % self.slab.used().max(1);
-        prefetch(&self.slab.hot, index as usize);
-        prefetch(&self.slab.cold, index as usize);
-        if let Some(tag) = self.slab.tags.get(index as usize) {
-            // A table has no prefetch: its lines come with the entry, which is not wanted yet.
-            black_box(self.table.find(*tag, |found| found == index));
-        }
+        let due = cold
+            .next_tick(self.timers.update)
+            .nanos()
+            .min(hot.last.nanos().saturating_add(self.timers.expire))
+            .min(cold.start.nanos().saturating_add(self.timers.active))
+            .min(hold);
+        Timestamp::from_nanos(due)
     }
 
     /// Takes the update ticks of a flow that are due at `now`.
@@ -223,23 +190,34 @@ impl Shard {
         if now < cold.next_tick(update) {
             return;
         }
-        let ticks = now.since(cold.start).as_nanos() / update.as_nanos();
+        let ticks = now.nanos().saturating_sub(cold.start.nanos()) / update;
         if hot.changed() {
             self.slab.tick(index);
-            out.export(self.report(index, Cause::Update));
+            let entry = self.report(index, Cause::Update, out);
+            out.export(entry);
         }
-        self.slab.pass_ticks(index, ticks.try_into().unwrap_or(u64::MAX));
+        self.slab.pass_ticks(index, ticks);
     }
 
-    fn report(&mut self, index: u32, cause: Cause) -> FlowRecord {
+    /// The entry of a flow as it stands. What its capture wants to know beyond is given to `out`.
+    #[inline]
+    fn report(&mut self, index: u32, cause: Cause, out: &mut impl Export) -> FlowEntry {
         let hot = self.slab.hot.get(index as usize);
         let watch = hot
             .and_then(|hot| self.watches.get(hot.key.watch())?.as_ref())
-            .map_or(WatchId::default(), |watching| watching.watch.id);
-        let mut record = self.slab.report(index, watch, cause, self.timers.update);
-        self.extras.report(index, &mut record);
-        record.raw_packets = self.copies.sent(index);
-        record
+            .map_or((WatchId::default(), Uuid::nil()), |watching| {
+                (watching.watch.id, watching.watch.node_tid.unwrap_or_default())
+            });
+        let mut entry = self.slab.report(index, watch, cause, self.timers.update);
+        entry.raw_packets = self.copies.sent(index);
+        if self.extras.any() {
+            if matches!(cause, Cause::End(_)) {
+                self.extras.end(index);
+            }
+            let extra = self.extras.report(index, entry.shows_ipv4());
+            entry.extra = extra.and_then(|extra| out.extra(extra));
+        }
+        entry
     }
 
     fn watching_leaves(&self, index: u32) -> bool {
@@ -251,6 +229,3 @@ impl Shard {
             .is_some_and(|watching| watching.is_leaving())
     }
 }
-
-/// Flows that are looked at to find one to evict.
-const LOOK: usize = 8;

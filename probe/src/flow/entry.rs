@@ -1,13 +1,11 @@
 //! What is kept of a flow: hot lines that each packet touches, a cold record that few do.
 
-use std::time::Duration;
-
-use sonde_proto::record::{Cause, EndReason, FinishType, FlowRecord, Metric, WatchId};
+use sonde_proto::entry::{First, FlowEntry, Key, Totals};
+use sonde_proto::record::{Cause, EndReason, FinishType, WatchId};
 use sonde_proto::time::Timestamp;
+use uuid::Uuid;
 
-use super::first::First;
-use super::identity::Identity;
-use super::key::{Direction, Key};
+use super::key::Direction;
 use super::staged::Staged;
 use crate::parse::tcp_flags;
 
@@ -18,6 +16,7 @@ pub(crate) struct Hot {
     pub(crate) key: Key,
     totals: Totals,
     pub(crate) last: Timestamp,
+    /// Its `UUID`, if somebody asked for it; else 0.
     pub(crate) uuid: u64,
     /// When the SYN or echo request came that waits for its answer.
     pub(super) asked: Timestamp,
@@ -45,21 +44,10 @@ pub(crate) struct Cold {
 
 const _: () = assert!(size_of::<Hot>() == 128 && size_of::<Cold>() == 128);
 
-/// Packets and bytes, of A and of B.
-#[derive(Clone, Copy, Debug, Default)]
-struct Totals([[u64; 2]; 2]);
-
 impl Hot {
     /// A flow that begins with a packet which is yet to be counted.
     #[inline]
-    pub(crate) fn new(
-        key: Key,
-        swap: bool,
-        first: &First,
-        port: u16,
-        at: Timestamp,
-        uuid: u64,
-    ) -> Self {
+    pub(crate) fn new(key: Key, swap: bool, first: &First, port: u16, at: Timestamp) -> Self {
         let mut flags = LIVE;
         flags |= if swap { SWAP } else { 0 };
         // Who begins with goodbye needs no answer.
@@ -72,7 +60,7 @@ impl Hot {
             key,
             totals: Totals::default(),
             last: at,
-            uuid,
+            uuid: 0,
             asked: Timestamp::default(),
             next: 0,
             flags,
@@ -144,42 +132,39 @@ impl Hot {
         }
     }
 
-    /// The flow as it stands.
-    pub(crate) fn record(
+    /// The flow as it stands, seen by a watch at the node of that TID.
+    #[inline]
+    pub(crate) fn entry(
         &self,
         cold: &Cold,
-        watch: WatchId,
+        (watch, tid): (WatchId, Uuid),
         cause: Cause,
-        update: Duration,
-    ) -> FlowRecord {
-        let identity = Identity::of(&self.key);
-        let ticked_at = cold.tick(cold.ticks, update);
-        let ticks = update != Duration::MAX;
+        update: u64,
+    ) -> FlowEntry {
+        let ticks = update != u64::MAX;
         let last_update = if matches!(cause, Cause::End(_)) && self.is(CHANGED) && ticks {
-            let added = self.totals.less(&cold.ticked);
-            Some(added.metric(ticked_at, self.last.max(ticked_at), cold.rtt))
+            let ticked_at = cold.tick(cold.ticks, update);
+            Some((self.totals.less(&cold.ticked), [ticked_at, self.last.max(ticked_at)]))
         } else if self.is(TICKED) {
             let before = cold.tick(cold.ticks.saturating_sub(1), update);
-            Some(cold.added.metric(before, ticked_at, cold.rtt))
+            Some((cold.added, [before, cold.tick(cold.ticks, update)]))
         } else {
             None
         };
-        FlowRecord {
-            watch,
-            uuid: self.uuid,
-            parent: (self.key.parent() != 0).then_some(self.key.parent()),
-            tracking_id: identity.tracking_id(),
-            l3_tracking_id: identity.l3_tracking_id(),
-            layers: cold.first.layers,
-            link: cold.first.link(&self.key, self.is(SWAP)),
-            network: cold.first.network(&self.key, self.is(SWAP)),
-            transport: cold.first.transport(self.port),
-            icmp: cold.first.icmp(&self.key),
-            metric: self.totals.metric(cold.start, self.last, cold.rtt),
+        FlowEntry {
+            key: self.key,
+            first: cold.first,
+            swap: self.is(SWAP),
+            port: self.port,
+            tid,
+            start: cold.start,
+            last: self.last,
+            totals: self.totals,
+            rtt: cold.rtt,
             last_update,
-            tcp: None,
-            ip: None,
+            watch,
             raw_packets: 0,
+            extra: None,
             finish: self.finish_told(cold, cause, ticks),
             cause,
         }
@@ -268,38 +253,18 @@ impl Cold {
         }
     }
 
-    /// When the `n`-th update tick is due.
-    pub(crate) fn tick(&self, n: u32, update: Duration) -> Timestamp {
-        self.start.after(update.saturating_mul(n))
+    /// When the `n`-th update tick is due, one each `update` nanoseconds.
+    pub(crate) fn tick(&self, n: u32, update: u64) -> Timestamp {
+        let age = update.saturating_mul(n.into());
+        Timestamp::from_nanos(self.start.nanos().saturating_add(age))
     }
 
     /// When the next update tick is due.
-    pub(crate) fn next_tick(&self, update: Duration) -> Timestamp {
+    pub(crate) fn next_tick(&self, update: u64) -> Timestamp {
         match self.ticks.checked_add(1) {
             Some(ticks) => self.tick(ticks, update),
             None => Timestamp::from_nanos(u64::MAX),
         }
-    }
-}
-
-impl Totals {
-    fn less(&self, before: &Self) -> Self {
-        let Self([[ab_packets, ab_bytes], [ba_packets, ba_bytes]]) = *self;
-        let Self([[ab_packets0, ab_bytes0], [ba_packets0, ba_bytes0]]) = *before;
-        Self([
-            [ab_packets - ab_packets0, ab_bytes - ab_bytes0],
-            [ba_packets - ba_packets0, ba_bytes - ba_bytes0],
-        ])
-    }
-
-    fn packets(&self) -> u64 {
-        let Self([[ab_packets, _], [ba_packets, _]]) = *self;
-        ab_packets + ba_packets
-    }
-
-    fn metric(&self, start: Timestamp, last: Timestamp, rtt: u64) -> Metric {
-        let Self([[ab_packets, ab_bytes], [ba_packets, ba_bytes]]) = *self;
-        Metric { ab_packets, ab_bytes, ba_packets, ba_bytes, start, last, rtt }
     }
 }
 

@@ -1,7 +1,8 @@
 //! What captures may want to know of their flows beyond counters.
 
+use sonde_proto::entry::Extra;
 use sonde_proto::plan::{Options, Watch};
-use sonde_proto::record::{FlowRecord, IpMetric, TcpMetric, Transport};
+use sonde_proto::record::{IpMetric, Transport};
 use sonde_proto::time::Timestamp;
 
 use super::beside::Beside;
@@ -105,19 +106,20 @@ impl Extras {
         }
     }
 
-    /// Adds to a flow's record what is known of it here.
-    pub(crate) fn report(&self, index: u32, record: &mut FlowRecord) {
+    /// What is known here of a flow, with addresses of IPv4 or not; `None` if nothing.
+    pub(crate) fn report(&self, index: u32, is_ipv4: bool) -> Option<Extra> {
+        let mut extra = Extra::default();
         if let Some(signals) = &self.signals
             && let Some([ab, ba]) = signals.get(index)
         {
-            let tcp = record.tcp.get_or_insert(TcpMetric::default());
+            let tcp = extra.tcp.get_or_insert_default();
             ab.report(&mut tcp.ab);
             ba.report(&mut tcp.ba);
         }
         if let Some(streams) = &self.streams
             && let Some([ab, ba]) = streams.get(index)
         {
-            let tcp = record.tcp.get_or_insert(TcpMetric::default());
+            let tcp = extra.tcp.get_or_insert_default();
             ab.report(&mut tcp.ab);
             ba.report(&mut tcp.ba);
         }
@@ -125,8 +127,8 @@ impl Extras {
             && let Some(metric) = fragments.get(index)
         {
             // Skydive says so of IPv4 only; of IPv6 it puts nothing together.
-            let is_ipv4 = record.network.is_some_and(|network| network.a.is_ipv4());
-            record.ip = (is_ipv4 || *metric != IpMetric::default()).then_some(*metric);
+            extra.ip = (is_ipv4 || *metric != IpMetric::default()).then_some(*metric);
         }
+        (extra != Extra::default()).then_some(extra)
     }
 }

@@ -1,25 +1,17 @@
-//! The key of a flow: exactly what Skydive's digests are fed, so that flows merge as Skydive's.
+//! How a piece is keyed.
 
 use std::hash::{BuildHasher, Hasher};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use ahash::RandomState;
+use sonde_proto::entry::key::kind::{
+    ICMP, IP, IPV4, IPV6, MACS, NESTED, SCTP, TCP, TRANSPORT, UDP, VNI,
+};
+use sonde_proto::entry::{Key, ordered};
 use sonde_proto::plan::KeyMode;
 use sonde_proto::record::{Mac, Transport};
 
 use crate::parse::{Addresses, Piece, Plain};
-
-/// What makes two pieces one flow. The ends are in an order that both directions share; one
-/// decision orders all layers. Fills a cache line, and is compared as such.
-///
-/// ```text
-/// 0, 1  lo IP address      5  lo MAC address, 16 bits of the hi one
-/// 2, 3  hi IP address      6  32 bits of the hi MAC address, both ports or the VNI
-/// 4     outer flow         7  ICMP, port beside the VNI, watch, kind
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
-pub(crate) struct Key([u64; 8]);
 
 /// A piece's key, and what the piece says about its direction.
 #[derive(Clone, Copy, Debug)]
@@ -41,14 +33,6 @@ pub(crate) enum Direction {
     Ab,
     /// Cannot be told: always from B (Skydive's rule without network layer).
     Ba,
-}
-
-/// What stands for the transport layer in a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Selector {
-    None,
-    Ports { kind: u64, lo: u16, hi: u16 },
-    Vni { vni: u32, port: u16 },
 }
 
 /// What a key is made of: the layers that a piece has, source first.
@@ -145,7 +129,7 @@ impl Keyed {
         };
         let icmp = u64::from(parts.icmp.unwrap_or_default());
         Self {
-            key: Key([
+            key: Key::new([
                 (lo_ip >> 64) as u64,
                 lo_ip as u64,
                 (hi_ip >> 64) as u64,
@@ -186,135 +170,24 @@ impl From<&Piece> for Parts {
     }
 }
 
-impl Key {
-    /// The key of nothing: no other matches it.
-    pub(crate) const NONE: Self = Self([u64::MAX; 8]);
-
-    /// Whether this is the key of `other`'s flow inside `parent`: all is compared, but for MAC
-    /// addresses that are no part of it.
-    #[inline(always)]
-    pub(crate) fn matches(&self, other: &Self, parent: u64) -> bool {
-        let Self([a0, a1, a2, a3, a4, a5, a6, a7]) = *self;
-        let Self([b0, b1, b2, b3, _, b5, b6, b7]) = *other;
-        let (macs, rest) = self.mac_masks();
-        let addresses = (a0 ^ b0) | (a1 ^ b1) | (a2 ^ b2) | (a3 ^ b3);
-        addresses | (a4 ^ parent) | (a7 ^ b7) | (a5 ^ b5) & macs | (a6 ^ b6) & rest == 0
+/// A hash of a key but for its parent, of which `parent` is the hash: a chain's hashes are known
+/// before its flows are. The secret of `state` is in that hash, so that it can be mixed in without
+/// a round of its own.
+#[inline(always)]
+pub(crate) fn hash(key: &Key, state: &RandomState, parent: u64) -> u64 {
+    let [lo0, lo1, hi0, hi1, macs, rest, last] = key.words();
+    let pair = |high, low| u128::from(high) << 64 | u128::from(low);
+    let mut hasher = state.build_hasher();
+    if key.is_ipv6() {
+        hasher.write_u128(pair(lo0, lo1));
+        hasher.write_u128(pair(hi0, hi1));
+        hasher.write_u128(pair(last, parent));
+    } else {
+        // Addresses of 32 bits.
+        hasher.write_u128(pair(last, (lo1 << 32 | hi1) ^ parent));
     }
-
-    /// A hash of the key but for its parent, of which `parent` is the hash: a chain's hashes are
-    /// known before its flows are. The secret of `state` is in that hash, so that it can be mixed
-    /// in without a round of its own.
-    #[inline(always)]
-    pub(crate) fn hash(&self, state: &RandomState, parent: u64) -> u64 {
-        let Self([lo0, lo1, hi0, hi1, _, macs, rest, last]) = *self;
-        let pair = |high, low| u128::from(high) << 64 | u128::from(low);
-        let mut hasher = state.build_hasher();
-        if self.kind() & IP == IPV6 {
-            hasher.write_u128(pair(lo0, lo1));
-            hasher.write_u128(pair(hi0, hi1));
-            hasher.write_u128(pair(last, parent));
-        } else {
-            // Addresses of 32 bits.
-            hasher.write_u128(pair(last, (lo1 << 32 | hi1) ^ parent));
-        }
-        let (mac_mask, mask) = self.mac_masks();
-        hasher.write_u128(pair(macs & mac_mask, rest & mask));
-        hasher.finish()
-    }
-
-    /// The same inside the flow of that `UUID`, 0 for none.
-    pub(crate) fn with_parent(mut self, uuid: u64) -> Self {
-        self.0[4] = uuid;
-        self
-    }
-
-    /// `UUID` of the outer flow, 0 without one.
-    pub(crate) fn parent(&self) -> u64 {
-        self.0[4]
-    }
-
-    /// Place of the watch in the shard.
-    #[inline]
-    pub(crate) fn watch(&self) -> usize {
-        usize::from((self.0[7] >> 8) as u8)
-    }
-
-    /// IP version and both addresses as numbers.
-    pub(crate) fn addresses(&self) -> Option<(u8, u128, u128)> {
-        let Self([lo0, lo1, hi0, hi1, ..]) = *self;
-        let number = |high, low| u128::from(high) << 64 | u128::from(low);
-        let version = match self.kind() & IP {
-            IPV4 => 4,
-            IPV6 => 6,
-            _ => return None,
-        };
-        Some((version, number(lo0, lo1), number(hi0, hi1)))
-    }
-
-    /// Both IP addresses.
-    pub(crate) fn ips(&self) -> Option<(IpAddr, IpAddr)> {
-        let text = |version, bits: u128| -> IpAddr {
-            if version == 4 {
-                Ipv4Addr::from_bits(bits as u32).into()
-            } else {
-                Ipv6Addr::from_bits(bits).into()
-            }
-        };
-        let (version, lo, hi) = self.addresses()?;
-        Some((text(version, lo), text(version, hi)))
-    }
-
-    /// What stands for the transport layer.
-    pub(crate) fn selector(&self) -> Selector {
-        let ports = self.0[6] as u32;
-        let kind = match self.kind() & TRANSPORT {
-            TCP => 4,
-            UDP => 5,
-            SCTP => 6,
-            VNI => {
-                return Selector::Vni { vni: ports, port: (self.0[7] >> 16) as u16 };
-            }
-            _ => return Selector::None,
-        };
-        Selector::Ports { kind, lo: (ports >> 16) as u16, hi: ports as u16 }
-    }
-
-    /// ICMP type, code and identifier as they enter the digest.
-    pub(crate) fn icmp(&self) -> Option<u32> {
-        (self.kind() & ICMP != 0).then_some((self.0[7] >> 32) as u32)
-    }
-
-    /// The MAC addresses, when they are part of the key.
-    pub(crate) fn macs(&self) -> Option<(Mac, Mac)> {
-        (self.kind() & MACS != 0).then(|| self.first_macs())
-    }
-
-    /// The MAC addresses of the first packet, zeros without Ethernet.
-    pub(crate) fn first_macs(&self) -> (Mac, Mac) {
-        let [.., high, low, _] = self.0;
-        let mac = |number: u64| {
-            let [_, _, mac @ ..] = number.to_be_bytes();
-            mac
-        };
-        (mac(high >> 16), mac((high & 0xffff) << 32 | low >> 32))
-    }
-
-    /// What of the words with MAC addresses takes part.
-    #[inline(always)]
-    fn mac_masks(&self) -> (u64, u64) {
-        if self.kind() & MACS != 0 { (u64::MAX, u64::MAX) } else { (0, PORTS) }
-    }
-
-    #[inline]
-    fn kind(&self) -> u8 {
-        self.0[7] as u8
-    }
-}
-
-/// `(lo, hi)` of a source and a destination.
-#[inline]
-pub(crate) fn ordered<T>(swap: bool, source: T, destination: T) -> (T, T) {
-    if swap { (destination, source) } else { (source, destination) }
+    hasher.write_u128(pair(macs, rest));
+    hasher.finish()
 }
 
 /// A MAC address as a number.
@@ -323,20 +196,109 @@ pub(crate) fn six([a, b, c, d, e, f]: Mac) -> u64 {
     u64::from_be_bytes([0, 0, a, b, c, d, e, f])
 }
 
-/// The ports in the seventh word.
-const PORTS: u64 = 0xffff_ffff;
+#[cfg(test)]
+mod tests {
+    use sonde_proto::entry::Identity;
+    use xxhash_rust::xxh64::xxh64;
 
-// `Key::kind`: which layers take part.
-const IP: u8 = 0b0000_0011;
-const IPV4: u8 = 1;
-const IPV6: u8 = 2;
-const TRANSPORT: u8 = 0b0001_1100;
-const TCP: u8 = 1 << 2;
-const UDP: u8 = 2 << 2;
-const SCTP: u8 = 3 << 2;
-const VNI: u8 = 4 << 2;
-const ICMP: u8 = 1 << 5;
-const MACS: u8 = 1 << 6;
-/// Ports or ICMP stand behind a second IP header. Skydive's digests do not say so; without it a
-/// tunnel of IP in IP would be one flow with a bare connection of the same ends and ports.
-const NESTED: u8 = 1 << 7;
+    use super::*;
+    use crate::parse::{KeyParts, Link, Network, Ports};
+
+    fn piece(source: &str, destination: &str) -> Piece {
+        let (source, destination) = (source.parse().unwrap(), destination.parse().unwrap());
+        Piece {
+            link: Some(Link { source: [9; 6], destination: [1; 6], id: 0 }),
+            network: Some(Network { source, destination, id: 0 }),
+            key: KeyParts { addresses: Some([source, destination]), ..KeyParts::default() },
+            ..Piece::new(0, 0)
+        }
+    }
+
+    fn with_ports(piece: Piece, protocol: Transport, source: u16, destination: u16) -> Piece {
+        let ports = Some(Ports { protocol, source, destination });
+        Piece { ports, key: KeyParts { ports, ..piece.key }, ..piece }
+    }
+
+    fn with_icmp(piece: Piece, icmp: u32) -> Piece {
+        Piece { key: KeyParts { icmp: Some(icmp), ..piece.key }, ..piece }
+    }
+
+    /// L3, L2 and table digests.
+    fn digests(piece: &Piece, mode: KeyMode) -> [u64; 3] {
+        of(&Keyed::of(&Parts::from(piece), mode, 7).key)
+    }
+
+    fn of(key: &Key) -> [u64; 3] {
+        let identity = Identity::of(key);
+        [identity.l3_tracking_id(), identity.tracking_id(), identity.table_key()]
+    }
+
+    /// XXH64 over bytes in hex; blanks do not count.
+    fn xxh(hex: &str) -> u64 {
+        let digits: Vec<u8> = hex.bytes().filter(|b| *b != b' ').collect();
+        let bytes: Vec<u8> = digits
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect();
+        xxh64(&bytes, 0)
+    }
+
+    #[test]
+    fn l3_feeds_ip_then_transport_then_icmp() {
+        let v4 = piece("10.0.0.2", "10.0.0.1");
+        let v6 = piece("2001:db8::1", "2001:db8::2");
+        let ip4 = "0a000001 0a000002 0000000000000001";
+        let ip6 = "20010db8000000000000000000000001 20010db8000000000000000000000002
+            0000000000000002";
+        let cases = [
+            (with_ports(v4, Transport::Udp, 5, 1), ip4, "0001 0005 0000000000000005"),
+            (with_ports(v6, Transport::Sctp, 1, 5), ip6, "0001 0005 0000000000000006"),
+            (with_ports(v6, Transport::Tcp, 1, 5), ip6, "0001 0005 0000000000000004"),
+            (
+                Piece { vni: Some(7), ..with_ports(v4, Transport::Udp, 5, 4789) },
+                ip4,
+                "00000007 12b5 0000000000000000",
+            ),
+            (with_icmp(v4, 0x0203_0009), ip4, "02030009 0000000000000000"),
+            (with_icmp(v6, 0x0301_0000), ip6, "03010000 0000000000000000"),
+            (v4, ip4, ""),
+        ];
+        for (piece, ip, rest) in cases {
+            let fed = format!("{ip}{rest}").replace('\n', "");
+            assert_eq!(digests(&piece, KeyMode::L3), [xxh(&fed); 3], "{piece:?}");
+        }
+    }
+
+    /// One decision orders all layers: that of the MAC addresses, if they are part of the key.
+    #[test]
+    fn l2_orders_all_layers_by_the_mac_addresses() {
+        let both = with_ports(piece("10.0.0.1", "10.0.0.2"), Transport::Tcp, 1, 5);
+        let l3 = "0a000002 0a000001 0000000000000001 0005 0001 0000000000000004";
+        let macs = "010101010101 090909090909 0000000000000003";
+        let l2 = xxh(&format!("{l3}{macs}"));
+        assert_eq!(digests(&both, KeyMode::L2), [xxh(l3), l2, l2]);
+
+        let no_ip = Piece { network: None, ports: None, key: KeyParts::default(), ..both };
+        for mode in [KeyMode::L2, KeyMode::L3] {
+            assert_eq!(digests(&no_ip, mode), [xxh(""), xxh(macs), xxh(macs)]);
+        }
+    }
+
+    #[test]
+    fn equal_addresses_leave_the_order_to_the_ports() {
+        let same = Piece { link: None, ..piece("10.0.0.1", "10.0.0.1") };
+        let ip = "0a000001 0a000001 0000000000000001";
+        let tcp = with_ports(same, Transport::Tcp, 5, 1);
+        let expected = xxh(&format!("{ip} 0001 0005 0000000000000004"));
+        assert_eq!(digests(&tcp, KeyMode::L2), [expected; 3]);
+        assert_eq!(digests(&same, KeyMode::L2), [xxh(ip); 3]);
+    }
+
+    #[test]
+    fn the_outer_flow_is_fed_as_text() {
+        let parts = Parts::from(&piece("10.0.0.1", "10.0.0.2"));
+        let key = Keyed::of(&parts, KeyMode::L3, 0).key.with_parent(0xab);
+        let ip = "0a000001 0a000002 0000000000000001";
+        assert_eq!(of(&key), [xxh(ip), xxh(ip), xxh(&format!("{ip} 6162"))]);
+    }
+}

@@ -10,8 +10,9 @@ mod datagrams;
 mod entry;
 mod extras;
 mod first;
-mod identity;
 mod key;
+mod limit;
+mod nanos;
 mod settle;
 mod shard;
 mod signals;
@@ -24,7 +25,8 @@ mod wheel;
 
 use std::time::Duration;
 
-use sonde_proto::record::{FlowRecord, Layer};
+use sonde_proto::entry::{Extra, FlowEntry};
+use sonde_proto::record::Layer;
 use sonde_proto::report::PacketHead;
 
 pub use self::shard::Shard;
@@ -108,13 +110,17 @@ impl Default for ApplicationTimeouts {
     }
 }
 
-/// Where records go.
+/// Where entries of flows go.
 pub trait Export {
-    /// Whether a record can be taken now. `false` costs freshness only: the flow stays.
+    /// Whether an entry can be taken now. `false` costs freshness only: the flow stays.
     fn ready(&mut self) -> bool;
 
-    /// Takes a record; only called when ready.
-    fn export(&mut self, record: FlowRecord);
+    /// Takes an entry; only called when ready.
+    fn export(&mut self, entry: FlowEntry);
+
+    /// Takes what the capture of the next entry wants to know beyond counters; only called when
+    /// ready. Its place, for the entry to tell.
+    fn extra(&mut self, extra: Extra) -> Option<u16>;
 
     /// Takes a copy of a packet. `false`: there is no room now, and it is lost.
     fn packet(&mut self, head: PacketHead, bytes: &[u8]) -> bool;

@@ -1,11 +1,11 @@
 //! The second half of metering: staged pieces meet their flows.
 
+use sonde_proto::entry::Identity;
 use sonde_proto::record::EndReason;
 
 use super::Export;
 use super::copies::{self, Label};
 use super::entry::Hot;
-use super::identity::Identity;
 use super::shard::Shard;
 use super::staged::Staged;
 use super::watching::Watching;
@@ -20,7 +20,7 @@ impl Shard {
         let full = !self.slab.has_room();
         let mut new = 0;
         for item in &mut staged {
-            match self.table.find(item.tag, |_| true) {
+            match self.table.find(item.tag, &self.slab.tags, |_| true) {
                 Some(index) => {
                     item.candidate = index;
                     prefetch(&self.slab.hot, index as usize);
@@ -72,9 +72,10 @@ impl Shard {
                 parent = Some(0);
             }
             if let Some(outer) = parent {
-                parent = self.record(item, pieces, outer, out);
-                tally.add(item, parent.is_some(), &mut self.watches);
-                metered |= item.outermost && parent.is_some();
+                let index = self.record(item, pieces, outer, out);
+                tally.add(item, index.is_some(), &mut self.watches);
+                metered |= item.outermost && index.is_some();
+                parent = index.map(|index| if item.innermost { 0 } else { self.uuid(index) });
             }
             if item.last {
                 break;
@@ -85,7 +86,7 @@ impl Shard {
         rest
     }
 
-    /// Counts a piece for its flow, whose `UUID` it returns; `None` when there is no room.
+    /// Counts a piece for its flow, whose place it returns; `None` when there is no room.
     #[inline(always)]
     fn record(
         &mut self,
@@ -93,9 +94,9 @@ impl Shard {
         pieces: &[Piece],
         parent: u64,
         out: &mut impl Export,
-    ) -> Option<u64> {
+    ) -> Option<u32> {
         // Nearly always it is the flow that was foreseen, with nothing to do but to count.
-        let fresh = self.fresh;
+        let fresh = self.timers.fresh;
         let hit = |hot: &&mut Hot| {
             let silence = item.at.nanos().saturating_sub(hot.last.nanos());
             hot.key.matches(&item.key, parent) && silence <= fresh
@@ -104,9 +105,8 @@ impl Shard {
             && item.is_quiet()
         {
             hot.count(item);
-            let uuid = hot.uuid;
             self.slab.list(item.candidate);
-            return Some(uuid);
+            return Some(item.candidate);
         }
         self.record_any(item, pieces.get(item.piece as usize), parent, out)
     }
@@ -119,7 +119,7 @@ impl Shard {
         piece: Option<&Piece>,
         parent: u64,
         out: &mut impl Export,
-    ) -> Option<u64> {
+    ) -> Option<u32> {
         let index = match self.find(item, parent) {
             Some(index) => match self.over(index, item.at) {
                 // Silent for too long, though its timer has not been looked at yet.
@@ -137,29 +137,44 @@ impl Shard {
             let due = self.due(index);
             self.wheel.file(index, due);
         }
-        let hot = self.slab.hot.get(index as usize)?;
-        let uuid = hot.uuid;
         if let Some(piece) = piece {
             if self.extras.any() {
+                let hot = self.slab.hot.get(index as usize)?;
                 self.extras.count(index, piece, hot.is_from_a(item.swap), item.at);
             }
             if item.copy != copies::NONE {
                 self.send_copy(item, piece, index, out);
             }
         }
-        Some(uuid)
+        Some(index)
+    }
+
+    /// The `UUID` of a flow. It is taken when somebody asks for it, which few do.
+    fn uuid(&mut self, index: u32) -> u64 {
+        let place = index as usize;
+        let (Some(hot), Some(cold)) = (self.slab.hot.get_mut(place), self.slab.cold.get(place))
+        else {
+            return 0;
+        };
+        if hot.uuid == 0 {
+            let watching = self.watches.get(hot.key.watch()).and_then(Option::as_ref);
+            let tid = watching.and_then(|watching| watching.watch.node_tid);
+            hot.uuid = Identity::of(&hot.key).uuid(cold.start, tid);
+        }
+        hot.uuid
     }
 
     /// Sends up what the watch wants of a piece that was counted for flow `index`.
     #[cold]
     fn send_copy(&mut self, item: &Staged, piece: &Piece, index: u32, out: &mut impl Export) {
         let place = item.key.watch();
+        let uuid = self.uuid(index);
         if let (Some(hot), Some(Some(watching))) =
             (self.slab.hot.get(index as usize), self.watches.get_mut(place))
         {
             let label = Label {
                 index,
-                uuid: hot.uuid,
+                uuid,
                 first: hot.is_first(),
                 at: item.at,
                 length: piece.wire_length,
@@ -178,7 +193,7 @@ impl Shard {
             return Some(item.candidate);
         }
         // Another flow with the same tag; or one that began, or moved, since we looked.
-        self.table.find(item.tag, is)
+        self.table.find(item.tag, &self.slab.tags, is)
     }
 
     /// Begins a flow, in the place of another one if the table is full.
@@ -199,15 +214,15 @@ impl Shard {
         let key = item.key.with_parent(parent);
         let watching = self.watches.get_mut(key.watch())?.as_mut()?;
         watching.flows += 1;
-        let uuid = Identity::of(&key).uuid(item.at, watching.tid());
-        let index = self.slab.begin(item, key, item.first(piece), uuid);
+        let index = self.slab.begin(item, key, item.first(piece));
         self.copies.begin(index);
         self.table.insert(item.tag, index);
         match piece {
             Some(piece) => {
                 self.extras.begin(index, &watching.watch.options, piece, item.innermost);
             }
-            None => self.extras.clear(index),
+            None if self.extras.any() => self.extras.clear(index),
+            None => {}
         }
         let due = self.due(index);
         self.wheel.file(index, due);

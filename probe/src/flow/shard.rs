@@ -1,14 +1,14 @@
 //! The part of the flow table that one lcore owns.
 
-use std::time::Duration;
-
+use sonde_proto::entry::Identity;
 use sonde_proto::plan::{KeyMode, Options, Watch};
 use sonde_proto::report::{Books, Skip, WatchReport, WatchState};
 
 use super::copies::{Copies, Lent};
 use super::extras::Extras;
-use super::identity::Identity;
-use super::key::Keyed;
+use super::key::{Keyed, hash};
+use super::limit::Limit;
+use super::nanos::Nanos;
 use super::slab::Slab;
 use super::staged::{Stage, Staged, Taker};
 use super::table::Table;
@@ -16,6 +16,7 @@ use super::watching::Watching;
 use super::wheel::Wheel;
 use super::{Export, Timers};
 use crate::defrag::{Defragmenter, Places};
+use crate::memory::Region;
 use crate::parse::{ParseOptions, Piece, parse};
 use crate::source::{BURST, Frame};
 
@@ -30,16 +31,11 @@ pub struct Shard {
     pub(super) table: Table,
     pub(super) wheel: Wheel,
     pub(super) extras: Extras,
-    pub(super) timers: Timers,
-    /// Two of the timers in nanoseconds, as each packet compares them.
-    pub(super) expire: u64,
-    pub(super) hold: u64,
-    /// Silence in nanoseconds after which no flow is over, whatever it is.
-    pub(super) fresh: u64,
+    pub(super) timers: Nanos,
     /// The watches, each at the place its flows' keys name; a place is empty when no flow names it.
     pub(super) watches: Vec<Option<Watching>>,
-    /// Where the search for a flow to evict goes on.
-    pub(super) hand: u32,
+    /// How the table is kept from being full.
+    pub(super) limit: Limit,
     /// Where the search for flows of leaving watches goes on.
     pub(super) leaving: Option<u32>,
     /// Where the search for flows to end goes on, once all shall end.
@@ -63,22 +59,14 @@ impl Shard {
     /// A shard with room for `max_flows`, reserved now.
     pub fn new(max_flows: usize, timers: Timers) -> Self {
         let max_flows = max_flows.clamp(1, i32::MAX as usize);
-        let nanos = |timer: Duration| timer.as_nanos().try_into().unwrap_or(u64::MAX);
         Self {
             slab: Slab::new(max_flows),
             table: Table::new(max_flows),
             wheel: Wheel::new(max_flows),
             extras: Extras::default(),
-            timers: Timers { update: timers.update.max(LEAST_UPDATE), ..timers },
-            expire: nanos(timers.expire),
-            hold: nanos(timers.hold),
-            fresh: match timers.active {
-                Duration::MAX => nanos(timers.expire.min(timers.hold)),
-                // Who asks for it pays for a look at each flow's start.
-                _ => 0,
-            },
+            timers: timers.into(),
             watches: Vec::new(),
-            hand: 0,
+            limit: Limit::default(),
             leaving: None,
             ended: 0,
             refused: Vec::new(),
@@ -90,6 +78,15 @@ impl Shard {
             copies: Copies::default(),
             books: Books::default(),
         }
+    }
+
+    /// Takes all memory from the kernel that was reserved for flows, so that no packet waits for a
+    /// page. Whether the kernel gave it.
+    pub fn populate(&mut self) -> bool {
+        let [hot, cold, tags, free] = self.slab.regions();
+        let [buckets, spilled] = self.table.regions();
+        let regions = [hot, cold, tags, free, buckets, spilled, self.wheel.region()];
+        regions.into_iter().all(Region::populate)
     }
 
     /// Runs the watches of a plan: new ones start, those it no longer names leave.
@@ -155,15 +152,23 @@ impl Shard {
         alike.then_some(size)
     }
 
+    /// Whether a watch wants to know of its flows more than counters.
+    pub fn wants_extras(&self) -> bool {
+        self.extras.any()
+    }
+
     /// Takes a frame: it is counted for the flows of each watch that admits it, at the next
     /// [`Self::settle`] at the latest.
     #[inline]
     pub fn meter(&mut self, frame: &Frame<'_>, out: &mut impl Export) {
-        if self.stage.items.len() >= STAGED || self.copies.is_full() {
+        if self.stage.items.len() >= STAGED {
             self.settle(out);
         }
         self.books.received += 1;
         if !self.meter_plain(frame) {
+            if self.copies.is_full() {
+                self.settle(out);
+            }
             self.meter_any(frame);
         }
     }
@@ -180,16 +185,14 @@ impl Shard {
                     continue;
                 }
             }
-            if !self.stage.push_plain(frame, size, taker) {
+            if !self.stage.push_plain(frame, size, taker, &self.table) {
                 self.stage.items.truncate(staged);
                 return false;
             }
         }
         if self.stage.items.len() > staged {
-            // Each watch marked the last piece it put there.
-            let several = if self.takers.len() > 1 { usize::MAX } else { 0 };
-            for item in self.stage.items.iter_mut().skip(staged).rev().skip(1).take(several) {
-                item.last = false;
+            if self.takers.len() > 1 {
+                self.stage.end_frame(staged);
             }
         } else if self.takers.is_empty() {
             self.books.unwatched += 1;
@@ -326,12 +329,12 @@ impl Shard {
         mode: KeyMode,
         watch: u8,
     ) {
-        let mut hash = 0;
+        let mut outer = 0;
         let pieces = self.pieces.iter().enumerate().skip(first).take(count);
         for (at, piece) in pieces {
             let keyed = Keyed::of(&piece.into(), mode, watch);
-            hash = keyed.key.hash(&self.stage.hasher, hash);
-            let mut staged = Staged::new(frame, piece, at as u32, keyed, hash);
+            outer = hash(&keyed.key, &self.stage.hasher, outer);
+            let mut staged = Staged::new(frame, piece, at as u32, keyed, outer);
             staged.length = match mode {
                 KeyMode::L2 => piece.length,
                 KeyMode::L3 => piece.wire_length,
@@ -374,6 +377,3 @@ struct Cut {
 
 /// Pieces that are staged before they are settled: frames in a burst, and some tunnels.
 const STAGED: usize = 4 * BURST;
-
-/// Ticks are counted in 32 bits: that lasts for 136 years of seconds.
-const LEAST_UPDATE: Duration = Duration::from_secs(1);

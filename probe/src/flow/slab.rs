@@ -1,13 +1,12 @@
 //! The places of a shard's flows, and the lists of those with unreported changes.
 
-use std::time::Duration;
-
-use sonde_proto::record::{Cause, FlowRecord, WatchId};
+use sonde_proto::entry::{First, FlowEntry, Key};
+use sonde_proto::record::{Cause, WatchId};
+use uuid::Uuid;
 
 use super::entry::{ASKED, Cold, Hot, LISTED, UNREPORTED};
-use super::first::First;
-use super::key::Key;
 use super::staged::Staged;
+use crate::memory::Region;
 use crate::parse::{Echo, tcp_flags};
 
 /// Room for a number of flows, reserved at the start and touched when first used.
@@ -28,7 +27,7 @@ pub(crate) struct Slab {
 impl Slab {
     /// Room for `capacity` flows, less than 2^31.
     pub(crate) fn new(capacity: usize) -> Self {
-        Self {
+        let slab = Self {
             hot: Vec::with_capacity(capacity),
             cold: Vec::with_capacity(capacity),
             tags: Vec::with_capacity(capacity),
@@ -36,7 +35,15 @@ impl Slab {
             sweeping: NIL,
             touched: NIL,
             capacity,
-        }
+        };
+        slab.regions().into_iter().for_each(Region::prefer_huge_pages);
+        slab
+    }
+
+    /// The memory reserved for it.
+    pub(crate) fn regions(&self) -> [Region; 4] {
+        let Self { hot, cold, tags, free, .. } = self;
+        [Region::of(hot), Region::of(cold), Region::of(tags), Region::of(free)]
     }
 
     /// How many flows there is room for.
@@ -49,14 +56,19 @@ impl Slab {
         !self.free.is_empty() || self.hot.len() < self.capacity
     }
 
+    /// Flows that live.
+    pub(crate) fn live(&self) -> usize {
+        self.hot.len() - self.free.len()
+    }
+
     /// Places that were used so far, flows on some of them.
     pub(crate) fn used(&self) -> u32 {
         self.hot.len() as u32
     }
 
     /// Places a new flow; there must be room.
-    pub(crate) fn begin(&mut self, item: &Staged, key: Key, first: First, uuid: u64) -> u32 {
-        let mut hot = Hot::new(key, item.swap, &first, item.ports[0], item.at, uuid);
+    pub(crate) fn begin(&mut self, item: &Staged, key: Key, first: First) -> u32 {
+        let mut hot = Hot::new(key, item.swap, &first, item.ports[0], item.at);
         let cold = Cold::new(first, item.at);
         let tag = item.tag;
         match self.free.pop() {
@@ -158,17 +170,17 @@ impl Slab {
         Some(index)
     }
 
-    /// The record of a flow as it stands; it counts as reported.
+    /// The entry of a flow as it stands; it counts as reported.
     pub(crate) fn report(
         &mut self,
         index: u32,
-        watch: WatchId,
+        watch: (WatchId, Uuid),
         cause: Cause,
-        update: Duration,
-    ) -> FlowRecord {
+        update: u64,
+    ) -> FlowEntry {
         let hot = &mut self.hot[index as usize];
         hot.flags &= !UNREPORTED;
-        hot.record(&self.cold[index as usize], watch, cause, update)
+        hot.entry(&self.cold[index as usize], watch, cause, update)
     }
 }
 

@@ -1,12 +1,14 @@
 //! Pieces on their way to their flows.
 
 use ahash::RandomState;
+use sonde_proto::entry::{First, Key};
 use sonde_proto::plan::KeyMode;
 use sonde_proto::time::Timestamp;
 
 use super::copies;
-use super::first::First;
-use super::key::{Direction, Key, Keyed};
+use super::first;
+use super::key::{Direction, Keyed, hash};
+use super::table::Table;
 use crate::parse::{Echo, Inside, Piece, Plain, PlainPath, Sink, plain, tcp_flags};
 use crate::source::Frame;
 
@@ -35,14 +37,31 @@ impl Stage {
 
     /// Puts the pieces of a plain frame there; `false` when it is not plain, and some may be there.
     #[inline(never)]
-    pub(crate) fn push_plain(&mut self, frame: &Frame<'_>, size: u32, taker: &Taker) -> bool {
-        plain(frame, size, &mut Outermost { stage: self, frame, taker })
+    pub(crate) fn push_plain(
+        &mut self,
+        frame: &Frame<'_>,
+        size: u32,
+        taker: &Taker,
+        table: &Table,
+    ) -> bool {
+        plain(frame, size, &mut Outermost { stage: self, frame, taker, table })
+    }
+
+    /// The pieces from `first` on are of one frame, for several watches, each of which marked the
+    /// last one that it put there.
+    #[cold]
+    pub(crate) fn end_frame(&mut self, first: usize) {
+        let pieces = self.items.get_mut(first..).unwrap_or_default();
+        if let Some((_, others)) = pieces.split_last_mut() {
+            others.iter_mut().for_each(|item| item.last = false);
+        }
     }
 
     #[inline(always)]
-    fn push(&mut self, staged: Staged) {
+    fn push(&mut self, staged: Staged, table: &Table) {
         // It is settled before it is full.
         debug_assert!(self.items.len() < self.items.capacity());
+        table.approach(staged.tag);
         self.items.push(staged);
     }
 }
@@ -52,22 +71,25 @@ struct Outermost<'a> {
     stage: &'a mut Stage,
     frame: &'a Frame<'a>,
     taker: &'a Taker,
+    table: &'a Table,
 }
 
 impl Sink for Outermost<'_> {
     #[inline(always)]
     fn take(&mut self, plain: Plain, inside: Option<Inside<'_>>) -> bool {
-        let Self { stage, frame, taker } = self;
+        let Self { stage, frame, taker, table } = self;
         let keyed = Keyed::plain(&plain, taker.mode, taker.place);
-        let hash = keyed.key.hash(&stage.hasher, 0);
+        let hash = hash(&keyed.key, &stage.hasher, 0);
         let mut staged = Staged::plain(frame, &plain, keyed, hash);
         staged.outermost = true;
         staged.innermost = inside.is_none();
         staged.last = inside.is_none();
-        stage.push(staged);
+        stage.push(staged, table);
         match inside {
             None => true,
-            Some(inside) => Innermost { stage, frame, taker, outer: hash }.take_inside(inside),
+            Some(inside) => {
+                Innermost { stage, frame, taker, table, outer: hash }.take_inside(inside)
+            }
         }
     }
 }
@@ -77,6 +99,7 @@ struct Innermost<'a> {
     stage: &'a mut Stage,
     frame: &'a Frame<'a>,
     taker: &'a Taker,
+    table: &'a Table,
     /// Hash of the tunnel.
     outer: u64,
 }
@@ -92,12 +115,12 @@ impl Sink for Innermost<'_> {
     /// A tunnel inside a tunnel is not plain.
     #[inline(always)]
     fn take(&mut self, plain: Plain, inside: Option<Inside<'_>>) -> bool {
-        let Self { stage, frame, taker, outer } = self;
+        let Self { stage, frame, taker, table, outer } = self;
         let keyed = Keyed::plain(&plain, taker.mode, taker.place);
-        let hash = keyed.key.hash(&stage.hasher, *outer);
+        let hash = hash(&keyed.key, &stage.hasher, *outer);
         let mut staged = Staged::plain(frame, &plain, keyed, hash);
         staged.last = true;
-        stage.push(staged);
+        stage.push(staged, table);
         inside.is_none()
     }
 }
@@ -212,9 +235,9 @@ impl Staged {
     /// What it leaves to the flow that begins with it; a piece that is not plain is at hand.
     pub(crate) fn first(&self, piece: Option<&Piece>) -> First {
         match (piece, self.path) {
-            (Some(piece), _) => First::from(piece),
+            (Some(piece), _) => first::any(piece),
             (None, Some(path)) => {
-                First::plain(path, self.vlans, self.ports[1], self.tcp_flags, self.vni)
+                first::plain(path, self.vlans, self.ports[1], self.tcp_flags, self.vni)
             }
             (None, None) => First::default(),
         }

@@ -1,11 +1,8 @@
 //! A watch at work: its filter, its key mode and its counters.
 
-use std::io::Write;
-
 use sonde_proto::plan::{ExtraLayers, Watch};
 use sonde_proto::report::{WatchReport, WatchState};
 
-use super::identity::TID_LENGTH;
 use super::staged::Taker;
 use crate::filter::Filter;
 use crate::source::Frame;
@@ -14,9 +11,6 @@ use crate::source::Frame;
 #[derive(Debug)]
 pub(crate) struct Watching {
     pub(crate) watch: Watch,
-    /// The node's TID as text, empty without one.
-    tid: [u8; TID_LENGTH],
-    tid_length: usize,
     admit: Admit,
     state: WatchState,
     /// Frames metered.
@@ -47,8 +41,6 @@ impl Watching {
     pub(crate) fn new(watch: &Watch) -> Self {
         let mut watching = Self {
             watch: watch.clone(),
-            tid: [0; TID_LENGTH],
-            tid_length: 0,
             admit: Admit::Nothing,
             state: WatchState::Active,
             packets: 0,
@@ -66,12 +58,6 @@ impl Watching {
         if self.watch != *watch {
             self.watch = watch.clone();
         }
-        let mut rest = self.tid.as_mut_slice();
-        if let Some(tid) = watch.node_tid {
-            // A hyphenated UUID has just the length there is room for.
-            let _ = write!(rest, "{}", tid.hyphenated());
-        }
-        self.tid_length = TID_LENGTH - rest.len();
         (self.admit, self.state) = if watch.filter.is_empty() {
             (Admit::All, WatchState::Active)
         } else {
@@ -128,11 +114,6 @@ impl Watching {
             Admit::Some(filter) => filter.admits(frame),
             Admit::Nothing | Admit::Leaving => false,
         }
-    }
-
-    /// The node's TID as text.
-    pub(crate) fn tid(&self) -> &[u8] {
-        self.tid.get(..self.tid_length).unwrap_or_default()
     }
 
     /// State and counters.

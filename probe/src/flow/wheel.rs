@@ -6,6 +6,8 @@
 
 use sonde_proto::time::Timestamp;
 
+use crate::memory::Region;
+
 /// The timers of a shard.
 #[derive(Debug)]
 pub(crate) struct Wheel {
@@ -27,11 +29,14 @@ struct Link {
 impl Wheel {
     /// A wheel for the timers `0..capacity`.
     pub(crate) fn new(capacity: usize) -> Self {
-        Self {
-            links: Vec::with_capacity(capacity),
-            heads: Box::new([NIL; SLOTS as usize]),
-            hand: 0,
-        }
+        let links = Vec::with_capacity(capacity);
+        Region::of(&links).prefer_huge_pages();
+        Self { links, heads: Box::new([NIL; SLOTS as usize]), hand: 0 }
+    }
+
+    /// The memory reserved for it.
+    pub(crate) fn region(&self) -> Region {
+        Region::of(&self.links)
     }
 
     /// Files timer `index`, which must not be filed, to come due at `due` or up to a slot later.

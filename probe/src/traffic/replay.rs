@@ -7,6 +7,7 @@ use sonde_proto::report::Lost;
 use sonde_proto::time::Timestamp;
 
 use super::{Generator, SNAP};
+use crate::memory::prefetch;
 use crate::source::{BURST, Closed, Frame, LinkType, Source};
 
 /// Frames in memory, one behind the other.
@@ -95,7 +96,11 @@ impl Source for Replay {
         let burst = rest.get(..BURST).unwrap_or(rest);
         let Some(last) = burst.last() else { return Err(Closed::End) };
         self.now = last.at;
-        for place in burst {
+        for (n, place) in burst.iter().enumerate() {
+            // As the queue of a port does.
+            if let Some(ahead) = rest.get(n + AHEAD) {
+                prefetch(&self.frames.bytes, ahead.start);
+            }
             meter(self.frames.frame(place));
         }
         let taken = burst.len();
@@ -114,3 +119,6 @@ impl Source for Replay {
 
     fn idle(&mut self, _: u32, _: Duration) {}
 }
+
+/// How many frames ahead of the one that is lent bytes are asked for.
+const AHEAD: usize = 8;

@@ -105,7 +105,7 @@ impl Lab {
         self.rings.drain(
             |_, _, report| {
                 assert_eq!(report.books.unaccounted(), 0);
-                records.extend_from_slice(&report.flows);
+                records.extend(report.records());
                 packets.extend(report.packets.iter().map(|(head, bytes)| (*head, bytes.to_vec())));
                 *head = Report { flows: Vec::new(), ..report.clone() };
             },

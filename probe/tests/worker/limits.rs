@@ -81,11 +81,8 @@ fn flows_that_no_report_takes_are_given_up_and_counted() {
     let Lab { worker, mut rings, .. } = lab;
     drop(worker);
     let mut ended = 0;
-    let is_end = |record: &&FlowRecord| matches!(record.cause, Cause::End(_));
-    rings.drain(
-        |_, _, report| ended += report.flows.iter().filter(is_end).count() as u64,
-        |_, _| {},
-    );
+    let is_end = |record: &FlowRecord| matches!(record.cause, Cause::End(_));
+    rings.drain(|_, _, report| ended += report.records().filter(is_end).count() as u64, |_, _| {});
     assert!((1..=8).contains(&ended), "two reports of four: {ended}");
     assert_eq!(rings.strain().given_up, 100 - ended);
 }
