@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Flows(Flows),
     /// Write made-up traffic into a pcap file: the same frames each time, on any machine.
     Traffic(Traffic),
+    /// Measure the data plane of this machine on made-up traffic.
+    Bench(Bench),
 }
 
 #[derive(Debug, Args)]
@@ -306,11 +308,63 @@ pub(crate) struct Traffic {
     #[arg(long, value_name = "FRAMES", default_value_t = 5_000_000)]
     pub(crate) packets: u64,
     /// Flows that live at once; 100000 in a mix, 1000 elephants, none in a flood without it.
-    #[arg(long, value_name = "FLOWS", value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "FLOWS", value_parser = value_parser!(u32).range(1..=100_000_000))]
     pub(crate) flows: Option<u32>,
     /// Another seed gives other frames of the same kind.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Bench {
+    /// What the traffic is like.
+    #[arg(long, value_enum, default_value = "mix")]
+    pub(crate) traffic: TrafficKind,
+    /// Where the frames come from.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) through: Through,
+    /// Frames that are measured; of net_pcap, frames that are played again and again. 5000000,
+    /// and 100000, without it.
+    #[arg(long, value_name = "FRAMES", value_parser = value_parser!(u64).range(1..))]
+    pub(crate) packets: Option<u64>,
+    /// Flows that live at once: 100000 in a mix, 1000 elephants without it; with a plot, the most.
+    #[arg(long, value_name = "FLOWS", value_parser = value_parser!(u32).range(1..=100_000_000))]
+    pub(crate) flows: Option<u32>,
+    /// How long to measure. From memory, in place of a number of packets; 5 from a port.
+    #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=3600))]
+    pub(crate) seconds: Option<u64>,
+    /// Another seed gives other frames of the same kind.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Measure from a thousand flows to ten million (or `--flows`), and draw it.
+    #[arg(long, value_name = "FILE.svg")]
+    pub(crate) plot: Option<PathBuf>,
+    /// What to print on stdout.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) output: BenchOutput,
+}
+
+/// Where the frames of a bench come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Through {
+    /// Memory: nothing is measured but the data plane.
+    #[default]
+    Memory,
+    /// DPDK's net_pcap, which copies frames from memory.
+    NetPcap,
+    /// DPDK's net_null: empty frames of 64 bytes.
+    NetNull,
+}
+
+/// The form of figures on stdout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchOutput {
+    /// Lines for people.
+    #[default]
+    Table,
+    /// One JSON object; with a plot, an array of them.
+    Json,
 }
 
 /// Kinds of made-up traffic.

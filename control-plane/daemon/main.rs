@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod bench;
 mod cli;
 mod client;
 mod config;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Command::Capture(options) => client::capture(&options),
         Command::Flows(options) => watch::flows(&options),
         Command::Traffic(options) => traffic::write(&options),
+        Command::Bench(options) => bench::bench(&options),
     };
     result.unwrap_or_else(|error| {
         if output::is_closed(&error) {

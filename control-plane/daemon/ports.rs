@@ -1,7 +1,7 @@
 //! The DPDK ports between the planes: the probe's facts become nodes, its lcores run the workers.
 
 #[cfg(feature = "dpdk")]
-pub(crate) use dpdk::Ports;
+pub(crate) use dpdk::{Polled, Ports};
 #[cfg(not(feature = "dpdk"))]
 pub(crate) use without::Ports;
 
@@ -106,7 +106,7 @@ mod dpdk {
                     },
                     RingSize::default(),
                 );
-                Polled { worker: Worker::new(queue, point, ring, &flow), ending: false }
+                Polled::new(Worker::new(queue, point, ring, &flow))
             };
             let stats = dpdk.run(stop.flag(), open).context("DPDK ended badly")?;
             for (name, stats) in names.into_iter().zip(stats) {
@@ -121,9 +121,16 @@ mod dpdk {
     }
 
     /// A worker on its lcore.
-    struct Polled {
+    pub(crate) struct Polled {
         worker: Worker<RxQueue>,
         ending: bool,
+    }
+
+    impl Polled {
+        /// To be polled until it ends.
+        pub(crate) fn new(worker: Worker<RxQueue>) -> Self {
+            Self { worker, ending: false }
+        }
     }
 
     impl Turn for Polled {

@@ -144,6 +144,11 @@ impl<S: Source> Worker<S> {
         &self.source
     }
 
+    /// The same, to give it more to play. Its clock must not be set back.
+    pub fn source_mut(&mut self) -> &mut S {
+        &mut self.source
+    }
+
     /// The counters of the queue, as of the last turn.
     pub fn books(&mut self) -> Books {
         Books {

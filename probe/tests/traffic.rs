@@ -124,20 +124,18 @@ fn written_frames_are_read_back() {
 
 #[test]
 fn a_replay_gives_every_frame_once() {
-    let mut generator = Generator::new(Spec { packets: 1000, ..Spec::of(Kind::Mix) });
-    let first = Frames::of(&mut generator, 600);
-    let rest = Frames::of(&mut generator, 600);
-    assert_eq!((first.len(), rest.len()), (600, 400));
-    let mut all = Generator::new(Spec { packets: 1000, ..Spec::of(Kind::Mix) });
-    for frames in [first, rest] {
-        let count = frames.len();
-        let mut source = Replay::new(Arc::new(frames));
-        let check = |played: Frame<'_>| {
-            let made = all.next_frame().expect("as many");
-            assert_eq!((played.bytes, played.at), (made.bytes, made.at));
-        };
-        assert_eq!(play(&mut source, check), count);
-    }
+    let spec = Spec { packets: 1000, ..Spec::of(Kind::Mix) };
+    let (mut generator, mut all) = (Generator::new(spec), Generator::new(spec));
+    let mut check = |played: Frame<'_>| {
+        let made = all.next_frame().expect("as many");
+        assert_eq!((played.bytes, played.at), (made.bytes, made.at));
+    };
+    let mut source = Replay::new(Arc::new(Frames::of(&mut generator, 600)));
+    assert_eq!(play(&mut source, &mut check), 600);
+    assert_eq!(source.renew(&mut generator, 600), 400);
+    assert_eq!(play(&mut source, &mut check), 400);
+    assert_eq!(source.renew(&mut generator, 600), 0);
+    assert_eq!(play(&mut source, &mut check), 0);
     assert!(all.next_frame().is_none());
 }
 

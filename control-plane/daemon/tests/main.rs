@@ -6,6 +6,7 @@
 
 mod support;
 
+mod bench;
 mod commands;
 mod live;
 mod read;

@@ -74,7 +74,7 @@ impl Frames {
     }
 }
 
-/// Plays frames once, as fast as they are taken; then the source is at its end.
+/// Plays frames once, as fast as they are taken; then the source is at its end, until it is renewed.
 #[derive(Debug)]
 pub struct Replay {
     frames: Arc<Frames>,
@@ -86,6 +86,15 @@ impl Replay {
     /// A source of these frames.
     pub fn new(frames: Arc<Frames>) -> Self {
         Self { frames, next: 0, now: Timestamp::default() }
+    }
+
+    /// Plays the next frames of a generator, `count` at most, once those that are there are over;
+    /// in their place in memory, unless somebody else holds them. Returns how many there are.
+    pub fn renew(&mut self, generator: &mut Generator, count: usize) -> usize {
+        let frames = Arc::make_mut(&mut self.frames);
+        frames.renew(generator, count);
+        self.next = 0;
+        frames.len()
     }
 }
 
