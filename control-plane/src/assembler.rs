@@ -1,8 +1,8 @@
 //! Puts flows together: a record, and the packets that came for it ahead or after.
 
-use std::collections::HashMap;
-
+use ahash::RandomState;
 use bytes::Bytes;
+use hashbrown::HashMap;
 use prost::Message as _;
 use sonde_proto::flow::{Flow, RawPacket, layers};
 use sonde_proto::plan::ExtraLayers;
@@ -16,7 +16,7 @@ use crate::layer;
 /// bytes; beyond it packets are lost and counted.
 #[derive(Debug)]
 pub struct Assembler {
-    kept: HashMap<FlowKey, Extras>,
+    kept: HashMap<FlowKey, Extras, RandomState>,
     /// Bytes of all that is kept, about.
     held: usize,
     limit: usize,
@@ -42,7 +42,7 @@ impl Default for Assembler {
 impl Assembler {
     /// Keeps `limit` bytes at most.
     pub fn new(limit: usize) -> Self {
-        Self { kept: HashMap::new(), held: 0, limit, lost: 0 }
+        Self { kept: HashMap::default(), held: 0, limit, lost: 0 }
     }
 
     /// Takes a packet. What is no message of the layer it is wanted for says nothing of the flow.

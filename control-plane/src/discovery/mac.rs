@@ -13,7 +13,7 @@ use super::port;
 use crate::graph::{Event, Graph, SharedGraph};
 
 /// TIDs by address, at a moment.
-pub type MacTable = HashMap<[u8; 6], Arc<str>, RandomState>;
+pub type MacTable = hashbrown::HashMap<[u8; 6], Arc<str>, RandomState>;
 
 /// The TID of the node that owns an address, kept current by a task of its own.
 ///
