@@ -20,6 +20,8 @@ use crate::stream::{Namespaces, QueueLimits};
 use crate::upload::AT_ONCE;
 use crate::world::{UPLOAD_LIMIT, World, node, record};
 
+mod traversal;
+
 /// What came back.
 struct Got {
     status: u16,

@@ -34,7 +34,7 @@ mod value_steps;
 mod view;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use answer::Answer;
 pub use error::QueryError;

@@ -21,7 +21,7 @@ mod properties;
 
 const NOW: Timestamp = Timestamp::from_millis(1_600_000_000_000);
 
-fn graph(nodes: &[(&str, Value)], edges: &[(&str, &str, Value)]) -> Graph {
+pub(crate) fn graph(nodes: &[(&str, Value)], edges: &[(&str, &str, Value)]) -> Graph {
     let mut graph = Graph::new();
     for (id, metadata) in nodes {
         let node = Node {
@@ -45,7 +45,7 @@ fn graph(nodes: &[(&str, Value)], edges: &[(&str, &str, Value)]) -> Graph {
 }
 
 /// Four nodes in a ring with a chord.
-fn ring() -> Graph {
+pub(crate) fn ring() -> Graph {
     let nodes = [
         (
             "n1",

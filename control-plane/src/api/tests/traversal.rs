@@ -1,0 +1,51 @@
+//! Queries over REST find as much as in Skydive.
+
+use serde_json::{Value, json};
+
+use super::{World, query};
+use crate::graph::Graph;
+use crate::gremlin::tests::{graph, ring};
+
+async fn holds(graph: Graph, cases: &str) {
+    let world = World::new();
+    *world.state.graph.write().unwrap() = graph;
+    for case in cases.lines().filter(|line| !line.starts_with('#')) {
+        let (expected, text) = case.split_once('\t').unwrap_or_else(|| panic!("no tab: {case}"));
+        let got = query(&world, &format!("G.{text}")).await;
+        assert_eq!(got.status, 200, "{text}: {}", got.text);
+        assert_eq!(size(&got.json()), expected, "{text}");
+    }
+}
+
+/// In the form of the table.
+fn size(answer: &Value) -> String {
+    match answer {
+        Value::Null => "0".to_owned(),
+        Value::Number(number) => format!("={number}"),
+        Value::Array(items) => match items.first() {
+            Some(Value::Array(path)) if path.iter().all(|node| node["ID"].is_string()) => {
+                format!("path {}", path.len())
+            }
+            _ => items.len().to_string(),
+        },
+        other => panic!("no size: {other}"),
+    }
+}
+
+#[tokio::test]
+async fn queries_find_as_much_as_in_skydive() {
+    holds(ring(), include_str!("traversal.txt")).await;
+}
+
+#[tokio::test]
+async fn dedup_takes_several_keys() {
+    let nodes = [
+        ("1", json!({"Name": "aaa", "Type": "intf", "Value": "v1"})),
+        ("2", json!({"Name": "bbb", "Type": "intf", "Value": "v1"})),
+        ("3", json!({"Name": "aaa", "Type": "veth"})),
+        ("4", json!({"Name": "aaa", "Type": "intf"})),
+    ];
+    let cases = "2\tV().Dedup('Name')\n3\tV().Dedup('Name', 'Type')\n3\tV().Dedup('Value')\n\
+                 3\tV().Dedup('Misc', 'Value')";
+    holds(graph(&nodes, &[]), cases).await;
+}
