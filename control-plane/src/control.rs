@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::discovery::{self, HostConfig, MacTids, PortNode};
 use crate::flow_store::{FlowStore, SharedFlowStore, Times};
 use crate::graph::{Graph, SharedGraph};
+use crate::gremlin;
 use crate::ingest::{self, Names};
 use crate::state::{CREATES, Parts, QUERIES, State};
 use crate::stream::{BulkConfig, FlowStream, QueueLimits};
@@ -38,6 +39,8 @@ pub struct Config {
     pub application_ports: ApplicationPorts,
     /// When flows go out to subscribers.
     pub bulk: BulkConfig,
+    /// What a query may cost.
+    pub query: gremlin::Limits,
     /// How far a subscriber may lag behind.
     pub limits: QueueLimits,
     /// When a subscriber is given up.
@@ -143,6 +146,7 @@ impl Control {
             ws,
             captures,
             uploads: Uploads::new(replay, config.upload),
+            limits: config.query,
             queries: Arc::new(Semaphore::new(QUERIES)),
             creates: Arc::new(Semaphore::new(CREATES)),
         });
@@ -218,6 +222,7 @@ mod tests {
             times: Times { hold: Duration::from_secs(60), silence: Duration::from_secs(600) },
             application_ports: ApplicationPorts::default(),
             bulk: BulkConfig::default(),
+            query: gremlin::Limits::default(),
             limits: QueueLimits::default(),
             keep_alive: KeepAlive::default(),
             directory: None,

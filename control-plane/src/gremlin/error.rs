@@ -42,6 +42,8 @@ pub(super) enum Fault {
     NoNode(String),
     #[error("Edge '{0}' does not exist")]
     NoEdge(String),
+    #[error("Unknown workflow '{0}'")]
+    NoWorkflow(String),
     #[error("Field not found")]
     NoField,
     #[error("Key {0} not registered. Need to be registered using 'As' step")]

@@ -13,7 +13,7 @@ use super::selection::Selection;
 use super::state::{Machine, Stage, State, refused};
 use super::step::Step;
 use super::value_steps::number;
-use super::{flow_nodes, metric_steps, packet_steps};
+use super::{flow_nodes, metric_steps, packet_steps, socket_steps};
 use crate::graph::INTERFACES;
 
 /// `Flows`: all flows, or those captured on some nodes.
@@ -76,6 +76,7 @@ pub(super) fn on_flows<'a>(
             Ok(State::Metrics(series))
         }
         Step::RawPackets => Ok(packet_steps::of_flows(machine, flows)),
+        Step::Sockets => Ok(State::Sockets(socket_steps::of_flows(machine, &flows))),
         Step::Group => Ok(State::Groups(groups(&flows))),
         step => Err(refused(step, "FlowTraversalStep")),
     }

@@ -11,7 +11,7 @@ use super::next_hop::next_hop;
 use super::predicate::Condition;
 use super::state::{Machine, Stage, State, Window, refused};
 use super::step::{Step, Way};
-use super::{flow_steps, metric_steps, path_steps, value_steps};
+use super::{flow_steps, metric_steps, path_steps, socket_steps, value_steps};
 
 pub(super) fn on_graph<'a>(
     machine: &mut Machine<'a, '_>,
@@ -43,6 +43,8 @@ pub(super) fn on_graph<'a>(
         // Neither the graph nor the flows have a past yet.
         Step::At(_) if stage.flows_next => Err(Fault::NoStorage),
         Step::At(_) => Err(Fault::NoHistory),
+        // Nothing here runs workflows, so none is known.
+        Step::Workflow(id, _) => Err(Fault::NoWorkflow(id.clone())),
         step => Err(refused(step, "GraphTraversal")),
     }
 }
@@ -109,6 +111,7 @@ pub(super) fn on_nodes<'a>(
             let series = metric_steps::of_nodes(machine, &nodes, field.as_deref())?;
             Ok(State::Metrics(series))
         }
+        Step::Sockets => Ok(State::Sockets(socket_steps::of_nodes(machine, &nodes))),
         Step::NextHop(to) => {
             let nodes = machine.budget.meter(nodes.into_iter());
             let hop = |node: &'a Arc<Node>| Some((node.id.as_str(), next_hop(node, *to)?));

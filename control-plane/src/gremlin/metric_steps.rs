@@ -61,7 +61,7 @@ pub(super) fn of_flows(
     flows: &[&Arc<Flow>],
     field: Option<&str>,
 ) -> Result<Series, Fault> {
-    if let Some(other) = field {
+    if let Some(other) = field.filter(|field| *field != "LastUpdateMetric") {
         return Err(unknown(other));
     }
     let metrics = machine.budget.meter(flows.iter()).filter_map(|flow| {

@@ -21,13 +21,16 @@ mod limits;
 mod metric;
 mod metric_steps;
 mod moment;
+mod network;
 mod next_hop;
 mod packet_steps;
 mod parameter;
 mod parser;
 mod path_steps;
+mod pattern;
 mod predicate;
 mod selection;
+mod socket_steps;
 mod state;
 mod step;
 mod value_steps;
@@ -41,7 +44,7 @@ pub use error::QueryError;
 pub use limits::Limits;
 pub use parser::parse;
 
-use limits::{Budget, Exhausted};
+use limits::Budget;
 use state::{Machine, Stage, State};
 use step::Step;
 
@@ -64,18 +67,16 @@ impl Query {
         self.steps.iter().any(|placed| matches!(placed.step, Step::Flows(_)))
     }
 
-    /// Answers the query as the graph and the flows are.
+    /// Answers the query as the graph and the flows are. Now and then it asks whether the time has
+    /// `expired`.
     pub fn run(
         &self,
         graph: &Topology,
         flows: &dyn Flows,
-        limits: &Limits<'_>,
+        limits: &Limits,
+        expired: &dyn Fn() -> bool,
     ) -> Result<Answer, QueryError> {
-        if let Some(first) = self.steps.get(limits.steps) {
-            let fault = Exhausted::Steps(limits.steps);
-            return Err(error::Fault::from(fault).at(first.column));
-        }
-        let mut machine = Machine::new(graph, flows, Budget::new(limits));
+        let mut machine = Machine::new(graph, flows, Budget::new(limits, expired));
         let mut state = State::Graph;
         let mut rest = self.steps.as_slice();
         while let Some((stage, after)) = Stage::split(rest) {

@@ -49,3 +49,20 @@ async fn dedup_takes_several_keys() {
                  3\tV().Dedup('Misc', 'Value')";
     holds(graph(&nodes, &[]), cases).await;
 }
+
+#[tokio::test]
+async fn what_costs_too_much_is_a_bad_request() {
+    let world = World::new();
+    let limits = world.state.limits;
+    let long = format!("G.V('{}')", "x".repeat(limits.text));
+    for (text, part) in [
+        (long, "The query is longer than 65536 bytes at column 65536"),
+        (format!("G{}", ".V()".repeat(limits.steps + 1)), "The query has more than 64 steps"),
+        ("G.V().Has('a', Regex('(b{999}){999}'))".into(), "exceeds size limit of 1048576 bytes"),
+    ] {
+        let got = query(&world, &text).await;
+        assert_eq!(got.status, 400);
+        assert!(got.text.contains(part), "{}", got.text);
+        got.is_plain();
+    }
+}

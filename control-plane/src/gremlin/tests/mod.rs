@@ -18,6 +18,7 @@ mod flows;
 mod nodes;
 mod paths;
 mod properties;
+mod sockets;
 
 const NOW: Timestamp = Timestamp::from_millis(1_600_000_000_000);
 
@@ -160,7 +161,8 @@ fn store() -> FlowStore {
 }
 
 fn ask(graph: &Graph, text: &str) -> Result<Answer, QueryError> {
-    parse(text)?.run(graph, &store(), &Limits::default())
+    let limits = Limits::default();
+    parse(text, &limits)?.run(graph, &store(), &limits, &|| false)
 }
 
 fn size(answer: &Answer) -> usize {
