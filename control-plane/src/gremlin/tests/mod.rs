@@ -13,6 +13,7 @@ use super::{Answer, Limits, QueryError, parse};
 use crate::flow_store::{FlowKey, FlowStore, Times};
 use crate::graph::Graph;
 
+mod canonical;
 mod errors;
 mod flows;
 mod nodes;
