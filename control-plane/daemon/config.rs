@@ -8,7 +8,7 @@ use serde::Deserialize;
 use sonde_control_plane::upload;
 
 use crate::flow_config::FlowSection;
-use crate::query_config::QuerySection;
+use crate::query_config::{GraphSection, QuerySection};
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -22,6 +22,8 @@ pub(crate) struct Config {
     pub(crate) state_dir: Option<PathBuf>,
     /// Flow tables and timers.
     pub(crate) flow: FlowSection,
+    /// The topology's past.
+    pub(crate) graph: GraphSection,
     /// What a query may cost.
     pub(crate) query: QuerySection,
     /// AF_PACKET captures.
@@ -166,6 +168,7 @@ impl Default for Config {
             host_id: String::new(),
             state_dir: None,
             flow: FlowSection::default(),
+            graph: GraphSection::default(),
             query: QuerySection::default(),
             af_packet: AfPacketSection::default(),
             dpdk: DpdkSection::default(),
@@ -238,7 +241,7 @@ mod tests {
         let (sample, default) = (Config::parse(sample).unwrap(), Config::default());
         assert_eq!(sample.flow.timers().unwrap(), default.flow.timers().unwrap());
         assert_eq!(sample.flow.bulk, default.flow.bulk);
-        assert_eq!(sample.query, default.query);
+        assert_eq!((sample.query, sample.graph), (default.query, default.graph));
         assert_eq!(sample.listen, default.listen);
         assert_eq!(sample.flow.application_ports().unwrap(), ApplicationPorts::default());
     }

@@ -1,9 +1,11 @@
-//! The `[query]` section of the configuration: what a query may cost.
+//! The `[query]` and `[graph]` sections of the configuration: what a query may cost, and how far
+//! back it may look.
 
 use std::time::Duration;
 
 use anyhow::ensure;
 use serde::Deserialize;
+use sonde_control_plane::graph::HistoryLimits;
 use sonde_control_plane::gremlin::Limits;
 
 /// What a query may cost. One that costs more is refused.
@@ -22,6 +24,30 @@ pub(crate) struct QuerySection {
     max_results: usize,
     /// Seconds it takes at most.
     timeout: u64,
+}
+
+/// How much of the topology's past is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct GraphSection {
+    /// Seconds that a revision is kept after its end; 0 for no history.
+    history: u64,
+    /// Bytes of all revisions kept, about.
+    history_bytes: usize,
+}
+
+impl GraphSection {
+    /// How much is kept; `None` when nothing is.
+    pub(crate) fn history(&self) -> Option<HistoryLimits> {
+        let time = Duration::from_secs(self.history);
+        (!time.is_zero()).then_some(HistoryLimits { time, bytes: self.history_bytes })
+    }
+}
+
+impl Default for GraphSection {
+    fn default() -> Self {
+        Self { history: 3600, history_bytes: 64 << 20 }
+    }
 }
 
 impl QuerySection {

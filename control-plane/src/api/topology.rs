@@ -15,7 +15,7 @@ use super::answer::{Json, blocking};
 use super::body::{Body, Object};
 use super::{dot, pcap};
 use crate::flow_store::Snapshot;
-use crate::gremlin::{self, Answer, Query};
+use crate::gremlin::{self, Answer, Ground, Query};
 use crate::state::State;
 
 pub(super) async fn query(
@@ -65,12 +65,16 @@ pub(super) fn answer(
     query: &Query,
     expired: &dyn Fn() -> bool,
 ) -> Result<Answer, Error> {
-    let graph = state.graph.read().unwrap_or_else(PoisonError::into_inner).snapshot();
+    let (graph, past) = {
+        let graph = state.graph.read().unwrap_or_else(PoisonError::into_inner);
+        (graph.snapshot(), query.recall(&graph, state.clock.now())?)
+    };
+    let ground = past.as_ref().map_or(Ground::Now(&graph), Ground::Past);
     let flows = match query.reads_flows() {
         true => Snapshot::of(&state.flows),
         false => Snapshot::default(),
     };
-    Ok(query.run(&graph, &flows, &state.limits, expired)?)
+    Ok(query.run(ground, &flows, &state.limits, expired)?)
 }
 
 /// The form of an answer. Whatever `Accept` says, what is no other form is JSON, and is called so:

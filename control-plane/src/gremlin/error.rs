@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::graph::RecallError;
+
 /// Why a query has no answer, and the place in its text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{fault} at column {column}{}", fault.hint())]
@@ -48,8 +50,8 @@ pub(super) enum Fault {
     NoField,
     #[error("Key {0} not registered. Need to be registered using 'As' step")]
     NotRegistered(String),
-    #[error("Backend does not support history")]
-    NoHistory,
+    #[error(transparent)]
+    Recall(#[from] RecallError),
     #[error("No storage backend has been configured")]
     NoStorage,
     /// A fault of an absorbed step, at its own column.

@@ -22,6 +22,9 @@ pub(super) fn flows<'a>(
     nodes: Option<&[&'a Arc<Node>]>,
     stage: &Stage<'a>,
 ) -> Result<State<'a>, Fault> {
+    if machine.span.is_some() {
+        return Err(Fault::NoStorage);
+    }
     let mut selection = Selection::of(stage)?;
     if let Some(nodes) = nodes {
         let tids: HashSet<&str> = nodes

@@ -16,12 +16,12 @@ use super::packet_steps::Packets;
 use super::predicate::Condition;
 use super::socket_steps::Sockets;
 use super::step::Step;
-use super::view::View;
+use super::view::{Ground, View};
 use super::{
     Placed, flow_steps, graph_steps, metric_steps, packet_steps, socket_steps, value_steps,
 };
 use crate::flow_store::Flows;
-use crate::graph::Topology;
+use crate::graph::Span;
 
 /// What the steps so far found.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ pub(super) enum State<'a> {
 #[derive(Debug)]
 pub(super) struct Machine<'a, 'l> {
     pub(super) view: View<'a>,
+    /// When, if not now.
+    pub(super) span: Option<Span>,
     pub(super) flows: &'a dyn Flows,
     pub(super) budget: Budget<'l>,
     /// Node sets that `As` remembered.
@@ -165,8 +167,12 @@ impl Window {
 }
 
 impl<'a, 'l> Machine<'a, 'l> {
-    pub(super) fn new(graph: &'a Topology, flows: &'a dyn Flows, budget: Budget<'l>) -> Self {
-        Self { view: View::whole(graph), flows, budget, named: HashMap::new() }
+    pub(super) fn new(ground: Ground<'a>, flows: &'a dyn Flows, budget: Budget<'l>) -> Self {
+        let span = match ground {
+            Ground::Now(_) => None,
+            Ground::Past(past) => Some(past.span),
+        };
+        Self { view: View::of(ground), span, flows, budget, named: HashMap::new() }
     }
 
     /// One step of the fold.

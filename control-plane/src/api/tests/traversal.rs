@@ -1,9 +1,11 @@
 //! Queries over REST find as much as in Skydive.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use super::{World, query};
-use crate::graph::Graph;
+use super::{World, node, query};
+use crate::graph::{Graph, HistoryLimits, MemoryHistory};
 use crate::gremlin::tests::{graph, ring};
 
 async fn holds(graph: Graph, cases: &str) {
@@ -48,6 +50,23 @@ async fn dedup_takes_several_keys() {
     let cases = "2\tV().Dedup('Name')\n3\tV().Dedup('Name', 'Type')\n3\tV().Dedup('Value')\n\
                  3\tV().Dedup('Misc', 'Value')";
     holds(graph(&nodes, &[]), cases).await;
+}
+
+#[tokio::test]
+async fn the_past_is_asked_for() {
+    let world = World::new();
+    let refused = query(&world, "G.At('-1m').V()").await;
+    refused.is_error(400, "Backend does not support history at column 3");
+    let limits = HistoryLimits { time: Duration::from_secs(3600), bytes: 1 << 20 };
+    let mut graph = Graph::with_history(MemoryHistory::new(limits));
+    graph.add_node(node("eth0", "device", 2), world.state.clock.now()).unwrap();
+    world.pass(Duration::from_secs(60));
+    graph.delete_node("eth0", world.state.clock.now()).unwrap();
+    *world.state.graph.write().unwrap() = graph;
+    assert_eq!(query(&world, "G.V().Count()").await.text, "0\n");
+    assert_eq!(query(&world, "G.At('-1s').V().Count()").await.text, "1\n");
+    let whole = query(&world, "G.At('-1s')").await.json();
+    assert_eq!(whole[0]["Nodes"][0]["DeletedAt"], 1_600_000_060_000_u64);
 }
 
 #[tokio::test]

@@ -119,7 +119,7 @@ fn limits_are_errors() {
     let graph = ring();
     let run = |text: &str, limits: Limits| {
         let query = parse(text, &limits).map_err(|error| error.to_string())?;
-        query.run(&graph, &store(), &limits, &|| false).map_err(|error| error.to_string())
+        query.run(&*graph, &store(), &limits, &|| false).map_err(|error| error.to_string())
     };
     let limits = Limits::default();
     let text = Limits { text: 5, ..limits };
@@ -147,6 +147,6 @@ fn limits_are_errors() {
     let error = run("G.V()", results).unwrap_err();
     assert_eq!(error, "The query has more than 3 results, use Limit at column 3");
     let query = parse("G.V()", &limits).unwrap();
-    let error = query.run(&graph, &store(), &limits, &|| true).unwrap_err();
+    let error = query.run(&*graph, &store(), &limits, &|| true).unwrap_err();
     assert_eq!(error.to_string(), "The query takes too long at column 3");
 }
