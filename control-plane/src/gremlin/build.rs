@@ -100,7 +100,7 @@ impl Step {
                     let filter = PacketFilter::new(&text);
                     Self::Bpf(filter.map_err(|why| Fault::Argument(why.to_string().into()))?)
                 }
-                _ => return Err(rule("BPF requires 1 parameter", &p)),
+                _ => return Err("BPF requires 1 parameter".into()),
             },
             _ => return Ok(None),
         }))

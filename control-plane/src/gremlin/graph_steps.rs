@@ -61,8 +61,10 @@ pub(super) fn on_nodes<'a>(
         Step::Graph => Ok(State::Graph),
         Step::Neighbours(way, conditions) => {
             let view = &machine.view;
-            let found =
-                nodes.iter().flat_map(|node| view.edges_at(node, *way)).map(|(_, other)| other);
+            let found = nodes
+                .iter()
+                .flat_map(|node| view.edges_at(node, *way))
+                .flat_map(|(_, other)| view.nodes_of(other));
             let test = |node: &Node| all(conditions, node);
             Ok(State::Nodes(select(machine, stage, found, test)))
         }

@@ -41,9 +41,9 @@ fn shortest_path<'a>(
         }
         let edges = machine.view.edges_at(node, Way::Both);
         for (edge, next) in machine.budget.meter(edges) {
-            if !before.contains_key(next.id.as_str()) && all(along, edge.as_ref()) {
-                before.insert(&next.id, Some(node));
-                queue.push_back(next);
+            if !before.contains_key(next) && all(along, edge.as_ref()) {
+                before.insert(next, Some(node));
+                queue.extend(machine.view.nodes_of(next).next());
             }
         }
         if !machine.budget.visit() {
@@ -81,8 +81,8 @@ pub(super) fn reach<'a>(
             };
             let edges = machine.view.edges_at(node, way);
             for (edge, next) in machine.budget.meter(edges) {
-                if follows(edge) && seen.insert(next.id.as_str()) {
-                    found.push(next);
+                if follows(edge) && seen.insert(next) {
+                    found.extend(machine.view.nodes_of(next).next());
                 }
             }
         }
@@ -97,9 +97,12 @@ pub(super) fn between<'a>(
     nodes: Vec<&'a Arc<Node>>,
     conditions: &[Condition],
 ) {
-    let ids: HashSet<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
-    let inside =
-        nodes.iter().flat_map(|node| machine.view.edges_at(node, Way::Out)).map(|(edge, _)| edge);
+    let mut ids = HashSet::new();
+    let distinct: Vec<_> = nodes.iter().filter(|node| ids.insert(node.id.as_str())).collect();
+    let inside = distinct
+        .into_iter()
+        .flat_map(|node| machine.view.edges_at(node, Way::Out))
+        .map(|(edge, _)| edge);
     let edges = machine
         .budget
         .meter(inside)
@@ -119,7 +122,9 @@ pub(super) fn around<'a>(
         .meter(edges.into_iter())
         .filter(|edge| all(conditions, edge.as_ref()))
         .collect();
-    let ends = edges.iter().flat_map(|edge| machine.view.ends(edge, Way::Both));
-    let nodes = ends.collect();
+    let mut ids = HashSet::new();
+    let ends = edges.iter().flat_map(|edge| [edge.parent.as_str(), edge.child.as_str()]);
+    let distinct = ends.filter(|id| ids.insert(*id));
+    let nodes = distinct.flat_map(|id| machine.view.nodes_of(id)).collect();
     machine.view = View::part(nodes, edges);
 }

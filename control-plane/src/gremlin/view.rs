@@ -85,31 +85,29 @@ impl<'a> View<'a> {
         whole.into_iter().chain(part.into_iter().flatten().copied())
     }
 
-    /// The edges at a node that lead that way, with the node at their other end.
+    /// The edges at a node that lead that way, with the ID of the node at their other end.
     pub(super) fn edges_at(
         &self,
         node: &'a Node,
         way: Way,
-    ) -> impl Iterator<Item = (&'a Arc<Edge>, &'a Arc<Node>)> + '_ {
+    ) -> impl Iterator<Item = (&'a Arc<Edge>, &'a str)> + '_ {
         let (whole, part) = match self {
             Self::Whole(graph) => (Some(graph.edges_at(&node.id)), None),
             Self::Part(part) => (None, part.edges_by_node.get(node.id.as_str())),
         };
         let edges = whole.into_iter().flatten().chain(part.into_iter().flatten().copied());
-        edges
-            .filter_map(move |edge| {
-                let down = edge.parent == node.id;
-                let other = match way {
-                    Way::Out if !down => return None,
-                    Way::In if edge.child != node.id => return None,
-                    Way::Out => &edge.child,
-                    Way::In => &edge.parent,
-                    Way::Both if down => &edge.child,
-                    Way::Both => &edge.parent,
-                };
-                Some((edge, other))
-            })
-            .flat_map(|(edge, other)| self.nodes_of(other).map(move |node| (edge, node)))
+        edges.filter_map(move |edge| {
+            let down = edge.parent == node.id;
+            let other = match way {
+                Way::Out if !down => return None,
+                Way::In if edge.child != node.id => return None,
+                Way::Out => &edge.child,
+                Way::In => &edge.parent,
+                Way::Both if down => &edge.child,
+                Way::Both => &edge.parent,
+            };
+            Some((edge, other.as_str()))
+        })
     }
 
     /// The nodes at the ends of an edge: `Out` is the child, `In` the parent.

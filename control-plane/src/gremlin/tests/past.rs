@@ -80,6 +80,12 @@ fn a_longer_span_has_every_revision() {
         ("G.At(NOW, FOREVER).V('eth0').Dedup().Count()", json!(1)),
         ("G.At(NOW, '4m').V('host').Out().Count()", json!(5)),
         ("G.At('-1m', 60).V().Has('Name', 'eth0').Values('@Revision')", json!([4, 5])),
+        // Edges do not multiply with what they lead to.
+        ("G.At(NOW, FOREVER).V('host').OutE().Count()", json!(1)),
+        ("G.At(NOW, FOREVER).V('eth0').InE().Count()", json!(5)),
+        ("G.At(NOW, FOREVER).V().SubGraph().E().Count()", json!(1)),
+        ("G.At(NOW, FOREVER).E().SubGraph().V().Count()", json!(6)),
+        ("G.At(NOW, FOREVER).V('host').Descendants().Count()", json!(2)),
         ("G.At(NOW, 10).V().Values('Name')", json!(["host"])),
     ] {
         assert_eq!(ask(text), Ok(expected), "{text}");
