@@ -48,17 +48,19 @@ impl Step {
             },
             "SORT" => sort(p)?,
             "COUNT" => none("Count accepts no parameter", Self::Count, &p)?,
-            "VALUES" => Self::Values(text("Values requires 1 parameter", p)?),
+            "VALUES" if p.len() != 1 => return Err(rule("Values requires 1 parameter", &p)),
+            "VALUES" => Self::Values(text("Values parameter has to be a string key", p)?),
             "VALUEMAP" if p.is_empty() => {
-                return Err(rule("ValueMap requires at least 1 parameter", &p));
+                return Err(rule("ValueMap requires at least on parameter", &p));
             }
             "VALUEMAP" => Self::ValueMap(texts("ValueMap parameters have to be string keys", p)?),
             "KEYS" => none("Keys accepts no parameter", Self::Keys, &p)?,
             "SUM" if p.is_empty() => Self::Sum(None),
             "SUM" => Self::Sum(Some(text("Sum requires 1 parameter", p)?)),
-            "AS" => Self::As(text("As accepts only one parameter of type string", p)?),
+            "AS" if p.len() != 1 => return Err(rule("As requires 1 parameter", &p)),
+            "AS" => Self::As(text("As parameter has to be a string key", p)?),
             "SELECT" if p.is_empty() => {
-                return Err(rule("Select requires at least 1 parameter", &p));
+                return Err(rule("Select requires at least one key", &p));
             }
             "SELECT" => Self::Select(texts("Select parameters have to be strings", p)?),
             "SHORTESTPATHTO" => path(p)?,
@@ -143,7 +145,13 @@ fn reach(way: Way, rules: &ReachRules, mut p: Vec<Parameter>) -> Result<Step, Fa
 
 fn sort(mut p: Vec<Parameter>) -> Result<Step, Fault> {
     const NOT_TEXT: &str = "Sort parameter has to be a string key";
+    const NOT_SECOND_TEXT: &str = "Second sort parameter has to be a string key";
     const NOT_ORDER: &str = "Use ASC or DESC predicate";
+    // Skydive prints the one parameter here, not the list.
+    let key = |otherwise, p: Vec<Parameter>| {
+        let given = p.first().map(Parameter::to_string).unwrap_or_default();
+        only(p).ok_or(Fault::Rule { rule: otherwise, given })
+    };
     let order = |parameter: &Parameter| match parameter {
         Parameter::Ascending => Some(Order::Ascending),
         Parameter::Descending => Some(Order::Descending),
@@ -153,11 +161,12 @@ fn sort(mut p: Vec<Parameter>) -> Result<Step, Fault> {
         [] => Ok(Step::Sort(Order::Ascending, None)),
         [only] => match order(only) {
             Some(order) => Ok(Step::Sort(order, None)),
-            None => Ok(Step::Sort(Order::Ascending, Some(text(NOT_TEXT, p)?))),
+            None => Ok(Step::Sort(Order::Ascending, Some(key(NOT_TEXT, p)?))),
         },
         [first, _] => {
-            let order = order(first).ok_or_else(|| rule(NOT_ORDER, &p))?;
-            Ok(Step::Sort(order, Some(text(NOT_TEXT, p.split_off(1))?)))
+            let given = first.to_string();
+            let order = order(first).ok_or(Fault::Rule { rule: NOT_ORDER, given })?;
+            Ok(Step::Sort(order, Some(key(NOT_SECOND_TEXT, p.split_off(1))?)))
         }
         _ => Err(rule("Sort accepts 1 predicate and 1 string parameter", &p)),
     }

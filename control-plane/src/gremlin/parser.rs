@@ -50,15 +50,19 @@ impl Parser<'_> {
             let step = Step::Graph;
             return Ok(Placed { step, column });
         }
+        let word = if name.kind == Kind::Word { name.text.to_ascii_uppercase() } else { "".into() };
+        let unknown = || Fault::Step(name.text.into()).at(column);
+        // Whatever it is given, no step of an unknown name is made.
+        if name.kind == Kind::Word && matches!(Step::new(&word, Vec::new()), Ok(None)) {
+            return Err(unknown());
+        }
         let open = self.lexer.token();
         if open.kind != Kind::Open {
             return Err(Fault::LeftParenthesis(open.text.into()).at(open.column));
         }
-        let parameters = self.parameters(NESTING)?;
-        let word = if name.kind == Kind::Word { name.text } else { "" };
-        let step = match Step::new(&word.to_ascii_uppercase(), parameters) {
+        let step = match Step::new(&word, self.parameters(NESTING)?) {
             Ok(Some(step)) => step,
-            Ok(None) => return Err(Fault::Step(name.text.into()).at(column)),
+            Ok(None) => return Err(unknown()),
             Err(fault) => return Err(fault.at(column)),
         };
         Ok(Placed { step, column })

@@ -257,10 +257,13 @@ pub(super) fn refused(step: &Step, on: &'static str) -> Fault {
         | Step::Values(_)
         | Step::ValueMap(_)
         | Step::Keys
-        | Step::Sum(_) => {
-            // Go's methods of those two are called so.
+        | Step::Sum(_)
+        | Step::As(_)
+        | Step::Select(_) => {
+            // Go's methods of those are called so.
             let step = match step {
                 Step::Values(_) => "PropertyValues",
+                Step::ValueMap(_) => "PropertyValueMap",
                 Step::Keys => "PropertyKeys",
                 step => step.name(),
             };

@@ -13,6 +13,16 @@ fn errors_say_what_and_where() {
         ("G V()", "found \"V\", expected `.` at column 3"),
         ("G.V", "Expected left parenthesis, got:  at column 4"),
         ("G.", "Expected left parenthesis, got:  at column 3"),
+        (
+            "G.Foo",
+            "Expected step function, got: Foo at column 3, \
+             expected a step such as V, E, Has, Out or Flows",
+        ),
+        ("G.E().As('a')", "Invalid step 'As' on '*traversal.GraphTraversalE' at column 7"),
+        (
+            "G.ValueMap('a')",
+            "Invalid step 'PropertyValueMap' on '*traversal.GraphTraversal' at column 3",
+        ),
         ("G.V)", "Expected left parenthesis, got: ) at column 4"),
         ("G.V(", "Expected right parenthesis at column 5, got the end of the query"),
         (
@@ -50,8 +60,14 @@ fn errors_say_what_and_where() {
         ("G.V().Range(1)", "Range requires 2 parameters : [1] at column 7"),
         ("G.V().Limit()", "Limit requires 1 parameter : [] at column 7"),
         ("G.V().Limit('a')", "Limit parameter has to be a positive number : [a] at column 7"),
-        ("G.V().Sort(1, 'a')", "Use ASC or DESC predicate : [1 a] at column 7"),
-        ("G.V().Sort(1)", "Sort parameter has to be a string key : [1] at column 7"),
+        ("G.V().Sort(1, 'a')", "Use ASC or DESC predicate : 1 at column 7"),
+        ("G.V().Sort(1)", "Sort parameter has to be a string key : 1 at column 7"),
+        ("G.V().Sort(ASC, 1)", "Second sort parameter has to be a string key : 1 at column 7"),
+        ("G.V().Values(1)", "Values parameter has to be a string key : [1] at column 7"),
+        ("G.V().ValueMap()", "ValueMap requires at least on parameter : [] at column 7"),
+        ("G.V().As()", "As requires 1 parameter : [] at column 7"),
+        ("G.V().As(1)", "As parameter has to be a string key : [1] at column 7"),
+        ("G.V().Select()", "Select requires at least one key : [] at column 7"),
         (
             "G.V().Sort(ASC, 'a', 'b')",
             "Sort accepts 1 predicate and 1 string parameter : [ASC a b] at column 7",
