@@ -1,6 +1,5 @@
 //! The topology: nodes and edges with revisions, an event for each change, and what was before.
 
-use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Arc, RwLock};
 
@@ -10,9 +9,11 @@ use tokio::sync::broadcast;
 
 mod history;
 mod memory;
+mod topology;
 
 pub use history::{History, Past, RecallError, Revision, Span};
 pub use memory::{HistoryLimits, MemoryHistory};
+pub use topology::Topology;
 
 /// The graph as the parts of the control plane share it. Sections are short and never await.
 pub type SharedGraph = Arc<RwLock<Graph>>;
@@ -23,15 +24,6 @@ pub struct Graph {
     topology: Arc<Topology>,
     events: broadcast::Sender<Event>,
     history: Option<Box<dyn History>>,
-}
-
-/// Nodes and edges by ID, at a moment.
-#[derive(Clone, Debug, Default)]
-pub struct Topology {
-    nodes: HashMap<String, Arc<Node>>,
-    edges: HashMap<String, Arc<Edge>>,
-    /// IDs of the edges at each node.
-    adjacent: HashMap<String, Vec<String>>,
 }
 
 /// A change, with the element as it is after it (before it, when it was deleted).
@@ -241,38 +233,6 @@ impl Deref for Graph {
 
     fn deref(&self) -> &Topology {
         &self.topology
-    }
-}
-
-impl Topology {
-    /// The node of that ID.
-    pub fn node(&self, id: &str) -> Option<&Arc<Node>> {
-        self.nodes.get(id)
-    }
-
-    /// The edge of that ID.
-    pub fn edge(&self, id: &str) -> Option<&Arc<Edge>> {
-        self.edges.get(id)
-    }
-
-    /// All nodes, in no order.
-    pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
-        self.nodes.values()
-    }
-
-    /// All edges, in no order.
-    pub fn edges(&self) -> impl Iterator<Item = &Arc<Edge>> {
-        self.edges.values()
-    }
-
-    /// The edges at a node, both ways, oldest first.
-    pub fn edges_at(&self, node: &str) -> impl Iterator<Item = &Arc<Edge>> {
-        self.adjacent.get(node).into_iter().flatten().filter_map(|id| self.edges.get(id))
-    }
-
-    /// The node whose metadata has `value` as `TID`.
-    pub fn node_by_tid(&self, tid: &str) -> Option<&Arc<Node>> {
-        self.nodes.values().find(|node| node.text("TID") == tid)
     }
 }
 
