@@ -40,6 +40,11 @@ impl Slab {
         slab
     }
 
+    /// Bytes that a slab for `capacity` flows takes.
+    pub(crate) const fn bytes(capacity: usize) -> usize {
+        capacity * (size_of::<Hot>() + size_of::<Cold>() + 2 * size_of::<u32>())
+    }
+
     /// The memory reserved for it.
     pub(crate) fn regions(&self) -> [Region; 4] {
         let Self { hot, cold, tags, free, .. } = self;

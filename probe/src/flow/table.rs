@@ -41,6 +41,12 @@ impl Table {
         Self { buckets, spilled }
     }
 
+    /// Bytes that a table for `capacity` flows takes.
+    pub(crate) const fn bytes(capacity: usize) -> usize {
+        let buckets = capacity.div_ceil(LOAD).next_power_of_two();
+        buckets * size_of::<Bucket>() + capacity * size_of::<u32>()
+    }
+
     /// The memory reserved for it.
     pub(crate) fn regions(&self) -> [Region; 2] {
         [Region::of(&self.buckets), Region::of(&self.spilled)]
