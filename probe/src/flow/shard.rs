@@ -23,8 +23,9 @@ use crate::source::{BURST, Frame};
 /// The flows of an lcore, of all watches on its point.
 ///
 /// Frames are metered in three passes, so that the lines of many flows are fetched at once: each
-/// frame is parsed and hashed as it is lent ([`Self::meter`]); then the flows are looked up by
-/// hash and their lines asked for; then keys are compared and packets counted ([`Self::settle`]).
+/// frame is parsed and hashed as it is lent, and the table's line asked for ([`Self::meter`]); then
+/// the flows are looked up by hash and their lines asked for; then keys are compared and packets
+/// counted ([`Self::settle`]).
 #[derive(Debug)]
 pub struct Shard {
     pub(super) slab: Slab,
