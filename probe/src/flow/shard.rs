@@ -17,7 +17,7 @@ use super::wheel::Wheel;
 use super::{Export, Timers};
 use crate::defrag::{Defragmenter, Places};
 use crate::memory::Region;
-use crate::parse::{ParseOptions, Piece, parse};
+use crate::parse::{MAX_PIECES, ParseOptions, Piece, parse};
 use crate::source::{BURST, Frame};
 
 /// The flows of an lcore, of all watches on its point.
@@ -73,8 +73,8 @@ impl Shard {
             plain: None,
             takers: Vec::with_capacity(1 + usize::from(u8::MAX)),
             defragmenter: None,
-            stage: Stage::new(STAGED + STAGED / 2),
-            pieces: Vec::with_capacity(STAGED + STAGED / 2),
+            stage: Stage::new(STAGED),
+            pieces: Vec::with_capacity(STAGED),
             copies: Copies::default(),
             books: Books::default(),
         }
@@ -133,6 +133,11 @@ impl Shard {
         let places = self.watches.iter().enumerate();
         let running = places.filter_map(|(place, watching)| watching.as_ref()?.taker(place as u8));
         self.takers.extend(running);
+        // A frame is taken while there is room for what all watches may make of it: its pieces, and
+        // those of the datagram that it completes.
+        let most = STAGED + 2 * MAX_PIECES * (1 + self.watches.len());
+        self.stage.items.reserve_exact(most);
+        self.pieces.reserve_exact(most);
         let wanting = self.watches.iter().flatten().filter(|watching| watching.wants_packets());
         if let Some(longest) = wanting.map(|w| w.watch.options.header_size).max() {
             self.copies.reserve(self.slab.capacity(), longest);
@@ -166,7 +171,8 @@ impl Shard {
         }
         self.books.received += 1;
         if !self.meter_plain(frame) {
-            if self.copies.is_full() {
+            // Frames that sampling leaves out have pieces, none of which is staged.
+            if self.copies.is_full() || self.pieces.len() >= STAGED {
                 self.settle(out);
             }
             self.meter_any(frame);
@@ -375,5 +381,5 @@ struct Cut {
     too_deep: bool,
 }
 
-/// Pieces that are staged before they are settled: frames in a burst, and some tunnels.
+/// Pieces that are settled before the next frame is taken: frames in a burst, and some tunnels.
 const STAGED: usize = 4 * BURST;
