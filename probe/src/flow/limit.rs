@@ -37,7 +37,9 @@ impl Shard {
         } else if live <= capacity * LOW {
             self.limit.emergency = false;
         }
-        if self.limit.emergency && now >= self.limit.rest {
+        // A clock that was set back must not make it rest for longer.
+        let rest = self.limit.rest.nanos().saturating_sub(now.nanos());
+        if self.limit.emergency && !(1..=REST).contains(&rest) {
             self.relieve_now(now, slice, out);
         }
     }
