@@ -149,9 +149,10 @@ impl Shard {
         self.watches.iter().flatten().any(Watching::wants_packets)
     }
 
-    /// How many bytes of plain frames all watches look at, if that is all they want.
+    /// How many bytes of plain frames all watches that run look at, if that is all they want.
     fn plain_size(&self) -> Option<u32> {
-        let mut sizes = self.watches.iter().flatten().map(Watching::plain_size);
+        let running = self.watches.iter().flatten().filter(|watching| watching.runs());
+        let mut sizes = running.map(Watching::plain_size);
         let size = sizes.next().flatten()?;
         let alike = sizes.all(|other| other == Some(size));
         alike.then_some(size)
@@ -383,3 +384,33 @@ struct Cut {
 
 /// Pieces that are settled before the next frame is taken: frames in a burst, and some tunnels.
 const STAGED: usize = 4 * BURST;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use sonde_proto::plan::BpfInstruction;
+    use sonde_proto::record::WatchId;
+
+    use super::*;
+
+    #[test]
+    fn watches_that_leave_or_failed_do_not_say_how_frames_are_read() {
+        let options = Options { tcp_metric: true, ..Options::default() };
+        let follows = Watch { id: WatchId(1), node_tid: None, filter: Arc::default(), options };
+        let plain = Watch { id: WatchId(2), options: Options::default(), ..follows.clone() };
+        let mut shard = Shard::new(8, Timers::default());
+        shard.follow(&[follows.clone(), plain.clone()]);
+        assert_eq!(shard.plain, None);
+
+        // It stays until its flow has ended.
+        shard.watches[0].as_mut().unwrap().flows = 1;
+        shard.follow(std::slice::from_ref(&plain));
+        assert!(shard.is_retiring());
+        assert_eq!(shard.plain, Some(256));
+
+        let code = BpfInstruction { code: 0xffff, jt: 0, jf: 0, k: 0 };
+        shard.follow(&[plain, Watch { filter: Arc::new([code]), ..follows }]);
+        assert_eq!(shard.plain, Some(256));
+    }
+}
