@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::Export;
 use super::shard::Shard;
+
 impl Shard {
     /// Looks at flows whose timers are due, `slice` of them at most, while entries are taken:
     /// reports what changed since the last tick, ends what was silent for too long.

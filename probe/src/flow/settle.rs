@@ -99,7 +99,7 @@ impl Shard {
         let fresh = self.timers.fresh;
         let hit = |hot: &&mut Hot| {
             let silence = item.at.nanos().saturating_sub(hot.last.nanos());
-            hot.key.matches(&item.key, parent) && silence <= fresh
+            hot.key.matches(&item.key, parent) && silence < fresh
         };
         if let Some(hot) = self.slab.hot.get_mut(item.candidate as usize).filter(hit)
             && item.is_quiet()

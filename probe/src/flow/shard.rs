@@ -17,7 +17,7 @@ use super::wheel::Wheel;
 use super::{Export, Timers};
 use crate::defrag::{Defragmenter, Places};
 use crate::memory::Region;
-use crate::parse::{ParseOptions, Piece, parse};
+use crate::parse::{MAX_PIECES, ParseOptions, Piece, parse};
 use crate::source::{BURST, Frame};
 
 /// The flows of an lcore, of all watches on its point.
@@ -74,8 +74,8 @@ impl Shard {
             plain: None,
             takers: Vec::with_capacity(1 + usize::from(u8::MAX)),
             defragmenter: None,
-            stage: Stage::new(STAGED + STAGED / 2),
-            pieces: Vec::with_capacity(STAGED + STAGED / 2),
+            stage: Stage::new(STAGED),
+            pieces: Vec::with_capacity(STAGED),
             copies: Copies::default(),
             books: Books::default(),
         }
@@ -141,6 +141,11 @@ impl Shard {
         let places = self.watches.iter().enumerate();
         let running = places.filter_map(|(place, watching)| watching.as_ref()?.taker(place as u8));
         self.takers.extend(running);
+        // A frame is taken while there is room for what all watches may make of it: its pieces, and
+        // those of the datagram that it completes.
+        let most = STAGED + 2 * MAX_PIECES * (1 + self.watches.len());
+        self.stage.items.reserve_exact(most);
+        self.pieces.reserve_exact(most);
         let wanting = self.watches.iter().flatten().filter(|watching| watching.wants_packets());
         if let Some(longest) = wanting.map(|w| w.watch.options.header_size).max() {
             self.copies.reserve(self.slab.capacity(), longest);
@@ -152,9 +157,10 @@ impl Shard {
         self.watches.iter().flatten().any(Watching::wants_packets)
     }
 
-    /// How many bytes of plain frames all watches look at, if that is all they want.
+    /// How many bytes of plain frames all watches that run look at, if that is all they want.
     fn plain_size(&self) -> Option<u32> {
-        let mut sizes = self.watches.iter().flatten().map(Watching::plain_size);
+        let running = self.watches.iter().flatten().filter(|watching| watching.runs());
+        let mut sizes = running.map(Watching::plain_size);
         let size = sizes.next().flatten()?;
         let alike = sizes.all(|other| other == Some(size));
         alike.then_some(size)
@@ -174,7 +180,8 @@ impl Shard {
         }
         self.books.received += 1;
         if !self.meter_plain(frame) {
-            if self.copies.is_full() {
+            // Frames that sampling leaves out have pieces, none of which is staged.
+            if self.copies.is_full() || self.pieces.len() >= STAGED {
                 self.settle(out);
             }
             self.meter_any(frame);
@@ -383,5 +390,35 @@ struct Cut {
     too_deep: bool,
 }
 
-/// Pieces that are staged before they are settled: frames in a burst, and some tunnels.
+/// Pieces that are settled before the next frame is taken: frames in a burst, and some tunnels.
 const STAGED: usize = 4 * BURST;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use sonde_proto::plan::BpfInstruction;
+    use sonde_proto::record::WatchId;
+
+    use super::*;
+
+    #[test]
+    fn watches_that_leave_or_failed_do_not_say_how_frames_are_read() {
+        let options = Options { tcp_metric: true, ..Options::default() };
+        let follows = Watch { id: WatchId(1), node_tid: None, filter: Arc::default(), options };
+        let plain = Watch { id: WatchId(2), options: Options::default(), ..follows.clone() };
+        let mut shard = Shard::new(8, Timers::default());
+        shard.follow(&[follows.clone(), plain.clone()]);
+        assert_eq!(shard.plain, None);
+
+        // It stays until its flow has ended.
+        shard.watches[0].as_mut().unwrap().flows = 1;
+        shard.follow(std::slice::from_ref(&plain));
+        assert!(shard.is_retiring());
+        assert_eq!(shard.plain, Some(256));
+
+        let code = BpfInstruction { code: 0xffff, jt: 0, jf: 0, k: 0 };
+        shard.follow(&[plain, Watch { filter: Arc::new([code]), ..follows }]);
+        assert_eq!(shard.plain, Some(256));
+    }
+}
