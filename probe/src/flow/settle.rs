@@ -34,18 +34,21 @@ impl Shard {
         }
         let mut tally = Tally::default();
         let mut rest = staged.as_slice();
+        // Frames of one piece for one watch, which nearly all are, and those without room.
+        let (mut single, mut full) = (0, 0);
         while let Some((first, after)) = rest.split_first() {
             if first.outermost && first.last {
-                // Nearly every frame is one piece for one watch.
                 rest = after;
                 let counted = self.record(first, &pieces, 0, out).is_some();
                 tally.add(first, counted, &mut self.watches);
-                self.books.metered += u64::from(counted);
-                self.books.table_full += u64::from(!counted);
+                single += 1;
+                full += u64::from(!counted);
             } else {
                 rest = self.settle_pieces(rest, &pieces, &mut tally, out);
             }
         }
+        self.books.metered += single - full;
+        self.books.table_full += full;
         tally.enter(&mut self.watches);
         staged.clear();
         pieces.clear();

@@ -192,6 +192,17 @@ impl Shard {
     #[inline(always)]
     fn meter_plain(&mut self, frame: &Frame<'_>) -> bool {
         let Some(size) = self.plain else { return false };
+        if let [taker] = self.takers.as_slice()
+            && !taker.filtered
+        {
+            // Nearly every point has one watch, which takes all.
+            return self.stage.push_plain(frame, size, taker, &self.table);
+        }
+        self.meter_plain_for_some(frame, size)
+    }
+
+    /// The same for any number of watches, with filters or without.
+    fn meter_plain_for_some(&mut self, frame: &Frame<'_>, size: u32) -> bool {
         let staged = self.stage.items.len();
         for taker in &self.takers {
             if taker.filtered {

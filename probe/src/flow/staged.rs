@@ -35,7 +35,7 @@ impl Stage {
         Self { items: Vec::with_capacity(capacity), hasher: RandomState::new() }
     }
 
-    /// Puts the pieces of a plain frame there; `false` when it is not plain, and some may be there.
+    /// Puts the pieces of a plain frame there; `false`, and none is there, when it is not plain.
     #[inline(never)]
     pub(crate) fn push_plain(
         &mut self,
@@ -88,7 +88,13 @@ impl Sink for Outermost<'_> {
         match inside {
             None => true,
             Some(inside) => {
-                Innermost { stage, frame, taker, table, outer: hash }.take_inside(inside)
+                let outer = stage.items.len() - 1;
+                let inside =
+                    Innermost { stage, frame, taker, table, outer: hash }.take_inside(inside);
+                if !inside {
+                    stage.items.truncate(outer);
+                }
+                inside
             }
         }
     }
