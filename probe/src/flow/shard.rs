@@ -120,8 +120,9 @@ impl Shard {
                 if known.watch != *watch || known.is_leaving() {
                     known.follow(watch);
                 }
-            } else if let Some(place) = self.watches.iter_mut().find(|place| place.is_none()) {
-                *place = Some(Watching::new(watch));
+            } else if let Some(place) = self.watches.iter().position(Option::is_none) {
+                self.watches[place] = Some(Watching::new(watch));
+                self.forget_fragments(place as u8);
             } else if self.watches.len() <= usize::from(u8::MAX) {
                 self.watches.push(Some(Watching::new(watch)));
             } else {
