@@ -1,5 +1,5 @@
-//! A table at its limit: who stays, who goes, and what it costs in memory. A test binary of its own,
-//! because it looks at the memory of the whole process.
+//! A table at its limit: who stays, who goes, and what it costs in memory. A test binary of its
+//! own, because it looks at the memory of the whole process.
 
 use std::collections::HashMap;
 use std::sync::Arc;

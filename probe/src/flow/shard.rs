@@ -81,8 +81,8 @@ impl Shard {
         }
     }
 
-    /// Bytes that the table of `max_flows` takes at most, which is 282 to 295 for each: two lines of
-    /// what each packet touches, two of what few do, and 26 to 39 bytes to find and to time it.
+    /// Bytes that the table of `max_flows` takes at most, which is 282 to 295 for each: two lines
+    /// of what each packet touches, two of what few do, and 26 to 39 bytes to find and time it.
     /// Options of captures that want to know more of a flow than counters take their own.
     pub const fn bytes(max_flows: usize) -> usize {
         Slab::bytes(max_flows) + Table::bytes(max_flows) + Wheel::bytes(max_flows)

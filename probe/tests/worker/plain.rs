@@ -132,7 +132,7 @@ fn shots() -> impl Strategy<Value = Vec<Shot>> {
     })
 }
 
-/// Watches, all of which look at so many bytes. That of number 4 wants more than counters: beside it
+/// Watches, all of which look at so many bytes. Number 4 wants more than counters: beside it
 /// there is one way only, and it leaves traces.
 fn watches() -> impl Strategy<Value = Vec<Watch>> {
     let instruction = |code, jt, jf, k| BpfInstruction { code, jt, jf, k };
