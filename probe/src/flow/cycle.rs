@@ -201,7 +201,7 @@ impl Shard {
     }
 
     /// The entry of a flow as it stands. What its capture wants to know beyond is given to `out`.
-    #[inline]
+    #[inline(always)]
     fn report(&mut self, index: u32, cause: Cause, out: &mut impl Export) -> FlowEntry {
         let hot = self.slab.hot.get(index as usize);
         let watch = hot

@@ -13,6 +13,8 @@ pub(crate) struct Nanos {
     pub(crate) active: u64,
     /// After less silence than that no flow is over, whatever it is.
     pub(crate) fresh: u64,
+    /// Age at which a flow is looked at first, unless it began with goodbye.
+    pub(crate) young: u64,
     pub(crate) applications: ApplicationTimeouts,
 }
 
@@ -30,6 +32,7 @@ impl From<Timers> for Nanos {
                 // Who asks for it pays for a look at the flow's start with each packet.
                 _ => 0,
             },
+            young: nanos(update.max(LEAST_UPDATE).min(expire).min(active)),
             applications,
         }
     }

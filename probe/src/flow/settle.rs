@@ -1,7 +1,8 @@
 //! The second half of metering: staged pieces meet their flows.
 
 use sonde_proto::entry::Identity;
-use sonde_proto::record::EndReason;
+use sonde_proto::record::{EndReason, FinishType};
+use sonde_proto::time::Timestamp;
 
 use super::Export;
 use super::copies::{self, Label};
@@ -217,7 +218,8 @@ impl Shard {
         let key = item.key.with_parent(parent);
         let watching = self.watches.get_mut(key.watch())?.as_mut()?;
         watching.flows += 1;
-        let index = self.slab.begin(item, key, item.first(piece));
+        let first = item.first(piece);
+        let index = self.slab.begin(item, key, first);
         self.copies.begin(index);
         self.table.insert(item.tag, index);
         match piece {
@@ -227,7 +229,11 @@ impl Shard {
             None if self.extras.any() => self.extras.clear(index),
             None => {}
         }
-        let due = self.due(index);
+        let due = if first.finish() == FinishType::NotFinished {
+            Timestamp::from_nanos(item.at.nanos().saturating_add(self.timers.young))
+        } else {
+            self.due(index)
+        };
         self.wheel.file(index, due);
         Some(index)
     }

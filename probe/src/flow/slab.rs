@@ -72,6 +72,7 @@ impl Slab {
     }
 
     /// Places a new flow; there must be room.
+    #[inline(always)]
     pub(crate) fn begin(&mut self, item: &Staged, key: Key, first: First) -> u32 {
         let mut hot = Hot::new(key, item.swap, &first, item.ports[0], item.at);
         let cold = Cold::new(first, item.at);
@@ -176,6 +177,7 @@ impl Slab {
     }
 
     /// The entry of a flow as it stands; it counts as reported.
+    #[inline(always)]
     pub(crate) fn report(
         &mut self,
         index: u32,

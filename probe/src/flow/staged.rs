@@ -239,6 +239,7 @@ impl Staged {
     }
 
     /// What it leaves to the flow that begins with it; a piece that is not plain is at hand.
+    #[inline(always)]
     pub(crate) fn first(&self, piece: Option<&Piece>) -> First {
         match (piece, self.path) {
             (Some(piece), _) => first::any(piece),
