@@ -254,6 +254,8 @@ fn config() -> control::Config {
         times: Times { hold: minute, silence: 10 * minute },
         application_ports: ApplicationPorts::default(),
         bulk: BulkConfig::default(),
+        history: None,
+        query: Default::default(),
         limits: QueueLimits::default(),
         keep_alive: KeepAlive::default(),
         directory: None,

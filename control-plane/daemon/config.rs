@@ -8,6 +8,7 @@ use serde::Deserialize;
 use sonde_control_plane::upload;
 
 use crate::flow_config::FlowSection;
+use crate::query_config::{GraphSection, QuerySection};
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -21,6 +22,10 @@ pub(crate) struct Config {
     pub(crate) state_dir: Option<PathBuf>,
     /// Flow tables and timers.
     pub(crate) flow: FlowSection,
+    /// The topology's past.
+    pub(crate) graph: GraphSection,
+    /// What a query may cost.
+    pub(crate) query: QuerySection,
     /// AF_PACKET captures.
     pub(crate) af_packet: AfPacketSection,
     /// DPDK.
@@ -137,6 +142,7 @@ impl Config {
     /// What serde cannot see.
     fn check(&self) -> anyhow::Result<()> {
         self.flow.check()?;
+        self.query.check()?;
         let workers = self.af_packet.workers;
         ensure!(
             (1..=64).contains(&workers),
@@ -162,6 +168,8 @@ impl Default for Config {
             host_id: String::new(),
             state_dir: None,
             flow: FlowSection::default(),
+            graph: GraphSection::default(),
+            query: QuerySection::default(),
             af_packet: AfPacketSection::default(),
             dpdk: DpdkSection::default(),
             upload: UploadSection::default(),
@@ -218,6 +226,7 @@ mod tests {
             ("[flow]\nexpire = -1", "line 2"),
             ("[[dpdk.port]]\nname='a'\ndevice='net_null0'\ncpus=[]", "at least one cpu"),
             ("[[dpdk.port]]\nname='a'\ndevice='b'\ncpus=[1]\nrss='none'", "`symmetric` or `any`"),
+            ("[query]\nmax_steps = 0", "query.max_steps: expected at least 1, found 0"),
             ("listen = 'nowhere'", "line 1"),
         ] {
             let error = format!("{:#}", Config::parse(text).unwrap_err());
@@ -232,6 +241,7 @@ mod tests {
         let (sample, default) = (Config::parse(sample).unwrap(), Config::default());
         assert_eq!(sample.flow.timers().unwrap(), default.flow.timers().unwrap());
         assert_eq!(sample.flow.bulk, default.flow.bulk);
+        assert_eq!((sample.query, sample.graph), (default.query, default.graph));
         assert_eq!(sample.listen, default.listen);
         assert_eq!(sample.flow.application_ports().unwrap(), ApplicationPorts::default());
     }

@@ -12,6 +12,7 @@ mod flow_config;
 mod log;
 mod output;
 mod ports;
+mod query_config;
 mod read;
 mod run;
 mod signals;

@@ -152,6 +152,8 @@ fn control_config(config: &Config) -> anyhow::Result<control::Config> {
         },
         application_ports: config.flow.application_ports()?,
         bulk: BulkConfig { flows: config.flow.bulk, delay: config.flow.bulk_delay() },
+        history: config.graph.history(),
+        query: config.query.limits(),
         limits: QueueLimits::default(),
         keep_alive: KeepAlive::default(),
         directory: config.state_dir.clone(),

@@ -16,7 +16,8 @@ use crate::capture::{CaptureError, Captures, CapturesConfig, StoreError};
 use crate::clock::Clock;
 use crate::discovery::{self, HostConfig, MacTids, PortNode};
 use crate::flow_store::{FlowStore, SharedFlowStore, Times};
-use crate::graph::{Graph, SharedGraph};
+use crate::graph::{Graph, HistoryLimits, MemoryHistory, SharedGraph};
+use crate::gremlin;
 use crate::ingest::{self, Names};
 use crate::state::{CREATES, Parts, QUERIES, State};
 use crate::stream::{BulkConfig, FlowStream, QueueLimits};
@@ -38,6 +39,10 @@ pub struct Config {
     pub application_ports: ApplicationPorts,
     /// When flows go out to subscribers.
     pub bulk: BulkConfig,
+    /// How much of the graph's past is kept; none without.
+    pub history: Option<HistoryLimits>,
+    /// What a query may cost.
+    pub query: gremlin::Limits,
     /// How far a subscriber may lag behind.
     pub limits: QueueLimits,
     /// When a subscriber is given up.
@@ -95,7 +100,11 @@ impl Control {
         replay: Replay,
     ) -> Result<Self, StartError> {
         let clock = Clock::new(config.host.clock);
-        let graph = SharedGraph::new(RwLock::new(Graph::new()));
+        let graph = match config.history {
+            Some(limits) => Graph::with_history(MemoryHistory::new(limits)),
+            None => Graph::new(),
+        };
+        let graph = SharedGraph::new(RwLock::new(graph));
         let flows = SharedFlowStore::new(RwLock::new(FlowStore::new(config.flows, config.times)));
         let stream = FlowStream::new(config.bulk);
         let tids = MacTids::follow(&graph);
@@ -143,6 +152,7 @@ impl Control {
             ws,
             captures,
             uploads: Uploads::new(replay, config.upload),
+            limits: config.query,
             queries: Arc::new(Semaphore::new(QUERIES)),
             creates: Arc::new(Semaphore::new(CREATES)),
         });
@@ -218,6 +228,8 @@ mod tests {
             times: Times { hold: Duration::from_secs(60), silence: Duration::from_secs(600) },
             application_ports: ApplicationPorts::default(),
             bulk: BulkConfig::default(),
+            history: None,
+            query: gremlin::Limits::default(),
             limits: QueueLimits::default(),
             keep_alive: KeepAlive::default(),
             directory: None,

@@ -11,6 +11,7 @@ use crate::capture::Captures;
 use crate::clock::Clock;
 use crate::flow_store::SharedFlowStore;
 use crate::graph::SharedGraph;
+use crate::gremlin::Limits;
 use crate::ingest::Lcores;
 use crate::upload::Uploads;
 use crate::ws::WsState;
@@ -42,6 +43,8 @@ pub struct Parts {
     pub captures: Captures,
     /// Capture files that clients send.
     pub uploads: Uploads,
+    /// What a query may cost.
+    pub limits: Limits,
     /// Turns of queries: so many run at once, see [`QUERIES`].
     pub queries: Arc<Semaphore>,
     /// Turns of those who create captures: so many at once, see [`CREATES`].

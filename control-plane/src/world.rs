@@ -22,6 +22,7 @@ use crate::capture::{Captures, CapturesConfig, StoreError};
 use crate::clock::Clock;
 use crate::flow_store::{FlowKey, FlowStore, Times};
 use crate::graph::Graph;
+use crate::gremlin::Limits;
 use crate::ingest::{self, Names};
 use crate::state::{CREATES, Parts, QUERIES, State};
 use crate::stream::{BulkConfig, FlowStream, QueueLimits};
@@ -95,6 +96,7 @@ impl World {
                 clock: Arc::new(Timestamp::default),
             },
             uploads: Uploads::new(Arc::new(replay), UPLOAD_LIMIT),
+            limits: Limits::default(),
             queries: Arc::new(Semaphore::new(QUERIES)),
             creates: Arc::new(Semaphore::new(CREATES)),
         });

@@ -20,6 +20,8 @@ use crate::stream::{Namespaces, QueueLimits};
 use crate::upload::AT_ONCE;
 use crate::world::{UPLOAD_LIMIT, World, node, record};
 
+mod traversal;
+
 /// What came back.
 struct Got {
     status: u16,
@@ -427,9 +429,8 @@ async fn nobody_waits_for_a_slow_query() {
             }
             false
         };
-        let limits = Limits { expired: &expired, ..Limits::default() };
-        let query = gremlin::parse("G.Flows().Count()").unwrap();
-        topology::answer(&state, &query, &limits)
+        let query = gremlin::parse("G.Flows().Count()", &Limits::default()).unwrap();
+        topology::answer(&state, &query, &expired)
     });
     enters.await.unwrap();
     assert!(world.state.flows.try_write().is_ok(), "the flows are not locked");

@@ -15,7 +15,7 @@ use super::answer::{Json, blocking};
 use super::body::{Body, Object};
 use super::{dot, pcap};
 use crate::flow_store::Snapshot;
-use crate::gremlin::{self, Answer, Limits, Query};
+use crate::gremlin::{self, Answer, Ground, Query};
 use crate::state::State;
 
 pub(super) async fn query(
@@ -28,7 +28,8 @@ pub(super) async fn query(
     };
     let form = Form::of(&headers);
     // A filter in it may name hosts.
-    let query = blocking(move || gremlin::parse(&text)).await??;
+    let limits = state.limits;
+    let query = blocking(move || gremlin::parse(&text, &limits)).await??;
     let turn = state.queries.clone().acquire_owned().await.map_err(|_| Error::Defect)?;
     if query.reads_flows() {
         state.lcores.refresh(LIVE).await;
@@ -55,18 +56,25 @@ fn text(body: &Body) -> Result<Option<String>, Error> {
 
 fn run(state: &State, query: &Query) -> Result<Answer, Error> {
     let begun = state.clock.now();
-    let expired = || state.clock.now().since(begun) > QUERY_TIME;
-    answer(state, query, &Limits { expired: &expired, ..Limits::default() })
+    answer(state, query, &|| state.clock.now().since(begun) > state.limits.time)
 }
 
 /// Answers from the graph and the flows as they are. Neither waits for it.
-pub(super) fn answer(state: &State, query: &Query, limits: &Limits<'_>) -> Result<Answer, Error> {
-    let graph = state.graph.read().unwrap_or_else(PoisonError::into_inner).snapshot();
+pub(super) fn answer(
+    state: &State,
+    query: &Query,
+    expired: &dyn Fn() -> bool,
+) -> Result<Answer, Error> {
+    let (graph, past) = {
+        let graph = state.graph.read().unwrap_or_else(PoisonError::into_inner);
+        (graph.snapshot(), query.recall(&graph, state.clock.now())?)
+    };
+    let ground = past.as_ref().map_or(Ground::Now(&graph), Ground::Past);
     let flows = match query.reads_flows() {
         true => Snapshot::of(&state.flows),
         false => Snapshot::default(),
     };
-    Ok(query.run(&graph, &flows, limits)?)
+    Ok(query.run(ground, &flows, &state.limits, expired)?)
 }
 
 /// The form of an answer. Whatever `Accept` says, what is no other form is JSON, and is called so:
@@ -127,6 +135,3 @@ impl Whole {
 
 /// How long a query that reads flows waits for the shards; then it reads what is there.
 const LIVE: Duration = Duration::from_millis(500);
-
-/// What a query may take.
-const QUERY_TIME: Duration = Duration::from_secs(5);

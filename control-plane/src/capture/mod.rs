@@ -293,12 +293,11 @@ impl Captures {
         let Inner { config, .. } = &*self.0;
         let begun = self.now();
         let expired = || self.now().since(begun) > QUERY_TIME;
-        let limits = Limits { expired: &expired, ..Limits::default() };
         let flows = match runnable.query.reads_flows() {
             true => Snapshot::of(&config.flows),
             false => Snapshot::default(),
         };
-        match runnable.query.run(graph, &flows, &limits) {
+        match runnable.query.run(graph, &flows, &Limits::default(), &expired) {
             Ok(Answer::Nodes(nodes)) => nodes,
             // Every node of every path.
             Ok(Answer::Paths(paths)) => paths.concat(),

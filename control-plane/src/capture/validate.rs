@@ -7,7 +7,7 @@ use sonde_proto::plan::{BpfInstruction, ExtraLayers, KeyMode, Options};
 
 use super::kind::Kind;
 use crate::bpf;
-use crate::gremlin;
+use crate::gremlin::{self, Limits};
 
 /// What of a capture it takes to run it: its texts parsed and compiled.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ fn keep<T>(broken: &mut Vec<Invalid>, result: Result<T, Invalid>) -> Option<T> {
 }
 
 fn query(capture: &Capture) -> Result<gremlin::Query, Invalid> {
-    gremlin::parse(&capture.gremlin_query).map_err(|why| {
+    gremlin::parse(&capture.gremlin_query, &Limits::default()).map_err(|why| {
         Invalid::new("GremlinQuery", format!("Not a valid Gremlin expression: {why}"))
     })
 }

@@ -1,4 +1,4 @@
-//! The topology: nodes and edges with revisions, and an event for each change.
+//! The topology: nodes and edges with revisions, an event for each change, and what was before.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -8,6 +8,12 @@ use sonde_proto::graph::{Edge, Metadata, Node};
 use sonde_proto::time::Timestamp;
 use tokio::sync::broadcast;
 
+mod history;
+mod memory;
+
+pub use history::{History, Past, RecallError, Revision, Span};
+pub use memory::{HistoryLimits, MemoryHistory};
+
 /// The graph as the parts of the control plane share it. Sections are short and never await.
 pub type SharedGraph = Arc<RwLock<Graph>>;
 
@@ -16,6 +22,7 @@ pub type SharedGraph = Arc<RwLock<Graph>>;
 pub struct Graph {
     topology: Arc<Topology>,
     events: broadcast::Sender<Event>,
+    history: Option<Box<dyn History>>,
 }
 
 /// Nodes and edges by ID, at a moment.
@@ -59,13 +66,34 @@ pub enum GraphError {
 impl Graph {
     /// An empty graph. A subscriber that lags `EVENTS` behind has to start over.
     pub fn new() -> Self {
-        Self { topology: Arc::default(), events: broadcast::Sender::new(EVENTS) }
+        Self { topology: Arc::default(), events: broadcast::Sender::new(EVENTS), history: None }
+    }
+
+    /// An empty graph that keeps what was in `history`.
+    pub fn with_history(history: impl History + 'static) -> Self {
+        Self { history: Some(Box::new(history)), ..Self::new() }
     }
 
     /// The topology as it is now. It costs nothing; the next change, while anybody holds it, costs
     /// a copy of the maps.
     pub fn snapshot(&self) -> Arc<Topology> {
         self.topology.clone()
+    }
+
+    /// The graph as it was in the span.
+    pub fn recall(&self, span: Span) -> Result<Past, RecallError> {
+        let history = self.history.as_ref().ok_or(RecallError::NoHistory)?;
+        let nodes = self.nodes().cloned().map(Revision::Node);
+        let edges = self.edges().cloned().map(Revision::Edge);
+        let newest = nodes.chain(edges).filter(|revision| span.meets(revision.from(), i64::MAX));
+        let mut past = Past { span, nodes: Vec::new(), edges: Vec::new() };
+        for revision in history.recall(span)?.into_iter().chain(newest) {
+            match revision {
+                Revision::Node(node) => past.nodes.push(node),
+                Revision::Edge(edge) => past.edges.push(edge),
+            }
+        }
+        Ok(past)
     }
 
     /// Events of all changes from now on.
@@ -101,6 +129,7 @@ impl Graph {
         if metadata == known.metadata {
             return Some(known.clone());
         }
+        self.keep(Revision::Node(known.clone()), now);
         let slot = self.edit().nodes.get_mut(id)?;
         let node = Arc::make_mut(slot);
         node.metadata = metadata;
@@ -121,6 +150,7 @@ impl Graph {
         topology.adjacent.remove(id);
         let mut node = topology.nodes.remove(id)?;
         Arc::make_mut(&mut node).deleted_at = Some(now.millis());
+        self.keep(Revision::Node(node.clone()), now);
         self.tell(Event::NodeDeleted(node.clone()));
         Some(node)
     }
@@ -163,6 +193,7 @@ impl Graph {
         if metadata == known.metadata {
             return Some(known.clone());
         }
+        self.keep(Revision::Edge(known.clone()), now);
         let slot = self.edit().edges.get_mut(id)?;
         let edge = Arc::make_mut(slot);
         edge.metadata = metadata;
@@ -184,12 +215,19 @@ impl Graph {
             }
         }
         Arc::make_mut(&mut edge).deleted_at = Some(now.millis());
+        self.keep(Revision::Edge(edge.clone()), now);
         self.tell(Event::EdgeDeleted(edge.clone()));
         Some(edge)
     }
 
     fn edit(&mut self) -> &mut Topology {
         Arc::make_mut(&mut self.topology)
+    }
+
+    fn keep(&mut self, revision: Revision, until: Timestamp) {
+        if let Some(history) = &mut self.history {
+            history.keep(revision, until);
+        }
     }
 
     fn tell(&self, event: Event) {
@@ -337,6 +375,42 @@ mod tests {
         assert!(matches!(events.try_recv(), Ok(Event::NodeUpdated(_))));
         assert!(events.try_recv().is_err());
         assert!(graph.update_node("x", LATER, |_| {}).is_none());
+    }
+
+    #[test]
+    fn the_past_is_recalled() {
+        let time = std::time::Duration::from_secs(60);
+        let mut graph =
+            Graph::with_history(MemoryHistory::new(HistoryLimits { time, bytes: 1 << 20 }));
+        for id in ["a", "b"] {
+            graph.add_node(node(id), BORN).unwrap();
+        }
+        graph.add_edge(edge("ab", "a", "b"), BORN).unwrap();
+        let change = |metadata: &mut Metadata| drop(metadata.insert("MTU".into(), 1.into()));
+        graph.update_node("a", LATER, change).unwrap();
+        graph.update_edge("ab", LATER, change).unwrap();
+        graph.delete_node("b", Timestamp::from_millis(3000)).unwrap();
+        let recall = |from, to| {
+            let past = graph.recall(Span { from, to }).unwrap();
+            let nodes = past.nodes.iter().map(|node| (node.id.clone(), node.revision));
+            let edges = past.edges.iter().map(|edge| (edge.id.clone(), edge.revision));
+            let mut found: Vec<_> = nodes.chain(edges).collect();
+            found.sort();
+            found
+        };
+        let element = |id: &str, revision| (id.to_owned(), revision);
+        assert_eq!(recall(999, 999), []);
+        let first = [element("a", 1), element("ab", 1), element("b", 1)];
+        assert_eq!(recall(1000, 1000), first);
+        let second = [element("a", 2), element("ab", 2), element("b", 1)];
+        assert_eq!(recall(2999, 2999), second);
+        assert_eq!(recall(3000, 3000), [element("a", 2)]);
+        let all =
+            [element("a", 1), element("a", 2), element("ab", 1), element("ab", 2), element("b", 1)];
+        assert_eq!(recall(0, 5000), all);
+        assert_eq!(recall(2000, 5000), [element("a", 2), element("ab", 2), element("b", 1)]);
+        let nothing = triangle().recall(Span { from: 0, to: 0 });
+        assert_eq!(nothing.unwrap_err(), RecallError::NoHistory);
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Step {
                 let not_ip = "NextHop parameter have to be a valid IP address";
                 Self::NextHop(ip.parse().map_err(|_| Fault::from(not_ip))?)
             }
-            "FLOWS" if p.len() == 1 => {
+            "FLOWS" if !p.len().is_multiple_of(2) => {
                 return Err("At least two parameters must be provided".into());
             }
             "FLOWS" => Self::Flows(conditions(p)?),
@@ -92,6 +92,8 @@ impl Step {
             "GROUP" => Self::Group,
             "MORETHAN" => Self::MoreThan,
             "RAWPACKETS" => none("RawPackets accepts no parameter", Self::RawPackets, &p)?,
+            "SOCKETS" => none("Sockets accepts no parameter", Self::Sockets, &p)?,
+            "WORKFLOW" => workflow(p)?,
             "BPF" => match p.as_slice() {
                 [_] => {
                     let text = only(p).ok_or("BPF parameter has to be a string")?;
@@ -173,6 +175,15 @@ fn path(p: Vec<Parameter>) -> Result<Step, Fault> {
     let target = metadata.next().transpose()?.unwrap_or_default();
     let along = metadata.next().transpose()?.unwrap_or_default();
     Ok(Step::ShortestPathTo(target, along))
+}
+
+fn workflow(mut p: Vec<Parameter>) -> Result<Step, Fault> {
+    if p.is_empty() {
+        return Err("Workflow requires at least 1 parameter".into());
+    }
+    let parameters = p.split_off(1);
+    let id = only(p).ok_or("Workflow accepts a workflow id or name as first parameter")?;
+    Ok(Step::Workflow(id, parameters))
 }
 
 fn id(step: &'static str, p: Vec<Parameter>) -> Result<Option<String>, Fault> {

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::graph::RecallError;
+
 /// Why a query has no answer, and the place in its text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{fault} at column {column}{}", fault.hint())]
@@ -42,12 +44,14 @@ pub(super) enum Fault {
     NoNode(String),
     #[error("Edge '{0}' does not exist")]
     NoEdge(String),
+    #[error("Unknown workflow '{0}'")]
+    NoWorkflow(String),
     #[error("Field not found")]
     NoField,
     #[error("Key {0} not registered. Need to be registered using 'As' step")]
     NotRegistered(String),
-    #[error("Backend does not support history")]
-    NoHistory,
+    #[error(transparent)]
+    Recall(#[from] RecallError),
     #[error("No storage backend has been configured")]
     NoStorage,
     /// A fault of an absorbed step, at its own column.

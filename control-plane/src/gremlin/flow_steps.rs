@@ -13,7 +13,7 @@ use super::selection::Selection;
 use super::state::{Machine, Stage, State, refused};
 use super::step::Step;
 use super::value_steps::number;
-use super::{flow_nodes, metric_steps, packet_steps};
+use super::{flow_nodes, metric_steps, packet_steps, socket_steps};
 use crate::graph::INTERFACES;
 
 /// `Flows`: all flows, or those captured on some nodes.
@@ -22,6 +22,9 @@ pub(super) fn flows<'a>(
     nodes: Option<&[&'a Arc<Node>]>,
     stage: &Stage<'a>,
 ) -> Result<State<'a>, Fault> {
+    if machine.span.is_some() {
+        return Err(Fault::NoStorage);
+    }
     let mut selection = Selection::of(stage)?;
     if let Some(nodes) = nodes {
         let tids: HashSet<&str> = nodes
@@ -76,6 +79,7 @@ pub(super) fn on_flows<'a>(
             Ok(State::Metrics(series))
         }
         Step::RawPackets => Ok(packet_steps::of_flows(machine, flows)),
+        Step::Sockets => Ok(State::Sockets(socket_steps::of_flows(machine, &flows))),
         Step::Group => Ok(State::Groups(groups(&flows))),
         step => Err(refused(step, "FlowTraversalStep")),
     }

@@ -11,7 +11,8 @@ use super::next_hop::next_hop;
 use super::predicate::Condition;
 use super::state::{Machine, Stage, State, Window, refused};
 use super::step::{Step, Way};
-use super::{flow_steps, metric_steps, path_steps, value_steps};
+use super::{flow_steps, metric_steps, path_steps, socket_steps, value_steps};
+use crate::graph::RecallError;
 
 pub(super) fn on_graph<'a>(
     machine: &mut Machine<'a, '_>,
@@ -24,25 +25,26 @@ pub(super) fn on_graph<'a>(
             Ok(State::Nodes(select(machine, stage, nodes, |_| true)))
         }
         Step::Nodes(Some(id)) => {
-            let node = machine.view.node(id);
-            let node = node.ok_or_else(|| Fault::NoNode(id.clone()))?;
-            let node = [node].into_iter();
-            Ok(State::Nodes(select(machine, stage, node, |_| true)))
+            let mut revisions = machine.view.nodes_of(id).peekable();
+            revisions.peek().ok_or_else(|| Fault::NoNode(id.clone()))?;
+            Ok(State::Nodes(select(machine, stage, revisions, |_| true)))
         }
         Step::Edges(None) => {
             let edges = machine.view.edges();
             Ok(State::Edges(select(machine, stage, edges, |_| true)))
         }
         Step::Edges(Some(id)) => {
-            let edge = machine.view.edge(id);
-            let edge = edge.ok_or_else(|| Fault::NoEdge(id.clone()))?;
-            let edge = [edge].into_iter();
-            Ok(State::Edges(select(machine, stage, edge, |_| true)))
+            let mut revisions = machine.view.edges_of(id).peekable();
+            revisions.peek().ok_or_else(|| Fault::NoEdge(id.clone()))?;
+            Ok(State::Edges(select(machine, stage, revisions, |_| true)))
         }
         Step::Flows(_) => flow_steps::flows(machine, None, stage),
-        // Neither the graph nor the flows have a past yet.
+        // The graph may have a past, flows have none. A first `At` is seen to before the fold; parts
+        // of the graph, as in Skydive, have none either.
         Step::At(_) if stage.flows_next => Err(Fault::NoStorage),
-        Step::At(_) => Err(Fault::NoHistory),
+        Step::At(_) => Err(RecallError::NoHistory.into()),
+        // Nothing here runs workflows, so none is known.
+        Step::Workflow(id, _) => Err(Fault::NoWorkflow(id.clone())),
         step => Err(refused(step, "GraphTraversal")),
     }
 }
@@ -109,6 +111,7 @@ pub(super) fn on_nodes<'a>(
             let series = metric_steps::of_nodes(machine, &nodes, field.as_deref())?;
             Ok(State::Metrics(series))
         }
+        Step::Sockets => Ok(State::Sockets(socket_steps::of_nodes(machine, &nodes))),
         Step::NextHop(to) => {
             let nodes = machine.budget.meter(nodes.into_iter());
             let hop = |node: &'a Arc<Node>| Some((node.id.as_str(), next_hop(node, *to)?));

@@ -2,39 +2,43 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::time::Duration;
 
 /// Bounds of one query. An answer is whole or an error: no bound cuts it short in silence.
-#[derive(Clone, Copy)]
-pub struct Limits<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the text.
+    pub text: usize,
     /// Steps in the text.
     pub steps: usize,
+    /// Bytes that each regular expression takes when it is compiled.
+    pub regex: usize,
     /// Nodes, edges and flows looked at.
     pub visited: usize,
     /// Elements in the result of any step.
     pub results: usize,
-    /// Whether the time is up; asked now and then. The clock is the caller's.
-    pub expired: &'a dyn Fn() -> bool,
+    /// Time to answer. The clock is the caller's, see [`super::Query::run`].
+    pub time: Duration,
 }
 
-impl Default for Limits<'_> {
+impl Default for Limits {
     fn default() -> Self {
-        Self { steps: 64, visited: 20_000_000, results: 2_000_000, expired: &|| false }
-    }
-}
-
-impl fmt::Debug for Limits<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Limits")
-            .field("steps", &self.steps)
-            .field("visited", &self.visited)
-            .field("results", &self.results)
-            .finish_non_exhaustive()
+        Self {
+            text: 64 << 10,
+            steps: 64,
+            regex: 1 << 20,
+            visited: 20_000_000,
+            results: 2_000_000,
+            time: Duration::from_secs(5),
+        }
     }
 }
 
 /// Which bound a query hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Exhausted {
+    #[error("The query is longer than {0} bytes")]
+    Text(usize),
     #[error("The query has more than {0} steps")]
     Steps(usize),
     #[error("The query looks at more than {0} elements")]
@@ -47,16 +51,17 @@ pub(super) enum Exhausted {
 
 /// What is left of the limits while a query runs. Iterators that hit a bound just end; the fold
 /// asks for the [`Budget::verdict`] after each step.
-#[derive(Debug)]
 pub(super) struct Budget<'l> {
-    limits: &'l Limits<'l>,
+    limits: &'l Limits,
+    /// Whether the time is up; asked now and then.
+    expired: &'l dyn Fn() -> bool,
     visited: Cell<usize>,
     exhausted: Cell<Option<Exhausted>>,
 }
 
 impl<'l> Budget<'l> {
-    pub(super) fn new(limits: &'l Limits<'l>) -> Self {
-        Self { limits, visited: Cell::new(0), exhausted: Cell::new(None) }
+    pub(super) fn new(limits: &'l Limits, expired: &'l dyn Fn() -> bool) -> Self {
+        Self { limits, expired, visited: Cell::new(0), exhausted: Cell::new(None) }
     }
 
     /// Counts what the iterator hands out as looked at, and ends it when that is too much.
@@ -80,7 +85,7 @@ impl<'l> Budget<'l> {
         self.visited.set(visited);
         if visited > self.limits.visited {
             self.exhaust(Exhausted::Visited(self.limits.visited));
-        } else if visited.is_multiple_of(CLOCK_EVERY) && (self.limits.expired)() {
+        } else if visited.is_multiple_of(CLOCK_EVERY) && (self.expired)() {
             self.exhaust(Exhausted::Time);
         }
         self.exhausted.get().is_none()
@@ -88,7 +93,7 @@ impl<'l> Budget<'l> {
 
     /// Whether a bound was hit so far.
     pub(super) fn verdict(&self) -> Result<(), Exhausted> {
-        if (self.limits.expired)() {
+        if (self.expired)() {
             self.exhaust(Exhausted::Time);
         }
         self.exhausted.get().map_or(Ok(()), Err)
@@ -98,6 +103,16 @@ impl<'l> Budget<'l> {
         if self.exhausted.get().is_none() {
             self.exhausted.set(Some(bound));
         }
+    }
+}
+
+impl fmt::Debug for Budget<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Budget")
+            .field("limits", self.limits)
+            .field("visited", &self.visited)
+            .field("exhausted", &self.exhausted)
+            .finish_non_exhaustive()
     }
 }
 

@@ -35,7 +35,8 @@ pub(super) fn on_metrics<'a>(
     }
 }
 
-/// `Metrics` of nodes: the last update of their counters.
+/// `Metrics` of nodes: the last update of their counters; of the past, those that lie inside the
+/// span, each once however many revisions have it.
 pub(super) fn of_nodes(
     machine: &Machine<'_, '_>,
     nodes: &[&Arc<Node>],
@@ -52,7 +53,16 @@ pub(super) fn of_nodes(
         let metric = Metric::of_interface(value.as_object()?);
         Some((node.id.as_str(), metric))
     });
-    Ok(by_id(metrics))
+    let Some(span) = machine.span.filter(|span| !span.is_moment()) else {
+        return Ok(by_id(metrics));
+    };
+    let inside = |metric: &Metric| span.from <= metric.start && metric.last <= span.to;
+    let mut series = by_id(metrics.filter(|(_, metric)| inside(metric)));
+    for (_, metrics) in &mut series {
+        metrics.sort_by_key(|metric| (metric.start, metric.last));
+        metrics.dedup();
+    }
+    Ok(series)
 }
 
 /// `Metrics` of flows: the last update, or the totals of a flow that had none yet.
@@ -61,7 +71,7 @@ pub(super) fn of_flows(
     flows: &[&Arc<Flow>],
     field: Option<&str>,
 ) -> Result<Series, Fault> {
-    if let Some(other) = field {
+    if let Some(other) = field.filter(|field| *field != "LastUpdateMetric") {
         return Err(unknown(other));
     }
     let metrics = machine.budget.meter(flows.iter()).filter_map(|flow| {
@@ -117,6 +127,10 @@ fn aggregates(machine: &Machine<'_, '_>, series: &Series, seconds: i64) -> Resul
         (metrics().map(|metric| metric.start).min(), metrics().map(|metric| metric.last).max())
     else {
         return Ok(Series::new());
+    };
+    let (start, last) = match machine.span {
+        Some(span) if !span.is_moment() && span.from != i64::MIN => (span.from, span.to),
+        _ => (start, last),
     };
     let length = seconds.saturating_mul(1000);
     let count = (last.saturating_sub(start).max(1) as u64).div_ceil(length.max(1) as u64);

@@ -5,8 +5,10 @@
 
 use std::fmt;
 
+use sonde_proto::time::Timestamp;
+
 use crate::flow_store::Flows;
-use crate::graph::Topology;
+use crate::graph::{Graph, Past};
 
 mod answer;
 mod build;
@@ -21,27 +23,32 @@ mod limits;
 mod metric;
 mod metric_steps;
 mod moment;
+mod network;
 mod next_hop;
 mod packet_steps;
 mod parameter;
 mod parser;
 mod path_steps;
+mod pattern;
 mod predicate;
 mod selection;
+mod socket_steps;
 mod state;
 mod step;
 mod value_steps;
 mod view;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use answer::Answer;
 pub use error::QueryError;
 pub use limits::Limits;
 pub use parser::parse;
+pub use view::Ground;
 
-use limits::{Budget, Exhausted};
+use limits::Budget;
+use parameter::Parameter;
 use state::{Machine, Stage, State};
 use step::Step;
 
@@ -64,25 +71,52 @@ impl Query {
         self.steps.iter().any(|placed| matches!(placed.step, Step::Flows(_)))
     }
 
-    /// Answers the query as the graph and the flows are.
-    pub fn run(
-        &self,
-        graph: &Topology,
-        flows: &dyn Flows,
-        limits: &Limits<'_>,
+    /// The graph as it was when the query asks for; `None` when it asks for now.
+    pub fn recall(&self, graph: &Graph, now: Timestamp) -> Result<Option<Past>, QueryError> {
+        let (Some((at, parameters)), false) = (self.at(), self.asks_for_old_flows()) else {
+            return Ok(None);
+        };
+        let past = graph.recall(moment::span(parameters, now));
+        past.map(Some).map_err(|why| error::Fault::from(why).at(at.column))
+    }
+
+    /// Answers the query as the graph (what [`Self::recall`] found, if anything) and the flows are.
+    /// Now and then it asks whether the time has `expired`.
+    pub fn run<'a>(
+        &'a self,
+        ground: impl Into<Ground<'a>>,
+        flows: &'a dyn Flows,
+        limits: &Limits,
+        expired: &dyn Fn() -> bool,
     ) -> Result<Answer, QueryError> {
-        if let Some(first) = self.steps.get(limits.steps) {
-            let fault = Exhausted::Steps(limits.steps);
-            return Err(error::Fault::from(fault).at(first.column));
-        }
-        let mut machine = Machine::new(graph, flows, Budget::new(limits));
+        let ground = ground.into();
+        let mut machine = Machine::new(ground, flows, Budget::new(limits, expired));
         let mut state = State::Graph;
         let mut rest = self.steps.as_slice();
+        if let (Ground::Past(_), Some(_), Some((_, after))) =
+            (ground, self.at(), rest.split_first())
+        {
+            rest = after;
+        }
         while let Some((stage, after)) = Stage::split(rest) {
             state = machine.step(state, &stage).map_err(|fault| fault.at(stage.column))?;
             rest = after;
         }
         Ok(machine.answer(state))
+    }
+}
+
+impl Query {
+    /// The first step, when it is `At`, and its parameters.
+    fn at(&self) -> Option<(&Placed, &[Parameter])> {
+        match self.steps.first()? {
+            placed @ Placed { step: Step::At(parameters), .. } => Some((placed, parameters)),
+            _ => None,
+        }
+    }
+
+    fn asks_for_old_flows(&self) -> bool {
+        matches!(self.steps.get(1), Some(Placed { step: Step::Flows(_), .. }))
     }
 }
 

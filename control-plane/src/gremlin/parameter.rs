@@ -3,7 +3,10 @@
 use std::fmt;
 
 use super::error::Fault;
-use super::predicate::{Commas, Condition, Literal, Network, Pattern, Predicate};
+use super::limits::Limits;
+use super::network::Network;
+use super::pattern::Pattern;
+use super::predicate::{Commas, Condition, Literal, Predicate};
 
 /// One parameter of a step.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,7 +21,7 @@ pub(super) enum Parameter {
 }
 
 /// The words that take parameters of their own.
-pub(super) const PREDICATES: [&str; 13] = [
+pub(super) const PREDICATES: [&str; 15] = [
     "METADATA",
     "WITHIN",
     "WITHOUT",
@@ -27,11 +30,13 @@ pub(super) const PREDICATES: [&str; 13] = [
     "GT",
     "GTE",
     "INSIDE",
+    "OUTSIDE",
     "BETWEEN",
     "NE",
     "NEE",
     "REGEX",
     "IPV4RANGE",
+    "IPV6RANGE",
 ];
 
 impl Parameter {
@@ -66,7 +71,11 @@ impl Parameter {
 }
 
 /// Makes one of [`PREDICATES`] of its parameters.
-pub(super) fn predicate(word: &str, inner: Vec<Parameter>) -> Result<Parameter, Fault> {
+pub(super) fn predicate(
+    word: &str,
+    inner: Vec<Parameter>,
+    limits: &Limits,
+) -> Result<Parameter, Fault> {
     let predicate = match word {
         "METADATA" => return Ok(Parameter::Metadata(conditions(inner)?)),
         "WITHIN" => Predicate::Within(literals("WITHIN", inner)?),
@@ -78,6 +87,10 @@ pub(super) fn predicate(word: &str, inner: Vec<Parameter>) -> Result<Parameter, 
         "INSIDE" => {
             let (low, high) = bounds("INSIDE", "Inside values should be of int64 type", inner)?;
             Predicate::Inside(low, high)
+        }
+        "OUTSIDE" => {
+            let (low, high) = bounds("OUTSIDE", "Outside values should be of int64 type", inner)?;
+            Predicate::Outside(low, high)
         }
         "BETWEEN" => {
             let (low, high) = bounds("BETWEEN", "Between values should be of int64 type", inner)?;
@@ -92,12 +105,17 @@ pub(super) fn predicate(word: &str, inner: Vec<Parameter>) -> Result<Parameter, 
                 let rule = "REGEX predicate expects a string as parameter, got";
                 Fault::Argument(format!("{rule}: {printed}").into())
             })?;
-            Predicate::Regex(Pattern::new(text)?)
+            Predicate::Regex(Pattern::new(text, limits.regex)?)
+        }
+        "IPV4RANGE" => {
+            let text =
+                one("IPV4RANGE", inner)?.text().ok_or("Ipv4Range value has to be a string")?;
+            Predicate::Ipv4Range(Network::v4(text)?)
         }
         _ => {
             let text =
-                one("IPV4RANGE", inner)?.text().ok_or("Ipv4Range value has to be a string")?;
-            Predicate::Ipv4Range(Network::new(text)?)
+                one("IPV6RANGE", inner)?.text().ok_or("Ipv6Range value has to be a string")?;
+            Predicate::Ipv6Range(Network::v6(text)?)
         }
     };
     Ok(Parameter::Predicate(predicate))

@@ -2,18 +2,24 @@
 
 use super::error::{Fault, QueryError};
 use super::lexer::{Kind, Lexer, Token};
+use super::limits::{Exhausted, Limits};
 use super::parameter::{self, Parameter};
 use super::predicate::Literal;
 use super::step::Step;
 use super::{Placed, Query};
 
 /// Parses the text of a query. What can be known to be wrong without a graph is refused here.
-pub fn parse(text: &str) -> Result<Query, QueryError> {
-    Parser { lexer: Lexer::new(text) }.query()
+pub fn parse(text: &str, limits: &Limits) -> Result<Query, QueryError> {
+    if text.len() > limits.text {
+        let column = text.bytes().take(limits.text).filter(|byte| byte & 0xc0 != 0x80).count();
+        return Err(Fault::from(Exhausted::Text(limits.text)).at(column.max(1)));
+    }
+    Parser { lexer: Lexer::new(text), limits }.query()
 }
 
 struct Parser<'t> {
     lexer: Lexer<'t>,
+    limits: &'t Limits,
 }
 
 impl Parser<'_> {
@@ -27,6 +33,10 @@ impl Parser<'_> {
             let dot = self.lexer.token();
             match dot.kind {
                 Kind::End => return Ok(Query { steps }),
+                Kind::Dot if steps.len() == self.limits.steps => {
+                    let fault = Fault::from(Exhausted::Steps(self.limits.steps));
+                    return Err(fault.at(self.lexer.token().column));
+                }
                 Kind::Dot => steps.push(self.step()?),
                 _ => return Err(found(dot, '.')),
             }
@@ -84,7 +94,7 @@ impl Parser<'_> {
             return Err(Fault::LeftParenthesis(open.text.into()).at(open.column));
         }
         let inner = self.parameters(nesting - 1)?;
-        parameter::predicate(&word, inner).map_err(|fault| fault.at(token.column))
+        parameter::predicate(&word, inner, self.limits).map_err(|fault| fault.at(token.column))
     }
 }
 

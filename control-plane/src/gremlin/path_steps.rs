@@ -9,6 +9,7 @@ use super::graph_steps::{all, either};
 use super::predicate::Condition;
 use super::state::Machine;
 use super::step::Way;
+use super::view::View;
 
 /// `ShortestPathTo`: from each node that reaches one, the path to the nearest target. Edges that
 /// meet the conditions are followed both ways.
@@ -104,7 +105,7 @@ pub(super) fn between<'a>(
         .meter(inside)
         .filter(|edge| ids.contains(edge.child.as_str()) && all(conditions, edge.as_ref()))
         .collect();
-    machine.view = machine.view.part(nodes, edges);
+    machine.view = View::part(nodes, edges);
 }
 
 /// `SubGraph` of edges: those that meet the conditions, and their ends.
@@ -120,5 +121,5 @@ pub(super) fn around<'a>(
         .collect();
     let ends = edges.iter().flat_map(|edge| machine.view.ends(edge, Way::Both));
     let nodes = ends.collect();
-    machine.view = machine.view.part(nodes, edges);
+    machine.view = View::part(nodes, edges);
 }

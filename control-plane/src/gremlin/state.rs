@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use serde_json::{Number, Value};
+use serde_json::{Map, Number, Value};
 use sonde_proto::flow::{Flow, RawPacket};
 use sonde_proto::graph::{Edge, Node};
 
@@ -14,11 +14,14 @@ use super::metric::Metric;
 use super::metric_steps::Series;
 use super::packet_steps::Packets;
 use super::predicate::Condition;
+use super::socket_steps::Sockets;
 use super::step::Step;
-use super::view::View;
-use super::{Placed, flow_steps, graph_steps, metric_steps, packet_steps, value_steps};
+use super::view::{Ground, View};
+use super::{
+    Placed, flow_steps, graph_steps, metric_steps, packet_steps, socket_steps, value_steps,
+};
 use crate::flow_store::Flows;
-use crate::graph::Topology;
+use crate::graph::Span;
 
 /// What the steps so far found.
 #[derive(Debug)]
@@ -33,6 +36,7 @@ pub(super) enum State<'a> {
     Value(Value),
     Metrics(Series),
     RawPackets(Packets<'a>),
+    Sockets(Sockets<'a>),
     Groups(Vec<(&'a str, Vec<&'a Arc<Flow>>)>),
     /// Objects by node ID; nothing can follow.
     NextHops(BTreeMap<&'a str, Value>),
@@ -42,6 +46,8 @@ pub(super) enum State<'a> {
 #[derive(Debug)]
 pub(super) struct Machine<'a, 'l> {
     pub(super) view: View<'a>,
+    /// When, if not now.
+    pub(super) span: Option<Span>,
     pub(super) flows: &'a dyn Flows,
     pub(super) budget: Budget<'l>,
     /// Node sets that `As` remembered.
@@ -161,8 +167,12 @@ impl Window {
 }
 
 impl<'a, 'l> Machine<'a, 'l> {
-    pub(super) fn new(graph: &'a Topology, flows: &'a dyn Flows, budget: Budget<'l>) -> Self {
-        Self { view: View::whole(graph), flows, budget, named: HashMap::new() }
+    pub(super) fn new(ground: Ground<'a>, flows: &'a dyn Flows, budget: Budget<'l>) -> Self {
+        let span = match ground {
+            Ground::Now(_) => None,
+            Ground::Past(past) => Some(past.span),
+        };
+        Self { view: View::of(ground), span, flows, budget, named: HashMap::new() }
     }
 
     /// One step of the fold.
@@ -178,6 +188,7 @@ impl<'a, 'l> Machine<'a, 'l> {
             State::Metrics(series) => metric_steps::on_metrics(self, series, stage),
             State::Groups(groups) => flow_steps::on_groups(groups, stage),
             State::RawPackets(packets) => packet_steps::on_packets(self, packets, stage),
+            State::Sockets(sockets) => socket_steps::on_sockets(self, sockets, stage),
             State::NextHops(_) => Err(refused(stage.step, "NextHopTraversalStep")),
         };
         self.budget.verdict()?;
@@ -206,6 +217,13 @@ impl<'a, 'l> Machine<'a, 'l> {
                 let list = |list: Vec<&RawPacket>| list.into_iter().cloned().collect();
                 let packets = packets.into_iter();
                 Answer::RawPackets(packets.map(|(id, all)| (id.to_owned(), list(all))).collect())
+            }
+            State::Sockets(sockets) => {
+                let list = |list: Vec<&Map<String, Value>>| {
+                    list.into_iter().cloned().map(Value::Object).collect()
+                };
+                let sockets = sockets.into_iter();
+                Answer::Keyed(sockets.map(|(id, all)| (id.to_owned(), list(all))).collect())
             }
             State::Groups(groups) => {
                 let group = |(id, flows): (&str, _)| (id.to_owned(), owned(flows));
@@ -239,7 +257,15 @@ pub(super) fn refused(step: &Step, on: &'static str) -> Fault {
         | Step::Values(_)
         | Step::ValueMap(_)
         | Step::Keys
-        | Step::Sum(_) => Fault::InvalidStep { step: step.name(), on },
+        | Step::Sum(_) => {
+            // Go's methods of those two are called so.
+            let step = match step {
+                Step::Values(_) => "PropertyValues",
+                Step::Keys => "PropertyKeys",
+                step => step.name(),
+            };
+            Fault::InvalidStep { step, on }
+        }
         _ => Fault::Execution,
     }
 }

@@ -56,6 +56,9 @@ pub(super) enum Step {
     Group,
     MoreThan,
     RawPackets,
+    Sockets,
+    /// ID or name of a workflow, and what it is called with.
+    Workflow(String, Vec<Parameter>),
     /// `BPF`.
     Bpf(PacketFilter),
 }
@@ -112,6 +115,8 @@ impl Step {
             Self::Group => "Group",
             Self::MoreThan => "MoreThan",
             Self::RawPackets => "RawPackets",
+            Self::Sockets => "Sockets",
+            Self::Workflow(..) => "Workflow",
             Self::Bpf(_) => "BPF",
         }
     }
@@ -131,7 +136,8 @@ impl fmt::Display for Step {
             | Self::Metrics(None)
             | Self::Group
             | Self::MoreThan
-            | Self::RawPackets => write!(out, "{name}()"),
+            | Self::RawPackets
+            | Self::Sockets => write!(out, "{name}()"),
             Self::Nodes(Some(text))
             | Self::Edges(Some(text))
             | Self::HasKey(text)
@@ -174,6 +180,12 @@ impl fmt::Display for Step {
                 write!(out, "{name}(Metadata({target}), Metadata({along}))")
             }
             Self::NextHop(ip) => write!(out, "{name}('{ip}')"),
+            Self::Workflow(id, parameters) if parameters.is_empty() => {
+                write!(out, "{name}('{id}')")
+            }
+            Self::Workflow(id, parameters) => {
+                write!(out, "{name}('{id}', {})", Commas(parameters))
+            }
             Self::Bpf(filter) => {
                 write!(out, "{name}({})", Literal::Text(filter.expression().into()))
             }

@@ -1,68 +1,88 @@
-//! The part of the graph a query stands in: all of it, or what `SubGraph` kept.
+//! What a query stands in: the graph, a part of it that `SubGraph` kept, or what it was.
 
-use std::collections::HashSet;
-
-use sonde_proto::graph::{Edge, Node};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::step::Way;
-use crate::graph::Topology;
+use sonde_proto::graph::{Edge, Node};
 
-/// The whole graph, or a part of it.
-#[derive(Clone, Debug)]
-pub(super) struct View<'a> {
-    graph: &'a Topology,
-    part: Option<Part<'a>>,
+use super::step::Way;
+use crate::graph::{Past, Topology};
+
+/// What a query is asked of.
+#[derive(Clone, Copy, Debug)]
+pub enum Ground<'a> {
+    /// The graph as it is; queries with `At` are refused.
+    Now(&'a Topology),
+    /// The graph as it was, for a query that begins with `At`.
+    Past(&'a Past),
 }
 
-/// Some nodes, and edges between them.
+/// Nodes and edges that steps walk.
 #[derive(Clone, Debug)]
-struct Part<'a> {
+pub(super) enum View<'a> {
+    Whole(&'a Topology),
+    Part(Part<'a>),
+}
+
+/// Some nodes, and edges between them. Of the past there may be several revisions of each.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Part<'a> {
     nodes: Vec<&'a Arc<Node>>,
     edges: Vec<&'a Arc<Edge>>,
-    edge_ids: HashSet<&'a str>,
+    nodes_by_id: HashMap<&'a str, Vec<&'a Arc<Node>>>,
+    edges_by_id: HashMap<&'a str, Vec<&'a Arc<Edge>>>,
+    edges_by_node: HashMap<&'a str, Vec<&'a Arc<Edge>>>,
+}
+
+impl<'a> From<&'a Topology> for Ground<'a> {
+    fn from(graph: &'a Topology) -> Self {
+        Self::Now(graph)
+    }
 }
 
 impl<'a> View<'a> {
-    pub(super) fn whole(graph: &'a Topology) -> Self {
-        Self { graph, part: None }
+    pub(super) fn of(ground: Ground<'a>) -> Self {
+        match ground {
+            Ground::Now(graph) => Self::Whole(graph),
+            Ground::Past(past) => Self::Part(Part::new(&past.nodes, &past.edges)),
+        }
     }
 
     /// The part of those nodes and edges; what comes twice is kept once.
-    pub(super) fn part(&self, nodes: Vec<&'a Arc<Node>>, edges: Vec<&'a Arc<Edge>>) -> Self {
-        let mut node_ids = HashSet::new();
-        let mut edge_ids = HashSet::new();
-        let nodes = nodes.into_iter().filter(|node| node_ids.insert(node.id.as_str())).collect();
-        let edges = edges.into_iter().filter(|edge| edge_ids.insert(edge.id.as_str())).collect();
-        Self { graph: self.graph, part: Some(Part { nodes, edges, edge_ids }) }
+    pub(super) fn part(nodes: Vec<&'a Arc<Node>>, edges: Vec<&'a Arc<Edge>>) -> Self {
+        Self::Part(Part::new(nodes, edges))
     }
 
     pub(super) fn nodes(&self) -> Box<dyn Iterator<Item = &'a Arc<Node>> + '_> {
-        match &self.part {
-            None => Box::new(self.graph.nodes()),
-            Some(part) => Box::new(part.nodes.iter().copied()),
+        match self {
+            Self::Whole(graph) => Box::new(graph.nodes()),
+            Self::Part(part) => Box::new(part.nodes.iter().copied()),
         }
     }
 
     pub(super) fn edges(&self) -> Box<dyn Iterator<Item = &'a Arc<Edge>> + '_> {
-        match &self.part {
-            None => Box::new(self.graph.edges()),
-            Some(part) => Box::new(part.edges.iter().copied()),
+        match self {
+            Self::Whole(graph) => Box::new(graph.edges()),
+            Self::Part(part) => Box::new(part.edges.iter().copied()),
         }
     }
 
-    pub(super) fn node(&self, id: &str) -> Option<&'a Arc<Node>> {
-        match &self.part {
-            None => self.graph.node(id),
-            Some(part) => part.nodes.iter().copied().find(|node| node.id == id),
-        }
+    /// The revisions of the node of that ID.
+    pub(super) fn nodes_of(&self, id: &str) -> impl Iterator<Item = &'a Arc<Node>> + '_ {
+        let (whole, part) = match self {
+            Self::Whole(graph) => (graph.node(id), None),
+            Self::Part(part) => (None, part.nodes_by_id.get(id)),
+        };
+        whole.into_iter().chain(part.into_iter().flatten().copied())
     }
 
-    pub(super) fn edge(&self, id: &str) -> Option<&'a Arc<Edge>> {
-        match &self.part {
-            None => self.graph.edge(id),
-            Some(part) => part.edges.iter().copied().find(|edge| edge.id == id),
-        }
+    /// The revisions of the edge of that ID.
+    pub(super) fn edges_of(&self, id: &str) -> impl Iterator<Item = &'a Arc<Edge>> + '_ {
+        let (whole, part) = match self {
+            Self::Whole(graph) => (graph.edge(id), None),
+            Self::Part(part) => (None, part.edges_by_id.get(id)),
+        };
+        whole.into_iter().chain(part.into_iter().flatten().copied())
     }
 
     /// The edges at a node that lead that way, with the node at their other end.
@@ -70,13 +90,13 @@ impl<'a> View<'a> {
         &self,
         node: &'a Node,
         way: Way,
-    ) -> impl Iterator<Item = (&'a Arc<Edge>, &'a Arc<Node>)> {
-        self.graph
-            .edges_at(&node.id)
-            .filter(|edge| {
-                let part = self.part.as_ref();
-                part.is_none_or(|part| part.edge_ids.contains(edge.id.as_str()))
-            })
+    ) -> impl Iterator<Item = (&'a Arc<Edge>, &'a Arc<Node>)> + '_ {
+        let (whole, part) = match self {
+            Self::Whole(graph) => (Some(graph.edges_at(&node.id)), None),
+            Self::Part(part) => (None, part.edges_by_node.get(node.id.as_str())),
+        };
+        let edges = whole.into_iter().flatten().chain(part.into_iter().flatten().copied());
+        edges
             .filter_map(move |edge| {
                 let down = edge.parent == node.id;
                 let other = match way {
@@ -87,15 +107,43 @@ impl<'a> View<'a> {
                     Way::Both if down => &edge.child,
                     Way::Both => &edge.parent,
                 };
-                Some((edge, self.graph.node(other)?))
+                Some((edge, other))
             })
+            .flat_map(|(edge, other)| self.nodes_of(other).map(move |node| (edge, node)))
     }
 
     /// The nodes at the ends of an edge: `Out` is the child, `In` the parent.
-    pub(super) fn ends(&self, edge: &'a Edge, way: Way) -> impl Iterator<Item = &'a Arc<Node>> {
+    pub(super) fn ends(
+        &self,
+        edge: &'a Edge,
+        way: Way,
+    ) -> impl Iterator<Item = &'a Arc<Node>> + '_ {
         let parent = (way != Way::Out).then_some(&edge.parent);
         let child = (way != Way::In).then_some(&edge.child);
-        let ids = parent.into_iter().chain(child);
-        ids.filter_map(|id| self.graph.node(id))
+        parent.into_iter().chain(child).flat_map(|id| self.nodes_of(id))
+    }
+}
+
+impl<'a> Part<'a> {
+    fn new(
+        nodes: impl IntoIterator<Item = &'a Arc<Node>>,
+        edges: impl IntoIterator<Item = &'a Arc<Edge>>,
+    ) -> Self {
+        let mut part = Self::default();
+        let mut seen = HashSet::new();
+        for node in nodes.into_iter().filter(|node| seen.insert(Arc::as_ptr(node))) {
+            part.nodes.push(node);
+            part.nodes_by_id.entry(&node.id).or_default().push(node);
+        }
+        let mut seen = HashSet::new();
+        for edge in edges.into_iter().filter(|edge| seen.insert(Arc::as_ptr(edge))) {
+            part.edges.push(edge);
+            part.edges_by_id.entry(&edge.id).or_default().push(edge);
+            part.edges_by_node.entry(&edge.parent).or_default().push(edge);
+            if edge.parent != edge.child {
+                part.edges_by_node.entry(&edge.child).or_default().push(edge);
+            }
+        }
+        part
     }
 }

@@ -21,13 +21,8 @@ fn errors_say_what_and_where() {
              expected a step such as V, E, Has, Out or Flows",
         ),
         (
-            "G.Workflow('x')",
-            "Expected step function, got: Workflow at column 3, \
-             expected a step such as V, E, Has, Out or Flows",
-        ),
-        (
-            "G.V().Has('a', outside(1, 2))",
-            "Unexpected token while parsing parameters, got: outside at column 16, \
+            "G.V().Has('a', beside(1, 2))",
+            "Unexpected token while parsing parameters, got: beside at column 16, \
              expected a string, a number, a predicate or `)`",
         ),
         (
@@ -80,6 +75,21 @@ fn errors_say_what_and_where() {
              the step cannot follow the one before it",
         ),
         ("G.Has('a', 1)", "Invalid step 'Has' on '*traversal.GraphTraversal' at column 3"),
+        ("G.Workflow()", "Workflow requires at least 1 parameter at column 3"),
+        ("G.Workflow(1)", "Workflow accepts a workflow id or name as first parameter at column 3"),
+        ("G.Workflow('x', 1)", "Unknown workflow 'x' at column 3"),
+        (
+            "G.V().Has('a', Ipv6Range('10.0.0.0/8'))",
+            "invalid CIDR address: 10.0.0.0/8 at column 16",
+        ),
+        ("G.V().Has('a', Outside(1))", "Two parameters expected with OUTSIDE: [1] at column 16"),
+        (
+            "G.E().Values('a')",
+            "Invalid step 'PropertyValues' on '*traversal.GraphTraversalE' at column 7",
+        ),
+        ("G.V().Sockets().Has('a')", "At least two parameters must be provided at column 17"),
+        ("G.V().Sockets('a')", "Sockets accepts no parameter : [a] at column 7"),
+        ("G.V().Flows('a', 1, 'b')", "At least two parameters must be provided at column 7"),
         ("G.Flows('a')", "At least two parameters must be provided at column 3"),
         ("G.Flows().Has('a')", "At least two parameters must be provided at column 11"),
         ("G.Flows().Limit(1).Sort('Nonsense')", "Field not found at column 20"),
@@ -101,21 +111,29 @@ fn errors_say_what_and_where() {
     ] {
         assert_eq!(error(&graph, text), expected, "{text}");
     }
-    assert_eq!(parse("G.V().\nFoo()").unwrap_err().position(), 8);
+    assert_eq!(parse("G.V().\nFoo()", &Limits::default()).unwrap_err().position(), 8);
 }
 
 #[test]
 fn limits_are_errors() {
     let graph = ring();
-    let run = |text: &str, limits: Limits<'_>| {
-        let answer = parse(text).unwrap().run(&graph, &store(), &limits);
-        answer.map_err(|error| error.to_string())
+    let run = |text: &str, limits: Limits| {
+        let query = parse(text, &limits).map_err(|error| error.to_string())?;
+        query.run(&*graph, &store(), &limits, &|| false).map_err(|error| error.to_string())
     };
     let limits = Limits::default();
+    let text = Limits { text: 5, ..limits };
+    assert!(run("G.V()", text).is_ok());
+    assert_eq!(run("G.V() ", text).unwrap_err(), "The query is longer than 5 bytes at column 5");
     let steps = Limits { steps: 2, ..limits };
     assert!(run("G.V().Out()", steps).is_ok());
     let error = run("G.V().Out().Out()", steps).unwrap_err();
     assert_eq!(error, "The query has more than 2 steps at column 13");
+    let regex = Limits { regex: 100, ..limits };
+    assert_eq!(
+        run("G.V().Has('a', Regex('b{99}'))", regex).unwrap_err(),
+        "Invalid REGEX `b{99}`: Compiled regex exceeds size limit of 100 bytes. at column 16"
+    );
     let visited = Limits { visited: 4, ..limits };
     assert!(run("G.V()", visited).is_ok());
     let error = run("G.V().Out()", visited).unwrap_err();
@@ -128,7 +146,7 @@ fn limits_are_errors() {
     assert!(run("G.V().Limit(3)", results).is_ok());
     let error = run("G.V()", results).unwrap_err();
     assert_eq!(error, "The query has more than 3 results, use Limit at column 3");
-    let expired = Limits { expired: &|| true, ..limits };
-    let error = run("G.V()", expired).unwrap_err();
-    assert_eq!(error, "The query takes too long at column 3");
+    let query = parse("G.V()", &limits).unwrap();
+    let error = query.run(&*graph, &store(), &limits, &|| true).unwrap_err();
+    assert_eq!(error.to_string(), "The query takes too long at column 3");
 }

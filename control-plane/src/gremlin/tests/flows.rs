@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::parse;
+use super::super::{Limits, parse};
 use super::{error, graph, hosts, names, uuids, value};
 
 #[test]
@@ -74,8 +74,9 @@ fn flows_give_values() {
 
 #[test]
 fn only_flow_queries_read_flows() {
-    assert!(parse("G.V().Flows().Count()").unwrap().reads_flows());
-    assert!(!parse("G.V().Out()").unwrap().reads_flows());
+    let limits = Limits::default();
+    assert!(parse("G.V().Flows().Count()", &limits).unwrap().reads_flows());
+    assert!(!parse("G.V().Out()", &limits).unwrap().reads_flows());
 }
 
 #[test]

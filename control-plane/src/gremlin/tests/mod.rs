@@ -1,5 +1,6 @@
 //! Queries on a small graph and a few flows.
 
+use std::ops::Deref as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,39 +14,46 @@ use super::{Answer, Limits, QueryError, parse};
 use crate::flow_store::{FlowKey, FlowStore, Times};
 use crate::graph::Graph;
 
+mod canonical;
 mod errors;
 mod flows;
 mod nodes;
+mod past;
 mod paths;
 mod properties;
+mod sockets;
 
 const NOW: Timestamp = Timestamp::from_millis(1_600_000_000_000);
 
-fn graph(nodes: &[(&str, Value)], edges: &[(&str, &str, Value)]) -> Graph {
+pub(crate) fn graph(nodes: &[(&str, Value)], edges: &[(&str, &str, Value)]) -> Graph {
     let mut graph = Graph::new();
     for (id, metadata) in nodes {
-        let node = Node {
-            id: (*id).into(),
-            metadata: metadata.as_object().unwrap().clone(),
-            ..Node::default()
-        };
-        graph.add_node(node, NOW).unwrap();
+        node(&mut graph, id, metadata.clone());
     }
     for (parent, child, metadata) in edges {
-        let edge = Edge {
-            id: format!("{parent}-{child}"),
-            metadata: metadata.as_object().unwrap().clone(),
-            parent: (*parent).into(),
-            child: (*child).into(),
-            ..Edge::default()
-        };
-        graph.add_edge(edge, NOW).unwrap();
+        edge(&mut graph, parent, child, metadata.clone());
     }
     graph
 }
 
+fn node(graph: &mut Graph, id: &str, metadata: Value) {
+    let metadata = metadata.as_object().unwrap().clone();
+    graph.add_node(Node { id: id.into(), metadata, ..Node::default() }, NOW).unwrap();
+}
+
+fn edge(graph: &mut Graph, parent: &str, child: &str, metadata: Value) {
+    let edge = Edge {
+        id: format!("{parent}-{child}"),
+        metadata: metadata.as_object().unwrap().clone(),
+        parent: parent.into(),
+        child: child.into(),
+        ..Edge::default()
+    };
+    graph.add_edge(edge, NOW).unwrap();
+}
+
 /// Four nodes in a ring with a chord.
-fn ring() -> Graph {
+pub(crate) fn ring() -> Graph {
     let nodes = [
         (
             "n1",
@@ -160,7 +168,9 @@ fn store() -> FlowStore {
 }
 
 fn ask(graph: &Graph, text: &str) -> Result<Answer, QueryError> {
-    parse(text)?.run(graph, &store(), &Limits::default())
+    let limits = Limits::default();
+    let query = parse(text, &limits)?;
+    query.run(graph.deref(), &store(), &limits, &|| false)
 }
 
 fn size(answer: &Answer) -> usize {

@@ -2,8 +2,12 @@
 
 use proptest::prelude::*;
 
-use super::super::parse;
+use super::super::{Limits, Query, QueryError};
 use super::{ask, hosts};
+
+fn parse(text: &str) -> Result<Query, QueryError> {
+    super::super::parse(text, &Limits::default())
+}
 
 /// Words of the language put together at random; about half of the texts are queries.
 fn texts() -> impl Strategy<Value = String> {
@@ -29,7 +33,9 @@ fn texts() -> impl Strategy<Value = String> {
         "'-1m'",
         "'10.0.0.1'",
         "(",
-        "outside",
+        "Outside(1, 2)",
+        "Ipv6Range('fe80::/10')",
+        "beside",
     ]);
     let name = prop::sample::select(vec![
         "V",
@@ -67,6 +73,8 @@ fn texts() -> impl Strategy<Value = String> {
         "MoreThan",
         "RawPackets",
         "BPF",
+        "Sockets",
+        "Workflow",
         "Foo",
     ]);
     let step = (name, prop::collection::vec(value, 0..4))

@@ -1,0 +1,116 @@
+//! `At`: the graph as it was.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sonde_proto::graph::Metadata;
+use sonde_proto::time::Timestamp;
+
+use super::super::{Ground, Limits, parse};
+use super::{NOW, store};
+use crate::graph::{Graph, HistoryLimits, MemoryHistory};
+
+/// Minutes after [`NOW`].
+fn minute(n: u64) -> Timestamp {
+    NOW.after(Duration::from_secs(60 * n))
+}
+
+/// A host owns eth0. Its counters change each minute, in minute 3 it is gone.
+fn graph() -> Graph {
+    let limits = HistoryLimits { time: Duration::from_secs(3600), bytes: 1 << 20 };
+    let mut graph = Graph::with_history(MemoryHistory::new(limits));
+    let update = |n: u64| json!({"RxPackets": n, "Start": minute(n).millis(), "Last": minute(n + 1).millis()});
+    for (id, metadata) in [
+        ("host", json!({"Name": "host", "Type": "host"})),
+        ("eth0", json!({"Name": "eth0", "Type": "device", "LastUpdateMetric": update(0)})),
+    ] {
+        super::node(&mut graph, id, metadata);
+    }
+    super::edge(&mut graph, "host", "eth0", json!({"RelationType": "ownership"}));
+    for n in 1..3 {
+        let change = |metadata: &mut Metadata| {
+            metadata.insert("LastUpdateMetric".into(), update(n));
+        };
+        graph.update_node("eth0", minute(n), change).unwrap();
+        // A revision without news of the counters.
+        let change = |metadata: &mut Metadata| drop(metadata.insert("MTU".into(), n.into()));
+        graph.update_node("eth0", minute(n).after(Duration::from_secs(1)), change).unwrap();
+    }
+    graph.delete_node("eth0", minute(3)).unwrap();
+    graph
+}
+
+/// What is answered in minute 4.
+fn ask(text: &str) -> Result<Value, String> {
+    let (graph, flows, limits) = (graph(), store(), Limits::default());
+    let query = parse(text, &limits).unwrap();
+    let past = query.recall(&graph, minute(4)).map_err(|error| error.to_string())?;
+    let ground = past.as_ref().map_or(Ground::Now(&graph), Ground::Past);
+    let answer = query.run(ground, &flows, &limits, &|| false);
+    Ok(serde_json::to_value(answer.map_err(|error| error.to_string())?).unwrap())
+}
+
+#[test]
+fn a_moment_has_one_revision_of_each() {
+    for (text, expected) in [
+        ("G.V().Count()", json!(1)),
+        ("G.At(NOW).V().Count()", json!(1)),
+        ("G.At('-1m').V().Count()", json!(1)),
+        ("G.At('-61s').V().Count()", json!(2)),
+        ("G.At('-61s').V('eth0').Values('MTU')", json!([2])),
+        ("G.At('-150s').V('eth0').Values('MTU')", json!([1])),
+        ("G.At('-4m').V('host').Out().Values('@Revision')", json!([1])),
+        ("G.At('-4m').E().BothV().Values('Name')", json!(["host", "eth0"])),
+        ("G.At('-5m').V().Count()", json!(0)),
+        ("G.At('-4m').V('eth0').Metrics().Sum('RxPackets')", json!(0)),
+        ("G.Context('-2m').V().Has('MTU', 1).Count()", json!(1)),
+        ("G.At(1600000000).V().Count()", json!(2)),
+        ("G.At(1600000000000).V().Count()", json!(2)),
+        ("G.At('Sun, 13 Sep 2020 12:26:40 GMT').V().Count()", json!(2)),
+        ("G.At('-4m').V().SubGraph().E().Count()", json!(1)),
+    ] {
+        assert_eq!(ask(text), Ok(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_longer_span_has_every_revision() {
+    for (text, expected) in [
+        ("G.At(NOW, FOREVER).V('eth0').Count()", json!(5)),
+        ("G.At(NOW, FOREVER).V('eth0').Dedup().Count()", json!(1)),
+        ("G.At(NOW, '4m').V('host').Out().Count()", json!(5)),
+        ("G.At('-1m', 60).V().Has('Name', 'eth0').Values('@Revision')", json!([4, 5])),
+        ("G.At(NOW, 10).V().Values('Name')", json!(["host"])),
+    ] {
+        assert_eq!(ask(text), Ok(expected), "{text}");
+    }
+}
+
+#[test]
+fn metrics_lie_inside_the_span() {
+    let sum = |text: &str| ask(&format!("G.{text}.V().Metrics().Sum('RxPackets')"));
+    assert_eq!(sum("At(NOW, FOREVER)"), Ok(json!(3)), "each update once");
+    assert_eq!(sum("At('-1m', 120)"), Ok(json!(3)));
+    assert_eq!(sum("At('-1m', 119)"), Ok(json!(2)), "the first began before");
+    let slices = ask("G.At(NOW, '4m').V().Metrics().Aggregates(120)").unwrap();
+    let slices = slices[0]["Aggregated"].as_array().unwrap();
+    let of = |slice: &Value| (slice["Start"].as_i64().unwrap(), slice["Last"].as_i64().unwrap());
+    let (begin, middle, end) = (minute(0).millis(), minute(2).millis(), minute(4).millis());
+    assert_eq!(slices.iter().map(of).collect::<Vec<_>>(), [(begin, middle), (middle, end)]);
+}
+
+#[test]
+fn flows_have_no_past() {
+    for (text, column) in [("G.At('-1m').Flows()", 3), ("G.At('-1m').V().Flows()", 17)] {
+        let expected = format!("No storage backend has been configured at column {column}");
+        assert_eq!(ask(text), Err(expected), "{text}");
+    }
+}
+
+#[test]
+fn only_the_graph_has_a_past() {
+    for text in ["G.At('-1m').At('-1m').V()", "G.V().SubGraph().At('-1m')"] {
+        let error = ask(text).unwrap_err();
+        assert!(error.starts_with("Backend does not support history at column"), "{error}");
+    }
+}
