@@ -119,7 +119,9 @@ impl Pipeline {
             let source = Replay::new(frames.clone());
             worker = Some(Worker::new(source, point, ring, &FlowConfig::default()));
         });
-        let worker = worker.expect("it was made");
+        let mut worker = worker.expect("it was made");
+        // As lcores do before they poll.
+        worker.populate();
         let seen = Seen { bytes: memory.bytes_current, ..Seen::default() };
         Self { worker, rings, packets: frames.len() as u64, seen }
     }

@@ -28,20 +28,20 @@ impl<W: Write> Printer<W> {
         Ok(())
     }
 
-    /// One flow.
-    pub(crate) fn flow(&mut self, flow: &Flow) -> anyhow::Result<()> {
+    /// One flow, which is made if it is to be seen.
+    pub(crate) fn flow(&mut self, make: impl FnOnce() -> Flow) -> anyhow::Result<()> {
         let first = self.flows == 0;
         self.flows += 1;
         match self.output {
             Output::Json => {
                 self.out.write_all(if first { b"\n" } else { b",\n" })?;
-                serde_json::to_writer(&mut self.out, flow)?;
+                serde_json::to_writer(&mut self.out, &make())?;
             }
             Output::Ndjson => {
-                serde_json::to_writer(&mut self.out, flow)?;
+                serde_json::to_writer(&mut self.out, &make())?;
                 self.out.write_all(b"\n")?;
             }
-            Output::Table => self.row(flow)?,
+            Output::Table => self.row(&make())?,
             Output::None => {}
         }
         Ok(())
@@ -123,7 +123,7 @@ mod tests {
         let mut printer = Printer::new(output, &mut out);
         printer.begin().unwrap();
         for _ in 0..flows {
-            printer.flow(&Flow { uuid: "1f".into(), ..Flow::default() }).unwrap();
+            printer.flow(|| Flow { uuid: "1f".into(), ..Flow::default() }).unwrap();
         }
         printer.finish().unwrap();
         drop(printer);

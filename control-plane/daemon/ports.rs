@@ -106,7 +106,15 @@ mod dpdk {
                     },
                     RingSize::default(),
                 );
-                Polled::new(Worker::new(queue, point, ring, &flow))
+                let mut worker = Worker::new(queue, point, ring, &flow);
+                if !worker.populate() {
+                    tracing::warn!(
+                        port = which.port,
+                        queue = which.queue,
+                        "the memory for flows comes page by page, as packets come"
+                    );
+                }
+                Polled::new(worker)
             };
             let stats = dpdk.run(stop.flag(), open).context("DPDK ended badly")?;
             for (name, stats) in names.into_iter().zip(stats) {

@@ -140,11 +140,14 @@ fn print(
             for (head, bytes) in report.packets.iter() {
                 assembler.packet(head, Bytes::copy_from_slice(bytes));
             }
-            for record in report.records() {
-                if printed.is_ok() && matches!(record.cause, Cause::End(_)) {
-                    let mut flow = names.flow(&record);
-                    assembler.complete(&record, &mut flow);
-                    printed = printer.flow(&flow);
+            for entry in &report.flows {
+                if printed.is_ok() && matches!(entry.cause, Cause::End(_)) {
+                    printed = printer.flow(|| {
+                        let record = report.record(entry);
+                        let mut flow = names.flow(&record);
+                        assembler.complete(&record, &mut flow);
+                        flow
+                    });
                 }
             }
         },

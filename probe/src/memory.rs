@@ -85,7 +85,7 @@ impl Region {
             return true;
         }
         let address = std::ptr::without_provenance_mut(first);
-        // SAFETY: neither advice changes what memory holds, and a range that is not there is refused.
+        // SAFETY: no advice changes what memory holds, and a range that is not there is refused.
         unsafe { libc::madvise(address, end - first, advice) == 0 }
     }
 }

@@ -1,4 +1,4 @@
-//! The way up: records wait in a report until the ring takes it.
+//! The way up: entries wait in a report until the ring takes it.
 
 use sonde_proto::entry::{Extra, FlowEntry};
 use sonde_proto::record::Cause;
@@ -8,7 +8,7 @@ use sonde_proto::time::Timestamp;
 
 use crate::flow::Export;
 
-/// Fills reports and sends them. When the ring is full, the report at hand is kept, records that
+/// Fills reports and sends them. When the ring is full, the report at hand is kept, entries that
 /// do not fit stay in the shard, and it is counted once each time.
 #[derive(Debug)]
 pub(crate) struct Outbox {

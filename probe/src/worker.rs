@@ -84,6 +84,13 @@ impl<S: Source> Worker<S> {
         }
     }
 
+    /// Takes all memory for flows from the kernel now, so that no packet waits for a page; for
+    /// lcores that do nothing else. To be called on the thread that polls, so that the memory is
+    /// near it. Whether the kernel gave it.
+    pub fn populate(&mut self) -> bool {
+        self.shard.populate()
+    }
+
     /// Watches what is given here instead of what a plan says of the point.
     #[must_use]
     pub fn watching(mut self, watches: Vec<Watch>) -> Self {

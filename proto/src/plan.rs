@@ -56,7 +56,7 @@ pub enum Point {
 pub struct Watch {
     /// Comes back in every record and every [`crate::report::WatchReport`].
     pub id: WatchId,
-    /// TID of the node, part of each flow's `UUID`; absent offline.
+    /// TID of the node, part of each flow's `UUID`; absent offline. It does not change under an id.
     pub node_tid: Option<Uuid>,
     /// Classic BPF over Ethernet; empty admits all.
     pub filter: Arc<[BpfInstruction]>,

@@ -58,10 +58,13 @@ impl Report {
 
     /// The records of the flows.
     pub fn records(&self) -> impl Iterator<Item = FlowRecord> {
-        self.flows.iter().map(|entry| {
-            let extra = entry.extra.and_then(|place| self.extras.get(usize::from(place)));
-            entry.record(extra)
-        })
+        self.flows.iter().map(|entry| self.record(entry))
+    }
+
+    /// The record of one of the flows.
+    pub fn record(&self, entry: &FlowEntry) -> FlowRecord {
+        let extra = entry.extra.and_then(|place| self.extras.get(usize::from(place)));
+        entry.record(extra)
     }
 }
 

@@ -65,7 +65,13 @@ impl Announcer {
         }
         channel.plan.force_push(self.shared.plan().clone());
         self.shared.opened.push(ControlEnd { lcore, channel: channel.clone() });
-        LcoreEnd { channel, records, copies: (0, 0), extras: 0 }
+        LcoreEnd {
+            channel,
+            spare: Vec::with_capacity(size.reports.max(1) + 1),
+            records,
+            copies: (0, 0),
+            extras: 0,
+        }
     }
 }
 
@@ -100,6 +106,8 @@ struct Channel {
 #[derive(Debug)]
 pub struct LcoreEnd {
     channel: Arc<Channel>,
+    /// Reports that came back; the last one goes first, as its memory may still be near.
+    spare: Vec<Box<Report>>,
     records: usize,
     /// Packets, and bytes of them, that a report has room for.
     copies: (usize, usize),
@@ -115,7 +123,10 @@ impl LcoreEnd {
 
     /// An empty report to fill, with room for [`Self::records`] flows. `None`: the ring is full.
     pub fn blank(&mut self) -> Option<Box<Report>> {
-        let mut report = self.channel.back.pop()?;
+        while let Some(report) = self.channel.back.pop() {
+            self.spare.push(report);
+        }
+        let mut report = self.spare.pop()?;
         report.packets.reserve(self.copies.0, self.copies.1);
         report.reserve_extras(self.extras);
         Some(report)
@@ -134,13 +145,13 @@ impl LcoreEnd {
         self.renew();
     }
 
-    /// Takes each report at hand and puts it back, with the room that is wanted now.
+    /// Gives the reports at hand the room that is wanted now.
     fn renew(&mut self) {
-        for _ in 0..self.channel.back.len() {
-            if let Some(report) = self.blank() {
-                let _ = self.channel.back.push(report);
-            }
+        let mut at_hand = Vec::with_capacity(self.spare.capacity());
+        while let Some(report) = self.blank() {
+            at_hand.push(report);
         }
+        self.spare = at_hand;
     }
 
     /// Sends a report up. Hands it back when the ring is full.

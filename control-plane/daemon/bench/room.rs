@@ -1,6 +1,7 @@
 //! How much memory a measurement takes, before it is taken.
 
 use anyhow::ensure;
+use sonde_probe::flow::Shard;
 use sonde_probe::traffic::{Frames, Kind};
 
 use super::machine;
@@ -25,8 +26,10 @@ impl Room {
             Kind::Flood => 0,
         };
         let max_flows = many.max(MAX_FLOWS);
-        let bytes =
-            max_flows * FLOW + u64::from(flows) * PLACE + (CHUNK * Frames::BYTES) as u64 + REST;
+        let bytes = Shard::bytes(max_flows as usize) as u64
+            + u64::from(flows) * PLACE
+            + (CHUNK * Frames::BYTES) as u64
+            + REST;
         Self { max_flows: max_flows as usize, chunk: CHUNK, bytes }
     }
 
@@ -56,8 +59,6 @@ impl Room {
 
 /// The table of the daemon without a configuration.
 const MAX_FLOWS: u64 = 500_000;
-/// Bytes that a flow takes in the table, at most: 300 were measured.
-const FLOW: u64 = 340;
 /// Bytes that the generator keeps of a flow.
 const PLACE: u64 = 16;
 /// Frames made at once: enough that the clock is read rarely, few enough to be made quickly.

@@ -103,6 +103,19 @@ impl Defragmenter {
         }
     }
 
+    /// Another watch is at the place `watch` from now on: what only the one before wanted is given
+    /// up.
+    pub(crate) fn forget(&mut self, watch: u8, books: &mut Books) {
+        let mut only = Places::default();
+        only.add(watch);
+        for place in &mut self.places {
+            give_up_if(place, books, |pending| pending.wanted == only);
+            if let Some(pending) = place {
+                pending.wanted.remove(watch);
+            }
+        }
+    }
+
     /// Gives up all datagrams.
     pub(crate) fn clear(&mut self, books: &mut Books) {
         for place in &mut self.places {
@@ -137,6 +150,11 @@ impl Places {
     /// Adds a watch.
     pub(crate) fn add(&mut self, place: u8) {
         self.0[usize::from(place >> 6)] |= 1 << (place & 63);
+    }
+
+    /// Takes a watch out.
+    fn remove(&mut self, place: u8) {
+        self.0[usize::from(place >> 6)] &= !(1 << (place & 63));
     }
 
     /// Adds the watches of another set.

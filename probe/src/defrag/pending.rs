@@ -27,7 +27,7 @@ pub(super) struct Pending {
     /// Fragments overlap: it will never be whole, and nothing more is kept of it.
     broken: bool,
     /// The watches that admitted any of the fragments.
-    wanted: Places,
+    pub(super) wanted: Places,
     fragments: u16,
     errors: u16,
     /// Frames that the books show as held.

@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use super::Export;
 use super::shard::Shard;
+
 impl Shard {
-    /// Looks at flows whose timers are due, `slice` of them at most, while records are taken:
+    /// Looks at flows whose timers are due, `slice` of them at most, while entries are taken:
     /// reports what changed since the last tick, ends what was silent for too long.
     pub fn expire(&mut self, now: Timestamp, slice: usize, out: &mut impl Export) {
         self.expire_fragments(now);
@@ -87,7 +88,7 @@ impl Shard {
         self.leaving.is_some()
     }
 
-    /// Ends all flows while records are taken. `true` when none is left.
+    /// Ends all flows while entries are taken. `true` when none is left.
     pub fn end(&mut self, reason: EndReason, out: &mut impl Export) -> bool {
         self.give_up_fragments();
         // Places are freed from the front: what was ended is not looked at again.
@@ -105,7 +106,7 @@ impl Shard {
         true
     }
 
-    /// Reports a flow for the last time and frees its place; a record must be taken.
+    /// Reports a flow for the last time and frees its place; an entry must be taken.
     pub(super) fn end_flow(&mut self, index: u32, reason: EndReason, out: &mut impl Export) {
         let mut entry = self.report(index, Cause::End(reason), out);
         let finish = match reason {
@@ -200,7 +201,7 @@ impl Shard {
     }
 
     /// The entry of a flow as it stands. What its capture wants to know beyond is given to `out`.
-    #[inline]
+    #[inline(always)]
     fn report(&mut self, index: u32, cause: Cause, out: &mut impl Export) -> FlowEntry {
         let hot = self.slab.hot.get(index as usize);
         let watch = hot

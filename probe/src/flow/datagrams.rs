@@ -20,6 +20,13 @@ impl Shard {
         }
     }
 
+    /// Another watch is at that place from now on: no fragment there is for it.
+    pub(super) fn forget_fragments(&mut self, place: u8) {
+        if let Some(defragmenter) = &mut self.defragmenter {
+            defragmenter.forget(place, &mut self.books);
+        }
+    }
+
     /// Gives up the datagrams that are not complete.
     pub(super) fn give_up_fragments(&mut self) {
         if let Some(defragmenter) = &mut self.defragmenter {

@@ -8,6 +8,7 @@ use sonde_proto::entry::first::shows::{APART, FIN, LINK, NETWORK, RST};
 use crate::parse::{Piece, PlainPath, tcp_flags};
 
 /// What a plain packet leaves to its flow.
+#[inline(always)]
 pub(crate) fn plain(path: PlainPath, vlans: u32, port: u16, tcp: u8, vni: u32) -> First {
     First {
         layers: path.layers(),

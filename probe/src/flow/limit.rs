@@ -1,10 +1,10 @@
 //! The limit of the table, and who goes when it comes near.
 //!
 //! From [`HIGH`] per cent on the table is in an emergency, until it is down to [`LOW`]: between
-//! bursts, those flows leave that can be missed most. First of all flows of one packet, which is what floods and
-//! scans are made of, and connections that are over; then flows that are silent for a shortened
-//! timeout. If all of that does not help and the table is full, whoever was not in use since the
-//! hand of the clock last passed makes room for who comes.
+//! bursts, those flows leave that can be missed: flows of one packet, which is what floods and
+//! scans are made of, connections that are over, and flows that are silent for a shortened timeout.
+//! If that does not help and the table is full, whoever was not in use since the hand of the clock
+//! last passed makes room for who comes.
 
 use sonde_proto::record::EndReason;
 use sonde_proto::time::Timestamp;
@@ -37,7 +37,9 @@ impl Shard {
         } else if live <= capacity * LOW {
             self.limit.emergency = false;
         }
-        if self.limit.emergency && now >= self.limit.rest {
+        // A clock that was set back must not make it rest for longer.
+        let rest = self.limit.rest.nanos().saturating_sub(now.nanos());
+        if self.limit.emergency && !(1..=REST).contains(&rest) {
             self.relieve_now(now, slice, out);
         }
     }

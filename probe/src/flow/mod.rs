@@ -1,7 +1,7 @@
-//! Pieces in, flow records out: a shard of the flow table, owned by one lcore.
+//! Frames in, entries of flows out: a shard of the flow table, owned by one lcore.
 //!
 //! Share nothing: all is reached through `&mut self`, all memory is reserved at the start, and
-//! time is an argument. Records leave through an [`Export`], when it has room.
+//! time is an argument. Entries leave through an [`Export`], when it has room.
 
 mod beside;
 mod copies;

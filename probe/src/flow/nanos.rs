@@ -11,8 +11,10 @@ pub(crate) struct Nanos {
     pub(crate) expire: u64,
     pub(crate) hold: u64,
     pub(crate) active: u64,
-    /// Silence after which no flow is over, whatever it is.
+    /// After less silence than that no flow is over, whatever it is.
     pub(crate) fresh: u64,
+    /// Age at which a flow is looked at first, unless it began with goodbye.
+    pub(crate) young: u64,
     pub(crate) applications: ApplicationTimeouts,
 }
 
@@ -27,9 +29,10 @@ impl From<Timers> for Nanos {
             active: nanos(active),
             fresh: match active {
                 Duration::MAX => nanos(expire.min(hold)),
-                // Who asks for it pays for a look at each flow's start.
+                // Who asks for it pays for a look at the flow's start with each packet.
                 _ => 0,
             },
+            young: nanos(update.max(LEAST_UPDATE).min(expire).min(active)),
             applications,
         }
     }

@@ -1,7 +1,8 @@
 //! The second half of metering: staged pieces meet their flows.
 
 use sonde_proto::entry::Identity;
-use sonde_proto::record::EndReason;
+use sonde_proto::record::{EndReason, FinishType};
+use sonde_proto::time::Timestamp;
 
 use super::Export;
 use super::copies::{self, Label};
@@ -34,18 +35,21 @@ impl Shard {
         }
         let mut tally = Tally::default();
         let mut rest = staged.as_slice();
+        // Frames of one piece for one watch, which nearly all are, and those without room.
+        let (mut single, mut full) = (0, 0);
         while let Some((first, after)) = rest.split_first() {
             if first.outermost && first.last {
-                // Nearly every frame is one piece for one watch.
                 rest = after;
                 let counted = self.record(first, &pieces, 0, out).is_some();
                 tally.add(first, counted, &mut self.watches);
-                self.books.metered += u64::from(counted);
-                self.books.table_full += u64::from(!counted);
+                single += 1;
+                full += u64::from(!counted);
             } else {
                 rest = self.settle_pieces(rest, &pieces, &mut tally, out);
             }
         }
+        self.books.metered += single - full;
+        self.books.table_full += full;
         tally.enter(&mut self.watches);
         staged.clear();
         pieces.clear();
@@ -99,7 +103,7 @@ impl Shard {
         let fresh = self.timers.fresh;
         let hit = |hot: &&mut Hot| {
             let silence = item.at.nanos().saturating_sub(hot.last.nanos());
-            hot.key.matches(&item.key, parent) && silence <= fresh
+            hot.key.matches(&item.key, parent) && silence < fresh
         };
         if let Some(hot) = self.slab.hot.get_mut(item.candidate as usize).filter(hit)
             && item.is_quiet()
@@ -214,7 +218,8 @@ impl Shard {
         let key = item.key.with_parent(parent);
         let watching = self.watches.get_mut(key.watch())?.as_mut()?;
         watching.flows += 1;
-        let index = self.slab.begin(item, key, item.first(piece));
+        let first = item.first(piece);
+        let index = self.slab.begin(item, key, first);
         self.copies.begin(index);
         self.table.insert(item.tag, index);
         match piece {
@@ -224,7 +229,11 @@ impl Shard {
             None if self.extras.any() => self.extras.clear(index),
             None => {}
         }
-        let due = self.due(index);
+        let due = if first.finish() == FinishType::NotFinished {
+            Timestamp::from_nanos(item.at.nanos().saturating_add(self.timers.young))
+        } else {
+            self.due(index)
+        };
         self.wheel.file(index, due);
         Some(index)
     }

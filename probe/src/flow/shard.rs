@@ -17,14 +17,15 @@ use super::wheel::Wheel;
 use super::{Export, Timers};
 use crate::defrag::{Defragmenter, Places};
 use crate::memory::Region;
-use crate::parse::{ParseOptions, Piece, parse};
+use crate::parse::{MAX_PIECES, ParseOptions, Piece, parse};
 use crate::source::{BURST, Frame};
 
 /// The flows of an lcore, of all watches on its point.
 ///
 /// Frames are metered in three passes, so that the lines of many flows are fetched at once: each
-/// frame is parsed and hashed as it is lent ([`Self::meter`]); then the flows are looked up by
-/// hash and their lines asked for; then keys are compared and packets counted ([`Self::settle`]).
+/// frame is parsed and hashed as it is lent, and the table's line asked for ([`Self::meter`]); then
+/// the flows are looked up by hash and their lines asked for; then keys are compared and packets
+/// counted ([`Self::settle`]).
 #[derive(Debug)]
 pub struct Shard {
     pub(super) slab: Slab,
@@ -73,11 +74,18 @@ impl Shard {
             plain: None,
             takers: Vec::with_capacity(1 + usize::from(u8::MAX)),
             defragmenter: None,
-            stage: Stage::new(STAGED + STAGED / 2),
-            pieces: Vec::with_capacity(STAGED + STAGED / 2),
+            stage: Stage::new(STAGED),
+            pieces: Vec::with_capacity(STAGED),
             copies: Copies::default(),
             books: Books::default(),
         }
+    }
+
+    /// Bytes that the table of `max_flows` takes at most, which is 282 to 295 for each: two lines
+    /// of what each packet touches, two of what few do, and 26 to 39 bytes to find and time it.
+    /// Options of captures that want to know more of a flow than counters take their own.
+    pub const fn bytes(max_flows: usize) -> usize {
+        Slab::bytes(max_flows) + Table::bytes(max_flows) + Wheel::bytes(max_flows)
     }
 
     /// Takes all memory from the kernel that was reserved for flows, so that no packet waits for a
@@ -112,8 +120,9 @@ impl Shard {
                 if known.watch != *watch || known.is_leaving() {
                     known.follow(watch);
                 }
-            } else if let Some(place) = self.watches.iter_mut().find(|place| place.is_none()) {
-                *place = Some(Watching::new(watch));
+            } else if let Some(place) = self.watches.iter().position(Option::is_none) {
+                self.watches[place] = Some(Watching::new(watch));
+                self.forget_fragments(place as u8);
             } else if self.watches.len() <= usize::from(u8::MAX) {
                 self.watches.push(Some(Watching::new(watch)));
             } else {
@@ -133,6 +142,11 @@ impl Shard {
         let places = self.watches.iter().enumerate();
         let running = places.filter_map(|(place, watching)| watching.as_ref()?.taker(place as u8));
         self.takers.extend(running);
+        // A frame is taken while there is room for what all watches may make of it: its pieces, and
+        // those of the datagram that it completes.
+        let most = STAGED + 2 * MAX_PIECES * (1 + self.watches.len());
+        self.stage.items.reserve_exact(most);
+        self.pieces.reserve_exact(most);
         let wanting = self.watches.iter().flatten().filter(|watching| watching.wants_packets());
         if let Some(longest) = wanting.map(|w| w.watch.options.header_size).max() {
             self.copies.reserve(self.slab.capacity(), longest);
@@ -144,9 +158,10 @@ impl Shard {
         self.watches.iter().flatten().any(Watching::wants_packets)
     }
 
-    /// How many bytes of plain frames all watches look at, if that is all they want.
+    /// How many bytes of plain frames all watches that run look at, if that is all they want.
     fn plain_size(&self) -> Option<u32> {
-        let mut sizes = self.watches.iter().flatten().map(Watching::plain_size);
+        let running = self.watches.iter().flatten().filter(|watching| watching.runs());
+        let mut sizes = running.map(Watching::plain_size);
         let size = sizes.next().flatten()?;
         let alike = sizes.all(|other| other == Some(size));
         alike.then_some(size)
@@ -166,7 +181,8 @@ impl Shard {
         }
         self.books.received += 1;
         if !self.meter_plain(frame) {
-            if self.copies.is_full() {
+            // Frames that sampling leaves out have pieces, none of which is staged.
+            if self.copies.is_full() || self.pieces.len() >= STAGED {
                 self.settle(out);
             }
             self.meter_any(frame);
@@ -177,6 +193,17 @@ impl Shard {
     #[inline(always)]
     fn meter_plain(&mut self, frame: &Frame<'_>) -> bool {
         let Some(size) = self.plain else { return false };
+        if let [taker] = self.takers.as_slice()
+            && !taker.filtered
+        {
+            // Nearly every point has one watch, which takes all.
+            return self.stage.push_plain(frame, size, taker, &self.table);
+        }
+        self.meter_plain_for_some(frame, size)
+    }
+
+    /// The same for any number of watches, with filters or without.
+    fn meter_plain_for_some(&mut self, frame: &Frame<'_>, size: u32) -> bool {
         let staged = self.stage.items.len();
         for taker in &self.takers {
             if taker.filtered {
@@ -375,5 +402,35 @@ struct Cut {
     too_deep: bool,
 }
 
-/// Pieces that are staged before they are settled: frames in a burst, and some tunnels.
+/// Pieces that are settled before the next frame is taken: frames in a burst, and some tunnels.
 const STAGED: usize = 4 * BURST;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use sonde_proto::plan::BpfInstruction;
+    use sonde_proto::record::WatchId;
+
+    use super::*;
+
+    #[test]
+    fn watches_that_leave_or_failed_do_not_say_how_frames_are_read() {
+        let options = Options { tcp_metric: true, ..Options::default() };
+        let follows = Watch { id: WatchId(1), node_tid: None, filter: Arc::default(), options };
+        let plain = Watch { id: WatchId(2), options: Options::default(), ..follows.clone() };
+        let mut shard = Shard::new(8, Timers::default());
+        shard.follow(&[follows.clone(), plain.clone()]);
+        assert_eq!(shard.plain, None);
+
+        // It stays until its flow has ended.
+        shard.watches[0].as_mut().unwrap().flows = 1;
+        shard.follow(std::slice::from_ref(&plain));
+        assert!(shard.is_retiring());
+        assert_eq!(shard.plain, Some(256));
+
+        let code = BpfInstruction { code: 0xffff, jt: 0, jf: 0, k: 0 };
+        shard.follow(&[plain, Watch { filter: Arc::new([code]), ..follows }]);
+        assert_eq!(shard.plain, Some(256));
+    }
+}

@@ -40,6 +40,11 @@ impl Slab {
         slab
     }
 
+    /// Bytes that a slab for `capacity` flows takes.
+    pub(crate) const fn bytes(capacity: usize) -> usize {
+        capacity * (size_of::<Hot>() + size_of::<Cold>() + 2 * size_of::<u32>())
+    }
+
     /// The memory reserved for it.
     pub(crate) fn regions(&self) -> [Region; 4] {
         let Self { hot, cold, tags, free, .. } = self;
@@ -67,6 +72,7 @@ impl Slab {
     }
 
     /// Places a new flow; there must be room.
+    #[inline(always)]
     pub(crate) fn begin(&mut self, item: &Staged, key: Key, first: First) -> u32 {
         let mut hot = Hot::new(key, item.swap, &first, item.ports[0], item.at);
         let cold = Cold::new(first, item.at);
@@ -171,6 +177,7 @@ impl Slab {
     }
 
     /// The entry of a flow as it stands; it counts as reported.
+    #[inline(always)]
     pub(crate) fn report(
         &mut self,
         index: u32,

@@ -35,7 +35,7 @@ impl Stage {
         Self { items: Vec::with_capacity(capacity), hasher: RandomState::new() }
     }
 
-    /// Puts the pieces of a plain frame there; `false` when it is not plain, and some may be there.
+    /// Puts the pieces of a plain frame there; `false`, and none is there, when it is not plain.
     #[inline(never)]
     pub(crate) fn push_plain(
         &mut self,
@@ -88,7 +88,13 @@ impl Sink for Outermost<'_> {
         match inside {
             None => true,
             Some(inside) => {
-                Innermost { stage, frame, taker, table, outer: hash }.take_inside(inside)
+                let outer = stage.items.len() - 1;
+                let inside =
+                    Innermost { stage, frame, taker, table, outer: hash }.take_inside(inside);
+                if !inside {
+                    stage.items.truncate(outer);
+                }
+                inside
             }
         }
     }
@@ -233,6 +239,7 @@ impl Staged {
     }
 
     /// What it leaves to the flow that begins with it; a piece that is not plain is at hand.
+    #[inline(always)]
     pub(crate) fn first(&self, piece: Option<&Piece>) -> First {
         match (piece, self.path) {
             (Some(piece), _) => first::any(piece),

@@ -41,6 +41,12 @@ impl Table {
         Self { buckets, spilled }
     }
 
+    /// Bytes that a table for `capacity` flows takes.
+    pub(crate) const fn bytes(capacity: usize) -> usize {
+        let buckets = capacity.div_ceil(LOAD).next_power_of_two();
+        buckets * size_of::<Bucket>() + capacity * size_of::<u32>()
+    }
+
     /// The memory reserved for it.
     pub(crate) fn regions(&self) -> [Region; 2] {
         [Region::of(&self.buckets), Region::of(&self.spilled)]
@@ -199,6 +205,8 @@ const NIL: u32 = u32::MAX;
 mod tests {
     use std::collections::VecDeque;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -261,5 +269,32 @@ mod tests {
             table.remove(*tag, place as u32, &tags);
         }
         assert!(table.buckets.iter().all(|bucket| (bucket.used, bucket.spill) == (0, NIL)));
+    }
+
+    proptest! {
+        /// Places come back under another tag, in the same bucket or the other, spilled or not.
+        #[test]
+        fn who_is_there_is_found_and_nobody_else(
+            steps in prop::collection::vec((0..48usize, 0..6u32), 0..400),
+        ) {
+            let mut table = Table::new(48);
+            let mut tags = vec![0; 48];
+            let mut there = [false; 48];
+            for (place, tag) in steps {
+                if std::mem::take(&mut there[place]) {
+                    table.remove(tags[place], place as u32, &tags);
+                } else {
+                    // Three tags to each of two buckets.
+                    let tag = tag % 2 + tag / 2 * table.buckets.len() as u32;
+                    tags[place] = tag;
+                    table.insert(tag, place as u32);
+                    there[place] = true;
+                }
+                for (place, there) in there.iter().enumerate() {
+                    let found = table.find(tags[place], &tags, |found| found == place as u32);
+                    prop_assert_eq!(found.is_some(), *there);
+                }
+            }
+        }
     }
 }

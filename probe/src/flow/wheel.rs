@@ -34,6 +34,11 @@ impl Wheel {
         Self { links, heads: Box::new([NIL; SLOTS as usize]), hand: 0 }
     }
 
+    /// Bytes that a wheel for `capacity` timers takes.
+    pub(crate) const fn bytes(capacity: usize) -> usize {
+        capacity * size_of::<Link>() + SLOTS as usize * size_of::<u32>()
+    }
+
     /// The memory reserved for it.
     pub(crate) fn region(&self) -> Region {
         Region::of(&self.links)

@@ -74,7 +74,7 @@ impl Frames {
     }
 }
 
-/// Plays frames once, as fast as they are taken; then the source is at its end, until it is renewed.
+/// Plays frames once, as fast as they are taken; then the source is at its end, until renewed.
 #[derive(Debug)]
 pub struct Replay {
     frames: Arc<Frames>,

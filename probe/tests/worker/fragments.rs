@@ -263,6 +263,19 @@ fn memory_is_bounded() {
 }
 
 #[test]
+fn a_watch_does_not_inherit_datagrams_with_its_place() {
+    let mut lab = Lab::new(vec![defragmenting(1)]);
+    let payload = datagram(2000);
+    lab.play(0.0, &fragment(7, &payload, 0, 1200));
+    let nothing = Arc::new([BpfInstruction { code: 0x06, jt: 0, jf: 0, k: 0 }]);
+    lab.plan(vec![Watch { filter: nothing, ..defragmenting(2) }]);
+    lab.play(0.1, &fragment(7, &payload, 1200, 2000));
+    assert_eq!(lab.finish(EndReason::Drained), []);
+    let books = lab.head.books;
+    assert_eq!((books.skipped[Skip::FragmentLost as usize], books.filtered), (1, 1));
+}
+
+#[test]
 fn watches_that_do_not_ask_see_fragments() {
     let mut lab = Lab::new(vec![watch(1), defragmenting(2)]);
     let payload = datagram(32);

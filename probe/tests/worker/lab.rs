@@ -139,15 +139,20 @@ pub(crate) struct Tape(Rc<RefCell<Reel>>);
 
 #[derive(Default)]
 struct Reel {
-    frames: VecDeque<(Timestamp, Vec<u8>)>,
+    frames: VecDeque<(Timestamp, Vec<u8>, u32)>,
     now: Timestamp,
 }
 
 impl Tape {
     /// Adds a frame.
     pub(crate) fn add(&self, second: f64, frame: &[u8]) {
+        self.add_cut(second, frame, frame.len() as u32);
+    }
+
+    /// Adds a frame of which these bytes were captured, and that is said to have that length.
+    pub(crate) fn add_cut(&self, second: f64, frame: &[u8], length: u32) {
         let at = at(second);
-        self.0.borrow_mut().frames.push_back((at, frame.to_vec()));
+        self.0.borrow_mut().frames.push_back((at, frame.to_vec(), length));
     }
 
     /// Turns the clock.
@@ -161,14 +166,9 @@ impl Source for Tape {
         let mut reel = self.0.borrow_mut();
         let Reel { frames, now } = &mut *reel;
         let count = frames.len().min(BURST);
-        for (at, bytes) in frames.drain(..count) {
+        for (at, bytes, length) in frames.drain(..count) {
             *now = at.max(*now);
-            meter(Frame {
-                bytes: &bytes,
-                length: bytes.len() as u32,
-                at,
-                link: LinkType::Ethernet,
-            });
+            meter(Frame { bytes: &bytes, length, at, link: LinkType::Ethernet });
         }
         Ok(count)
     }

@@ -1,5 +1,7 @@
 //! What happens when the ring or the table is full: nothing is lost, or it is counted.
 
+use std::ops::Range;
+
 use sonde_probe::worker::FlowConfig;
 use sonde_proto::record::{Cause, EndReason, FinishType, FlowRecord};
 use sonde_proto::ring::RingSize;
@@ -155,6 +157,45 @@ fn a_frame_is_refused_only_when_table_and_ring_are_full() {
     assert_eq!(packets(&flows), metered);
     assert_eq!(lab.head.watches[0].dropped, books.table_full);
     assert_eq!(lab.head.watches[0].packets, metered);
+}
+
+/// Begins flows of so many packets each, at a second.
+fn crowd(lab: &mut Lab, second: u64, flows: Range<u16>, packets: usize) {
+    lab.tape.turn_to(second);
+    for flow in flows {
+        for _ in 0..packets {
+            lab.tape.add(second as f64, &packet(flow));
+        }
+    }
+    for _ in 0..200 {
+        lab.turn();
+    }
+}
+
+fn evicted(lab: &mut Lab) -> u64 {
+    lab.worker.books().ended[EndReason::Evicted as usize]
+}
+
+#[test]
+fn a_table_that_is_nearly_full_sheds_flows_of_one_packet() {
+    let mut lab = Lab::with(vec![watch(1)], &tiny(5000), RingSize::default());
+    crowd(&mut lab, 0, 0..3000, 2);
+    crowd(&mut lab, 0, 3000..4499, 1);
+    assert_eq!(evicted(&mut lab), 0, "below nine tenths");
+    crowd(&mut lab, 0, 4499..4500, 1);
+    let flows = lab.news();
+    assert!((1000..1200).contains(&flows.len()), "down to seven tenths: {}", flows.len());
+    assert!(flows.iter().all(|flow| flow.cause == Cause::End(EndReason::Evicted)));
+    assert_eq!(packets(&flows), flows.len() as u64);
+}
+
+#[test]
+fn a_table_is_relieved_though_its_clock_was_set_back() {
+    let mut lab = Lab::with(vec![watch(1)], &tiny(5000), RingSize::default());
+    crowd(&mut lab, 3600, 0..4600, 2);
+    assert_eq!(evicted(&mut lab), 0, "all of them are in use");
+    crowd(&mut lab, 0, 4600..4700, 1);
+    assert_eq!(evicted(&mut lab), 100);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod identity;
 mod lab;
 mod limits;
 mod meter;
+mod plain;
 mod property;
 mod tcp;
 mod watches;

@@ -6,7 +6,7 @@ use sonde_proto::plan::{BpfInstruction, KeyMode, Options, Watch};
 use sonde_proto::record::{Cause, EndReason, FinishType, FlowRecord, WatchId};
 use sonde_proto::report::{WatchReport, WatchState};
 
-use crate::lab::{A, ACK, B, Lab, tcp, udp, watch, watch_in};
+use crate::lab::{A, ACK, B, Lab, tcp, udp, vxlan, watch, watch_in};
 
 fn bpf(code: u16, jt: u8, jf: u8, k: u32) -> BpfInstruction {
     BpfInstruction { code, jt, jf, k }
@@ -145,6 +145,21 @@ fn more_watches_than_places_fail() {
     let failed = lab.head.watches.iter().filter(|w| w.state != WatchState::Active);
     assert_eq!(failed.count(), 300 - 256);
     assert_eq!(lab.finish(EndReason::Drained).len(), 256);
+}
+
+#[test]
+fn a_burst_is_metered_for_as_many_watches_as_there_can_be() {
+    let mut lab = Lab::new((0..256).map(watch).collect());
+    let inner = tcp((A, 1), (B, 80), ACK);
+    for _ in 0..10 {
+        lab.tape.add(0.0, &vxlan(7, 50000, &inner));
+        lab.tape.add(0.0, &inner);
+    }
+    lab.turn();
+    let flows = lab.finish(EndReason::Drained);
+    assert_eq!(flows.len(), 3 * 256);
+    assert!(flows.iter().all(|flow| flow.metric.ab_packets == 10));
+    assert_eq!(lab.head.books.metered, 20);
 }
 
 #[test]
