@@ -59,7 +59,8 @@ fn run(state: &State, query: &Query) -> Result<Answer, Error> {
     answer(state, query, &|| state.clock.now().since(begun) > state.limits.time)
 }
 
-/// Answers from the graph and the flows as they are. Neither waits for it.
+/// Answers from the graph as it is, or was when the query asks for, and from the flows as they are.
+/// Neither waits for it.
 pub(super) fn answer(
     state: &State,
     query: &Query,

@@ -1,7 +1,7 @@
 //! Skydive's Gremlin dialect: text -> tokens -> steps -> a fold over the steps.
 //!
 //! A query is a pure function of the graph and the flows: no I/O, no clock, no waiting. It runs on
-//! a snapshot of both and keeps references until the answer is made.
+//! a snapshot of both, or on what the graph was, and keeps references until the answer is made.
 
 use std::fmt;
 
@@ -71,7 +71,8 @@ impl Query {
         self.steps.iter().any(|placed| matches!(placed.step, Step::Flows(_)))
     }
 
-    /// The graph as it was when the query asks for; `None` when it asks for now.
+    /// The graph as it was when the query asks for; `None` when it asks for now. What it finds is
+    /// its own, so that the graph need not be locked while the query runs.
     pub fn recall(&self, graph: &Graph, now: Timestamp) -> Result<Option<Past>, QueryError> {
         let (Some((at, parameters)), false) = (self.at(), self.asks_for_old_flows()) else {
             return Ok(None);
@@ -104,9 +105,7 @@ impl Query {
         }
         Ok(machine.answer(state))
     }
-}
 
-impl Query {
     /// The first step, when it is `At`, and its parameters.
     fn at(&self) -> Option<(&Placed, &[Parameter])> {
         match self.steps.first()? {
