@@ -107,6 +107,7 @@ struct Channel {
 pub struct LcoreEnd {
     channel: Arc<Channel>,
     /// Reports that came back; the last one goes first, as its memory may still be near.
+    #[expect(clippy::vec_box, reason = "the rings move boxes, and so does this")]
     spare: Vec<Box<Report>>,
     records: usize,
     /// Packets, and bytes of them, that a report has room for.
