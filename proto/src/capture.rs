@@ -1,6 +1,8 @@
 //! A capture as REST clients write and read it (API §2.3), and as nodes show it (§9.5).
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
+
+use crate::null::null_is_default;
 
 /// The capture resource. Absent members and `null` mean the default; unknown members are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,15 +120,6 @@ pub enum CaptureState {
     Active,
     /// The node could not be opened.
     Error,
-}
-
-/// Reads `null` as the default, as Go's decoder does.
-fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

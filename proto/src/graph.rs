@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::null::null_is_default;
+
 /// What is known of a node or an edge, by name. Values nest; a dotted path names an inner one.
 pub type Metadata = Map<String, Value>;
 
@@ -17,10 +19,10 @@ pub struct Node {
     /// Always has `Name` and `Type`.
     pub metadata: Metadata,
     /// The host that discovered the node.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub host: String,
     /// Who made the node: `agent.<host>`, `api.<host>`, `<client type>.<client host>`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub origin: String,
     /// Milliseconds since the epoch.
     #[serde(default)]
@@ -32,7 +34,7 @@ pub struct Node {
     #[serde(default)]
     pub deleted_at: Option<i64>,
     /// 1 for a new node, one more with each change of its metadata.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub revision: i64,
 }
 
@@ -46,10 +48,10 @@ pub struct Edge {
     /// Always has `RelationType`.
     pub metadata: Metadata,
     /// The host that discovered the edge.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub host: String,
     /// Who made the edge.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub origin: String,
     /// Milliseconds since the epoch.
     #[serde(default)]
@@ -61,7 +63,7 @@ pub struct Edge {
     #[serde(default)]
     pub deleted_at: Option<i64>,
     /// 1 for a new edge, one more with each change of its metadata.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub revision: i64,
     /// ID of the parent node.
     pub parent: String,

@@ -2,19 +2,17 @@
 
 use std::time::Duration;
 
-use axum::extract::{FromRequestParts, Path, State as Extract};
-use axum::http::request::Parts;
+use axum::extract::State as Extract;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use json_patch::PatchOperation;
 use sonde_proto::capture::Capture;
 use tokio::time::timeout;
 
 use super::Error;
 use super::answer::{Json, blocking};
 use super::body::{Body, Object};
-use crate::capture::parse_duration;
+use super::resource::{Id, ttl};
 use crate::state::State;
 
 pub(super) async fn list(Extract(state): Extract<State>) -> Result<Json, Error> {
@@ -60,45 +58,12 @@ pub(super) async fn patch(
     if blocking(move || state.captures.get(&id)).await?.is_none() {
         return Ok(StatusCode::NOT_FOUND);
     }
-    body.json::<Vec<Operation>>().map_err(Error::Patch)?;
+    body.json::<Vec<PatchOperation>>().map_err(Error::Patch)?;
     Err(Error::NotUpdatable)
-}
-
-/// All that stands behind the prefix.
-pub(super) struct Id(String);
-
-impl FromRequestParts<State> for Id {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Error> {
-        let Path(id) = Path::from_request_parts(parts, state).await?;
-        Ok(Self(id))
-    }
-}
-
-/// An operation of a JSON Patch (RFC 6902), looked at only to tell a patch from what is none.
-#[derive(Deserialize)]
-#[serde(tag = "op", rename_all = "lowercase")]
-#[expect(dead_code, reason = "the members have to be there")]
-enum Operation {
-    Add { path: String, value: IgnoredAny },
-    Remove { path: String },
-    Replace { path: String, value: IgnoredAny },
-    Move { path: String, from: String },
-    Copy { path: String, from: String },
-    Test { path: String, value: IgnoredAny },
 }
 
 fn not_found(id: String) -> Error {
     Error::NoResource { title: "Capture", id }
-}
-
-fn ttl(headers: &HeaderMap) -> Result<Option<Duration>, Error> {
-    let Some(value) = headers.get("x-resource-ttl") else {
-        return Ok(None);
-    };
-    let text = value.to_str().map_err(|error| Error::Ttl(error.to_string()))?;
-    parse_duration(text).map(Some).map_err(Error::Ttl)
 }
 
 /// How long a capture waits for its turn to be created.

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::{BODY_TIME, MAX_BODY};
 use crate::capture::{CaptureError, StoreError};
+use crate::graph::GraphError;
 use crate::gremlin::QueryError;
 use crate::upload::{AT_ONCE, Damaged};
 
@@ -24,7 +25,7 @@ pub enum Error {
         id: String,
     },
     /// The path ends where the ID should stand.
-    #[error("no ID in the path, expected /api/capture/<UUID>")]
+    #[error("no ID in the path, expected /api/<resource>/<ID>")]
     NoId,
     /// The path is not UTF-8.
     #[error(transparent)]
@@ -47,6 +48,43 @@ pub enum Error {
     /// The body is not a JSON Patch.
     #[error("incorrect JSON patch: {0}")]
     Patch(serde_json::Error),
+    /// An operation of a JSON Patch does not fit the resource.
+    #[error("applying JSON patch to resource: operation {at}: {why}")]
+    PatchFailed {
+        /// The operation, from 0.
+        at: usize,
+        /// What does not fit.
+        why: json_patch::PatchErrorKind,
+    },
+    /// A JSON Patch asks for more than a request could bring.
+    #[error("applying JSON patch to resource: {0}")]
+    PatchCost(String),
+    /// The patched resource is no resource any more.
+    #[error("validating patched resource: {0}")]
+    Patched(#[source] Box<Self>),
+    /// Others change the resource faster than it is patched.
+    #[error("{title} '{id}' changes all the time, try again later")]
+    Contended {
+        /// What resources of that kind are called.
+        title: &'static str,
+        /// The ID of the resource.
+        id: String,
+    },
+    /// A node or an edge has no ID.
+    #[error("No ID found for graph element")]
+    NoElementId,
+    /// An edge has no node at one of its ends.
+    #[error("{0} ID wrong format")]
+    NoEnd(&'static str),
+    /// A node or an edge lacks metadata that its kind has to have.
+    #[error("invalid schema: {0}")]
+    Schema(&'static str),
+    /// The graph is as large as clients may make it.
+    #[error("the graph has {0} nodes and edges already")]
+    ManyElements(usize),
+    /// The graph refuses the element.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
     /// Resources of that kind cannot change.
     #[error("updating resource with patched version: resource not updatable")]
     NotUpdatable,
@@ -97,7 +135,8 @@ impl Error {
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::Yaml => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Contended { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ManyElements(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Capture(CaptureError::Duplicate) => StatusCode::CONFLICT,
             Self::Store(_) | Self::Capture(CaptureError::Store(_)) | Self::Defect => {
                 StatusCode::INTERNAL_SERVER_ERROR
@@ -107,6 +146,13 @@ impl Error {
             | Self::Json(_)
             | Self::Ttl(_)
             | Self::Patch(_)
+            | Self::PatchFailed { .. }
+            | Self::PatchCost(_)
+            | Self::Patched(_)
+            | Self::NoElementId
+            | Self::NoEnd(_)
+            | Self::Schema(_)
+            | Self::Graph(_)
             | Self::NotUpdatable
             | Self::Query(_)
             | Self::Upload(_)

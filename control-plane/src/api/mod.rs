@@ -5,8 +5,11 @@ mod answer;
 mod body;
 mod capture;
 mod dot;
+mod element;
 mod error;
+mod patch;
 mod pcap;
+mod resource;
 mod status;
 mod topology;
 mod upload;
@@ -18,9 +21,11 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, delete, get, post};
+use sonde_proto::graph::{Edge, Node};
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{Any, CorsLayer};
 
+use self::element::Element;
 use crate::state::State;
 use crate::ws;
 
@@ -39,6 +44,8 @@ pub fn router(state: State) -> Router {
             "/api/capture/{*id}",
             get(capture::show).delete(capture::remove).patch(capture::patch),
         )
+        .merge(elements::<Node>("/api/node"))
+        .merge(elements::<Edge>("/api/edge"))
         .fallback(async || Error::NoPage)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CompressionLayer::new())
@@ -50,6 +57,16 @@ pub fn router(state: State) -> Router {
 /// A path, and the redirection from the same with a slash at its end.
 fn exact(path: &str, methods: MethodRouter<State>) -> Router<State> {
     Router::new().route(path, methods).route(&format!("{path}/"), any(without_slash))
+}
+
+fn elements<E: Element>(path: &str) -> Router<State> {
+    Router::new()
+        .route(path, get(element::list::<E>).post(element::create::<E>))
+        .route(&format!("{path}/"), delete(no_id).patch(no_id).fallback(without_slash))
+        .route(
+            &format!("{path}/{{*id}}"),
+            get(element::show::<E>).delete(element::remove::<E>).patch(element::patch::<E>),
+        )
 }
 
 async fn without_slash(uri: Uri) -> Response {

@@ -18,8 +18,9 @@ use crate::flow_store::FlowKey;
 use crate::gremlin::{self, Answer, Limits};
 use crate::stream::{Namespaces, QueueLimits};
 use crate::upload::AT_ONCE;
-use crate::world::{UPLOAD_LIMIT, World, node, record};
+use crate::world::{UPLOAD_LIMIT, World, node, record, within};
 
+mod element;
 mod traversal;
 
 /// What came back.
@@ -290,7 +291,7 @@ async fn an_id_is_all_that_follows() {
     got.is_plain();
     for method in ["DELETE", "PATCH"] {
         let got = ask(&world, method, "/api/capture/", "").await;
-        got.is_error(400, "no ID in the path, expected /api/capture/<UUID>");
+        got.is_error(400, "no ID in the path, expected /api/<resource>/<ID>");
     }
 }
 

@@ -126,7 +126,7 @@ impl Graph {
         let node = Arc::make_mut(slot);
         node.metadata = metadata;
         node.updated_at = Some(now.millis());
-        node.revision += 1;
+        node.revision = node.revision.saturating_add(1);
         let node = slot.clone();
         self.tell(Event::NodeUpdated(node.clone()));
         Some(node)
@@ -190,7 +190,7 @@ impl Graph {
         let edge = Arc::make_mut(slot);
         edge.metadata = metadata;
         edge.updated_at = Some(now.millis());
-        edge.revision += 1;
+        edge.revision = edge.revision.saturating_add(1);
         let edge = slot.clone();
         self.tell(Event::EdgeUpdated(edge.clone()));
         Some(edge)
