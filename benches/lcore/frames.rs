@@ -45,6 +45,59 @@ impl Source for Memory {
     fn idle(&mut self, _: u32, _: Duration) {}
 }
 
+/// Memory that does with each frame what `net_pcap` does: reads it and its header from a buffer as
+/// large as an mbuf, and writes both to one of the buffers that the mempool's cache hands out in turn.
+pub(crate) struct Copies {
+    /// Buffers of [`MBUF`] bytes, one for each frame.
+    stored: Vec<u8>,
+    /// Buffers of [`MBUF`] bytes, [`CACHE`] of them.
+    taken: Vec<u8>,
+    next: usize,
+    turn: usize,
+    now: Timestamp,
+}
+
+impl Copies {
+    pub(crate) fn new(flows: u32) -> Self {
+        let mut stored = vec![0; flows as usize * MBUF];
+        for (buffer, frame) in stored.chunks_exact_mut(MBUF).zip(frames(flows)) {
+            buffer[0] = LENGTH as u8;
+            buffer[DATA..DATA + LENGTH].copy_from_slice(&frame);
+        }
+        Self { stored, taken: vec![0; CACHE * MBUF], next: 0, turn: 0, now: wall_clock() }
+    }
+}
+
+impl Source for Copies {
+    fn burst(&mut self, mut meter: impl FnMut(Frame<'_>)) -> Result<usize, Closed> {
+        self.now = wall_clock();
+        let first = self.turn * BURST * MBUF;
+        self.turn = (self.turn + 1) % (CACHE / BURST);
+        let taken = &mut self.taken[first..first + BURST * MBUF];
+        for buffer in taken.chunks_exact_mut(MBUF) {
+            let stored = &self.stored[self.next..self.next + MBUF];
+            self.next = (self.next + MBUF) % self.stored.len();
+            buffer[0] = stored[0];
+            buffer[DATA..DATA + LENGTH].copy_from_slice(&stored[DATA..DATA + LENGTH]);
+        }
+        for buffer in taken.chunks_exact(MBUF) {
+            let bytes = &buffer[DATA..DATA + usize::from(buffer[0])];
+            meter(Frame { bytes, length: 64, at: self.now, link: LinkType::Ethernet });
+        }
+        Ok(BURST)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    fn lost(&mut self) -> Lost {
+        Lost::default()
+    }
+
+    fn idle(&mut self, _: u32, _: Duration) {}
+}
+
 /// A frame of each TCP flow, in an order that no cache foresees.
 fn frames(flows: u32) -> impl Iterator<Item = [u8; LENGTH]> {
     // A stride without a factor in common with any number of flows used here.
@@ -76,3 +129,12 @@ pub(crate) fn write_pcap(path: &Path, flows: u32) {
 
 /// Bytes of a frame.
 const LENGTH: usize = 64;
+
+/// Bytes of an mbuf with its header and headroom, as DPDK's default data room makes them.
+const MBUF: usize = 128 + 128 + 2048;
+
+/// Where in an mbuf the frame begins.
+const DATA: usize = 128 + 128;
+
+/// Mbufs that a mempool's cache hands out again and again.
+const CACHE: usize = 512;

@@ -1,6 +1,7 @@
 //! Frames through capsule's lcores, and what of their cost is DPDK's: 64-byte frames that are taken
 //! and freed (`take`), or metered by a whole worker up to drained reports (`meter`), from `net_null`,
-//! from `net_pcap` that replays a file from memory, and from memory without DPDK.
+//! from `net_pcap` that replays a file from memory, and from memory without DPDK, as it lies there
+//! (`memory`) and with the copies that `net_pcap` makes (`copies`).
 //!
 //! `cargo bench --bench lcore`. Each line is the least disturbed of [`ROUNDS`] runs: CPU time of the
 //! lcores per packet, and packets of all lcores per second of the wall. `net_pcap` copies each frame,
@@ -29,8 +30,8 @@ use sonde_proto::record::WatchId;
 use sonde_proto::report::LcoreInfo;
 use sonde_proto::ring::{Announcer, RingSize, rings};
 
-use frames::{Memory, write_pcap};
-use measured::{Course, Measured, Take};
+use frames::{Copies, Memory, write_pcap};
+use measured::{Course, Measured, Metered, Take};
 
 fn main() {
     // EAL starts once in a process: each run is a process of its own, which this one started.
@@ -63,7 +64,7 @@ struct Case {
     turn: &'static str,
 }
 
-const CASES: [Case; 13] = [
+const CASES: [Case; 15] = [
     case("net_null", 1, 1, "take"),
     case("net_null", 1, 1, "meter"),
     case("net_pcap", 1, 1_000, "take"),
@@ -72,6 +73,8 @@ const CASES: [Case; 13] = [
     case("net_pcap", 1, 100_000, "take"),
     case("net_pcap", 1, 100_000, "meter"),
     case("memory", 1, 100_000, "meter"),
+    case("copies", 1, 100_000, "take"),
+    case("copies", 1, 100_000, "meter"),
     case("net_null", 2, 1, "take"),
     case("net_pcap", 2, 1_000, "take"),
     case("net_pcap", 2, 1_000, "meter"),
@@ -134,13 +137,9 @@ fn run(case: &str) {
         }
     });
     match (source, turn) {
-        ("memory", _) => {
-            let mut turn = Measured::new(worker(Memory::new(flows), 0, &announcer), &course);
-            while !course.stop.load(Ordering::Relaxed) {
-                turn.turn().expect("memory does not close");
-            }
-            while !turn.finish() {}
-        }
+        ("memory", _) => without_dpdk(worker(Memory::new(flows), 0, &announcer), &course),
+        ("copies", "take") => without_dpdk(Take(Copies::new(flows)), &course),
+        ("copies", _) => without_dpdk(worker(Copies::new(flows), 0, &announcer), &course),
         (_, "take") => {
             let (stop, course) = (course.stop.clone(), course.clone());
             let open = move |queue, _: &Queue| Measured::new(Take(queue), &course);
@@ -160,6 +159,14 @@ fn run(case: &str) {
     let cpu: Duration = spans.iter().map(|span| span.cpu).sum();
     let mpps = packets as f64 / wall.as_secs_f64() / 1e6;
     println!("{mpps} {}", cpu.as_nanos() as f64 / packets as f64);
+}
+
+fn without_dpdk(what: impl Metered, course: &Arc<Course>) {
+    let mut turn = Measured::new(what, course);
+    while !course.stop.load(Ordering::Relaxed) {
+        turn.turn().expect("memory does not close");
+    }
+    while !turn.finish() {}
 }
 
 /// A port with a queue for each lcore.

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sonde_probe::lcore::Turn;
-use sonde_probe::source::dpdk::RxQueue;
 use sonde_probe::source::{Closed, Source};
 use sonde_probe::worker::Worker;
 
@@ -28,9 +27,9 @@ impl<S: Source> Metered for Worker<S> {
 }
 
 /// Takes frames and frees them.
-pub(crate) struct Take(pub(crate) RxQueue);
+pub(crate) struct Take<S>(pub(crate) S);
 
-impl Metered for Take {
+impl<S: Source> Metered for Take<S> {
     fn turn(&mut self) -> Result<usize, Closed> {
         self.0.burst(|frame| {
             black_box(frame.bytes.len());
