@@ -47,8 +47,8 @@ pub(super) trait Element: Serialize + DeserializeOwned + Send + Sync + 'static {
     fn delete(graph: &mut Graph, id: &str, now: Timestamp) -> Option<Arc<Self>>;
     /// Its ID.
     fn id(&self) -> &str;
-    /// When it was made, in milliseconds, and its revision.
-    fn age(&self) -> (Option<i64>, i64);
+    /// When it was made, in milliseconds.
+    fn born(&self) -> Option<i64>;
 }
 
 impl Element for Node {
@@ -105,8 +105,8 @@ impl Element for Node {
         &self.id
     }
 
-    fn age(&self) -> (Option<i64>, i64) {
-        (self.created_at, self.revision)
+    fn born(&self) -> Option<i64> {
+        self.created_at
     }
 }
 
@@ -162,8 +162,8 @@ impl Element for Edge {
         &self.id
     }
 
-    fn age(&self) -> (Option<i64>, i64) {
-        (self.created_at, self.revision)
+    fn born(&self) -> Option<i64> {
+        self.created_at
     }
 }
 
@@ -210,7 +210,7 @@ pub(super) async fn create<E: Element>(
     })
     .await??;
     if let Some(ttl) = ttl {
-        tokio::spawn(expire::<E>(state, element.id().to_owned(), element.age().0, ttl));
+        tokio::spawn(expire::<E>(state, element.id().to_owned(), element.born(), ttl));
     }
     Ok((StatusCode::CREATED, Json::new(&element)?).into_response())
 }
@@ -241,15 +241,15 @@ pub(super) async fn patch<E: Element>(
         let Some(known) = E::get(&topology(&state), &id) else {
             return Ok(StatusCode::NOT_FOUND.into_response());
         };
-        let (before, operations) = (known.age(), operations.clone());
-        let patched = blocking(move || patched(&*known, &operations)).await??;
-        let id = id.clone();
+        let (source, operations) = (known.clone(), operations.clone());
+        let patched = blocking(move || patched(&*source, &operations)).await??;
+        let (id, before) = (id.clone(), known.clone());
         let updated = edit(&state, move |graph, now| {
-            let same = E::get(graph, &id).is_some_and(|element| element.age() == before);
+            let same = E::get(graph, &id).is_some_and(|there| Arc::ptr_eq(&there, &before));
             same.then(|| patched.update(graph, &id, now)).flatten()
         });
         match updated.await? {
-            Some(element) if element.age() == before => {
+            Some(element) if Arc::ptr_eq(&element, &known) => {
                 return Ok(StatusCode::NOT_MODIFIED.into_response());
             }
             Some(element) => return Ok(Json::new(&element)?.into_response()),
@@ -290,7 +290,7 @@ async fn expire<E: Element>(state: State, id: String, born: Option<i64>, mut ttl
 
 /// Whether the element of that ID is the one that was `born` then.
 fn is_of<E: Element>(topology: &Topology, id: &str, born: Option<i64>) -> bool {
-    E::get(topology, id).is_some_and(|found| found.age().0 == born)
+    E::get(topology, id).is_some_and(|found| found.born() == born)
 }
 
 fn topology(state: &State) -> Arc<Topology> {

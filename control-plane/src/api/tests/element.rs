@@ -121,6 +121,13 @@ async fn a_patch_changes_metadata_and_nothing_else() {
     let cost = json!([{"op": "add", "path": "/Metadata/Cost", "value": 3}]);
     assert_eq!(patch(&world, "/api/edge/L", cost).await.json()["Metadata"]["Cost"], json!(3));
 
+    let mut old = tor();
+    old["ID"] = json!("OLD");
+    old["Revision"] = json!(i64::MAX);
+    post(&world, "/api/node", &old).await;
+    let rack = json!([{"op": "add", "path": "/Metadata/Rack", "value": 1}]);
+    assert_eq!(patch(&world, "/api/node/OLD", rack).await.json()["Metadata"]["Rack"], json!(1));
+
     let got = patch(&world, "/api/node/none", json!([])).await;
     assert_eq!((got.status, got.text.as_str()), (404, ""));
     let got = patch(&world, "/api/node/TOR", json!({})).await;
