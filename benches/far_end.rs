@@ -383,7 +383,7 @@ fn graph() -> SharedGraph {
         let metadata = facts.map(|(key, text)| (key.to_owned(), text.into()));
         let metadata = metadata.into_iter().collect();
         let node = Node { id: n.to_string(), host: "here".into(), metadata, ..Node::default() };
-        graph.add_node(node, NOW).expect("each node once");
+        graph.add(node, NOW).expect("each node once");
     }
     SharedGraph::new(RwLock::new(graph))
 }

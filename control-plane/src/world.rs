@@ -51,7 +51,7 @@ impl World {
         for node in
             [node("eth0", "device", 2), node("eth1", "device", 3), node("p0", "dpdkport", 0)]
         {
-            graph.write().unwrap().add_node(node, clock.now()).unwrap();
+            graph.write().unwrap().add(node, clock.now()).unwrap();
         }
         let minute = Duration::from_secs(60);
         let times = Times { hold: minute, silence: 10 * minute };

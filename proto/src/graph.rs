@@ -1,5 +1,7 @@
 //! Nodes and edges of the topology, as Skydive writes them (API §8.1).
 
+use std::ops::Deref;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -9,19 +11,19 @@ use crate::null::null_is_default;
 /// What is known of a node or an edge, by name. Values nest; a dotted path names an inner one.
 pub type Metadata = Map<String, Value>;
 
-/// A node of the topology at one revision.
+/// What a node and an edge have in common, at one revision.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Node {
-    /// Unique; a UUID for nodes of ours, any text for nodes from publishers.
+pub struct Element {
+    /// Unique; a UUID for elements of ours, any text for those of publishers.
     #[serde(rename = "ID")]
     pub id: String,
-    /// Always has `Name` and `Type`.
+    /// A node's always has `Name` and `Type`, an edge's `RelationType`.
     pub metadata: Metadata,
-    /// The host that discovered the node.
+    /// The host that discovered the element.
     #[serde(default, deserialize_with = "null_is_default")]
     pub host: String,
-    /// Who made the node: `agent.<host>`, `api.<host>`, `<client type>.<client host>`.
+    /// Who made the element: `agent.<host>`, `api.<host>`, `<client type>.<client host>`.
     #[serde(default, deserialize_with = "null_is_default")]
     pub origin: String,
     /// Milliseconds since the epoch.
@@ -30,56 +32,47 @@ pub struct Node {
     /// Milliseconds since the epoch.
     #[serde(default)]
     pub updated_at: Option<i64>,
-    /// Milliseconds since the epoch; absent while the node lives.
+    /// Milliseconds since the epoch; absent while the element lives.
     #[serde(default)]
     pub deleted_at: Option<i64>,
-    /// 1 for a new node, one more with each change of its metadata.
+    /// 1 for a new element, one more with each change of its metadata.
     #[serde(default, deserialize_with = "null_is_default")]
     pub revision: i64,
 }
 
-/// An edge of the topology at one revision.
+/// A node of the topology: an element, and no more.
+pub type Node = Element;
+
+/// An edge of the topology: an element between two nodes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Edge {
-    /// Unique.
-    #[serde(rename = "ID")]
-    pub id: String,
-    /// Always has `RelationType`.
-    pub metadata: Metadata,
-    /// The host that discovered the edge.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub host: String,
-    /// Who made the edge.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub origin: String,
-    /// Milliseconds since the epoch.
-    #[serde(default)]
-    pub created_at: Option<i64>,
-    /// Milliseconds since the epoch.
-    #[serde(default)]
-    pub updated_at: Option<i64>,
-    /// Milliseconds since the epoch; absent while the edge lives.
-    #[serde(default)]
-    pub deleted_at: Option<i64>,
-    /// 1 for a new edge, one more with each change of its metadata.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub revision: i64,
+    /// What a node has too.
+    #[serde(flatten)]
+    pub element: Element,
     /// ID of the parent node.
     pub parent: String,
     /// ID of the child node.
     pub child: String,
 }
 
-impl Node {
+impl Element {
     /// The text under `key`, empty when there is none.
     pub fn text(&self, key: &str) -> &str {
         self.metadata.get(key).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// The node's TID, once it is known and if it is a UUID.
+    /// The element's TID, once it is known and if it is a UUID.
     pub fn tid(&self) -> Option<Uuid> {
         Uuid::try_parse(self.text("TID")).ok()
+    }
+}
+
+impl Deref for Edge {
+    type Target = Element;
+
+    fn deref(&self) -> &Element {
+        &self.element
     }
 }
 

@@ -78,7 +78,7 @@ fn graph() -> Graph {
         ("n4", json!({"Value": -4, "List": [], "Null": null, "Huge": 1e300, "Name": ""})),
     ] {
         graph
-            .add_node(Node { id: id.into(), metadata: object(metadata), ..Node::default() }, BORN)
+            .add(Node { id: id.into(), metadata: object(metadata), ..Node::default() }, BORN)
             .expect("the IDs differ");
     }
     for (parent, child, kind) in [
@@ -89,23 +89,21 @@ fn graph() -> Graph {
         ("n4", "n4", "loop"),
     ] {
         let edge = Edge {
-            id: format!("{parent}-{child}"),
-            metadata: object(json!({"RelationType": kind, "Name": kind})),
+            element: Node { id: format!("{parent}-{child}"), metadata: object(json!({"RelationType": kind, "Name": kind})), ..Node::default() },
             parent: parent.into(),
             child: child.into(),
-            ..Edge::default()
         };
-        graph.add_edge(edge, BORN).expect("the ends are there");
+        graph.add(edge, BORN).expect("the ends are there");
     }
     for n in 1..4 {
         let then = BORN.after(Duration::from_secs(10 * n));
         for (id, key) in [("n2", "Value"), ("n3", "MTU")] {
             let change = |metadata: &mut Metadata| drop(metadata.insert(key.into(), n.into()));
-            graph.update_node(id, then, change).expect("it is there");
-            graph.update_edge("n1-n2", then, change).expect("it is there");
+            graph.update::<Node>(id, then, change).expect("it is there");
+            graph.update::<Edge>("n1-n2", then, change).expect("it is there");
         }
     }
-    graph.delete_edge("n4-n4", BORN.after(Duration::from_secs(40)));
+    graph.delete::<Edge>("n4-n4", BORN.after(Duration::from_secs(40)));
     graph
 }
 

@@ -83,10 +83,12 @@ mod tests {
     fn draws_nodes_and_edges() {
         let edge = |child: &str| {
             Arc::new(Edge {
+                element: Node {
+                    metadata: json!({"RelationType": "layer2"}).as_object().unwrap().clone(),
+                    ..Node::default()
+                },
                 parent: "0123456789".into(),
                 child: child.into(),
-                metadata: json!({"RelationType": "layer2"}).as_object().unwrap().clone(),
-                ..Edge::default()
             })
         };
         let nodes = [node("0123456789", "eth0"), node("b", "a\"; evil\\\n")];

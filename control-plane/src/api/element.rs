@@ -11,7 +11,6 @@ use axum::response::{IntoResponse, Response};
 use json_patch::PatchOperation;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use sonde_proto::graph::{Edge, Metadata, Node};
 use sonde_proto::time::Timestamp;
 use tokio::time::sleep;
@@ -20,151 +19,25 @@ use super::answer::{Json, blocking};
 use super::body::{Body, Object};
 use super::resource::{Id, ttl};
 use super::{Error, patch};
-use crate::graph::{Graph, GraphError, Topology};
+use crate::graph::{Graph, Kind, Topology};
 use crate::state::State;
 
 /// A kind of element as REST handles it.
-pub(super) trait Element: Serialize + DeserializeOwned + Send + Sync + 'static {
+pub(super) trait Resource: Kind + Serialize + DeserializeOwned {
     /// What one is called in errors.
     const TITLE: &'static str;
-
-    /// All of the topology, by ID.
-    fn all(topology: &Topology) -> BTreeMap<String, Arc<Self>>;
-    /// The one of that ID.
-    fn get(topology: &Topology, id: &str) -> Option<Arc<Self>>;
-    /// What its schema does not allow (§8.6).
-    fn check(&self) -> Result<(), Error>;
-    /// Adds it, made by `origin` unless it says otherwise.
-    fn add(
-        self,
-        graph: &mut Graph,
-        origin: String,
-        now: Timestamp,
-    ) -> Result<Arc<Self>, GraphError>;
-    /// Gives the one of that ID the metadata of `self`, as far as clients may set it.
-    fn update(self, graph: &mut Graph, id: &str, now: Timestamp) -> Option<Arc<Self>>;
-    /// Deletes the one of that ID.
-    fn delete(graph: &mut Graph, id: &str, now: Timestamp) -> Option<Arc<Self>>;
-    /// Its ID.
-    fn id(&self) -> &str;
-    /// When it was made, in milliseconds.
-    fn born(&self) -> Option<i64>;
+    /// Metadata that clients cannot change.
+    const KEPT: &'static [&'static str];
 }
 
-impl Element for Node {
+impl Resource for Node {
     const TITLE: &'static str = "Node";
-
-    fn all(topology: &Topology) -> BTreeMap<String, Arc<Self>> {
-        topology.nodes().map(|node| (node.id.clone(), node.clone())).collect()
-    }
-
-    fn get(topology: &Topology, id: &str) -> Option<Arc<Self>> {
-        topology.node(id).cloned()
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        if self.id.is_empty() {
-            return Err(Error::NoElementId);
-        }
-        let has = |key| !self.text(key).is_empty();
-        let whole = match self.text("Type") {
-            "netns" => has("Path"),
-            "ovsport" => has("UUID"),
-            "" => has("Path") || has("UUID"),
-            _ => true,
-        };
-        match (has("Name"), whole) {
-            (true, true) => Ok(()),
-            (true, false) => Err(Error::Schema(NO_TYPE)),
-            (false, _) => Err(Error::Schema(NO_NAME)),
-        }
-    }
-
-    fn add(
-        mut self,
-        graph: &mut Graph,
-        origin: String,
-        now: Timestamp,
-    ) -> Result<Arc<Self>, GraphError> {
-        if self.origin.is_empty() {
-            self.origin = origin;
-        }
-        self.deleted_at = None;
-        graph.add_node(self, now)
-    }
-
-    fn update(self, graph: &mut Graph, id: &str, now: Timestamp) -> Option<Arc<Self>> {
-        graph.update_node(id, now, |metadata| replace(metadata, self.metadata, &KEPT))
-    }
-
-    fn delete(graph: &mut Graph, id: &str, now: Timestamp) -> Option<Arc<Self>> {
-        graph.delete_node(id, now)
-    }
-
-    fn id(&self) -> &str {
-        &self.id
-    }
-
-    fn born(&self) -> Option<i64> {
-        self.created_at
-    }
+    const KEPT: &'static [&'static str] = &["TID", "Name", "Type"];
 }
 
-impl Element for Edge {
+impl Resource for Edge {
     const TITLE: &'static str = "Edge";
-
-    fn all(topology: &Topology) -> BTreeMap<String, Arc<Self>> {
-        topology.edges().map(|edge| (edge.id.clone(), edge.clone())).collect()
-    }
-
-    fn get(topology: &Topology, id: &str) -> Option<Arc<Self>> {
-        topology.edge(id).cloned()
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        if self.id.is_empty() {
-            return Err(Error::NoElementId);
-        }
-        for (end, what) in [(&self.parent, "parent"), (&self.child, "child")] {
-            if end.is_empty() {
-                return Err(Error::NoEnd(what));
-            }
-        }
-        let relation = self.metadata.get("RelationType").and_then(Value::as_str);
-        match relation.is_none_or(str::is_empty) {
-            true => Err(Error::Schema(NO_RELATION)),
-            false => Ok(()),
-        }
-    }
-
-    fn add(
-        mut self,
-        graph: &mut Graph,
-        origin: String,
-        now: Timestamp,
-    ) -> Result<Arc<Self>, GraphError> {
-        if self.origin.is_empty() {
-            self.origin = origin;
-        }
-        self.deleted_at = None;
-        graph.add_edge(self, now)
-    }
-
-    fn update(self, graph: &mut Graph, id: &str, now: Timestamp) -> Option<Arc<Self>> {
-        graph.update_edge(id, now, |metadata| replace(metadata, self.metadata, &[]))
-    }
-
-    fn delete(graph: &mut Graph, id: &str, now: Timestamp) -> Option<Arc<Self>> {
-        graph.delete_edge(id, now)
-    }
-
-    fn id(&self) -> &str {
-        &self.id
-    }
-
-    fn born(&self) -> Option<i64> {
-        self.created_at
-    }
+    const KEPT: &'static [&'static str] = &[];
 }
 
 /// Makes `metadata` what is `wanted`, all but the values of the `kept` keys.
@@ -178,75 +51,90 @@ fn replace(metadata: &mut Metadata, mut wanted: Metadata, kept: &[&str]) {
     *metadata = wanted;
 }
 
-pub(super) async fn list<E: Element>(Extract(state): Extract<State>) -> Result<Json, Error> {
-    let all = blocking(move || E::all(&topology(&state))).await?;
+pub(super) async fn list<K: Resource>(Extract(state): Extract<State>) -> Result<Json, Error> {
+    let all = blocking(move || {
+        let topology = topology(&state);
+        K::all(&topology).iter().map(|(id, one)| (id.clone(), one.clone())).collect()
+    });
+    let all: BTreeMap<String, Arc<K>> = all.await?;
     Json::new(&all)
 }
 
-pub(super) async fn show<E: Element>(
+pub(super) async fn show<K: Resource>(
     Extract(state): Extract<State>,
     Id(id): Id,
 ) -> Result<Json, Error> {
-    match E::get(&topology(&state), &id) {
+    match get::<K>(&topology(&state), &id) {
         Some(element) => Json::new(&element),
-        None => Err(Error::NoResource { title: E::TITLE, id }),
+        None => Err(Error::NoResource { title: K::TITLE, id }),
     }
 }
 
-pub(super) async fn create<E: Element>(
+pub(super) async fn create<K: Resource>(
     Extract(state): Extract<State>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Error> {
-    let Object::<E>(element) = body.json()?;
+    let Object::<K>(mut element) = body.json()?;
     element.check()?;
     let ttl = ttl(&headers)?;
-    let origin = format!("api.{}", state.host);
+    let origin = &mut element.element_mut().origin;
+    if origin.is_empty() {
+        *origin = format!("api.{}", state.host);
+    }
     let element = edit(&state, move |graph, now| {
         if graph.nodes().count() + graph.edges().count() >= ELEMENTS {
             return Err(Error::ManyElements(ELEMENTS));
         }
-        Ok(element.add(graph, origin, now)?)
+        Ok(graph.add(element, now)?)
     })
     .await??;
     if let Some(ttl) = ttl {
-        tokio::spawn(expire::<E>(state, element.id().to_owned(), element.born(), ttl));
+        tokio::spawn(expire::<K>(
+            state,
+            element.element().id.clone(),
+            element.element().created_at,
+            ttl,
+        ));
     }
     Ok((StatusCode::CREATED, Json::new(&element)?).into_response())
 }
 
-pub(super) async fn remove<E: Element>(
+pub(super) async fn remove<K: Resource>(
     Extract(state): Extract<State>,
     Id(id): Id,
 ) -> Result<Response, Error> {
     let wanted = id.clone();
-    match edit(&state, move |graph, now| E::delete(graph, &wanted, now)).await? {
+    match edit(&state, move |graph, now| graph.delete::<K>(&wanted, now)).await? {
         Some(_) => Ok([(header::CONTENT_TYPE, "text/plain")].into_response()),
-        None => Err(Error::NoResource { title: E::TITLE, id }),
+        None => Err(Error::NoResource { title: K::TITLE, id }),
     }
 }
 
 /// Answers 304 when nothing changed. Another's change meanwhile is not undone: the patch is then
 /// applied to what is there now.
-pub(super) async fn patch<E: Element>(
+pub(super) async fn patch<K: Resource>(
     Extract(state): Extract<State>,
     Id(id): Id,
     body: Body,
 ) -> Result<Response, Error> {
-    if E::get(&topology(&state), &id).is_none() {
+    if get::<K>(&topology(&state), &id).is_none() {
         return Ok(StatusCode::NOT_FOUND.into_response());
     }
     let operations: Arc<[PatchOperation]> = body.json::<Vec<_>>().map_err(Error::Patch)?.into();
     for _ in 0..TRIES {
-        let Some(known) = E::get(&topology(&state), &id) else {
+        let Some(known) = get::<K>(&topology(&state), &id) else {
             return Ok(StatusCode::NOT_FOUND.into_response());
         };
         let (source, operations) = (known.clone(), operations.clone());
         let patched = blocking(move || patched(&*source, &operations)).await??;
         let (id, before) = (id.clone(), known.clone());
         let updated = edit(&state, move |graph, now| {
-            let same = E::get(graph, &id).is_some_and(|there| Arc::ptr_eq(&there, &before));
-            same.then(|| patched.update(graph, &id, now)).flatten()
+            let same = get::<K>(graph, &id).is_some_and(|there| Arc::ptr_eq(&there, &before));
+            same.then(|| {
+                let wanted = patched.element().metadata.clone();
+                graph.update::<K>(&id, now, |metadata| replace(metadata, wanted, K::KEPT))
+            })?
         });
         match updated.await? {
             Some(element) if Arc::ptr_eq(&element, &known) => {
@@ -256,32 +144,32 @@ pub(super) async fn patch<E: Element>(
             None => {}
         }
     }
-    Err(Error::Contended { title: E::TITLE, id })
+    Err(Error::Contended { title: K::TITLE, id })
 }
 
 /// What the element becomes.
-fn patched<E: Element>(element: &E, operations: &[PatchOperation]) -> Result<E, Error> {
+fn patched<K: Resource>(element: &K, operations: &[PatchOperation]) -> Result<K, Error> {
     let document = serde_json::to_value(element)?;
     let patched = patch::apply(document, operations)?;
-    let Object::<E>(patched) =
+    let Object::<K>(patched) =
         serde_json::from_value(patched).map_err(|error| Error::Patched(Box::new(error.into())))?;
-    patched.check().map_err(|error| Error::Patched(Box::new(error)))?;
+    patched.check().map_err(|error| Error::Patched(Box::new(error.into())))?;
     Ok(patched)
 }
 
 /// Deletes the element after `ttl`. When somebody does it before, that is noticed after [`LOOK`].
-async fn expire<E: Element>(state: State, id: String, born: Option<i64>, mut ttl: Duration) {
+async fn expire<K: Resource>(state: State, id: String, born: Option<i64>, mut ttl: Duration) {
     while !ttl.is_zero() {
         let pause = ttl.min(LOOK);
         sleep(pause).await;
         ttl -= pause;
-        if !is_of::<E>(&topology(&state), &id, born) {
+        if !is_of::<K>(&topology(&state), &id, born) {
             return;
         }
     }
     let wanted = id.clone();
     let deleted = edit(&state, move |graph, now| {
-        is_of::<E>(graph, &wanted, born).then(|| E::delete(graph, &wanted, now)).flatten()
+        is_of::<K>(graph, &wanted, born).then(|| graph.delete::<K>(&wanted, now)).flatten()
     });
     if deleted.await.is_err() {
         tracing::error!(id, "an element outlives its TTL");
@@ -289,8 +177,12 @@ async fn expire<E: Element>(state: State, id: String, born: Option<i64>, mut ttl
 }
 
 /// Whether the element of that ID is the one that was `born` then.
-fn is_of<E: Element>(topology: &Topology, id: &str, born: Option<i64>) -> bool {
-    E::get(topology, id).is_some_and(|found| found.born() == born)
+fn is_of<K: Resource>(topology: &Topology, id: &str, born: Option<i64>) -> bool {
+    get::<K>(topology, id).is_some_and(|found| found.element().created_at == born)
+}
+
+fn get<K: Kind>(topology: &Topology, id: &str) -> Option<Arc<K>> {
+    K::all(topology).get(id).cloned()
 }
 
 fn topology(state: &State) -> Arc<Topology> {
@@ -309,9 +201,6 @@ async fn edit<T: Send + 'static>(
     .await
 }
 
-/// What clients cannot change of a node.
-const KEPT: [&str; 3] = ["TID", "Name", "Type"];
-
 /// Nodes and edges of a graph that clients may still add to.
 const ELEMENTS: usize = 200_000;
 
@@ -320,14 +209,3 @@ const LOOK: Duration = Duration::from_secs(60);
 
 /// Times that a patch is applied anew because the element changed meanwhile.
 const TRIES: usize = 8;
-
-/// As Skydive has it, word for word: a test of its clients compares it.
-const NO_NAME: &str = "(root): Must validate all the schemas (allOf)\n\
-    Metadata: Must validate all the schemas (allOf)\n\
-    Metadata: Name is required\n\
-    (root): Must validate at least one schema (anyOf)\n";
-
-const NO_TYPE: &str = "(root): Must validate at least one schema (anyOf)\n\
-    Metadata: Type is required, or Path for a netns, or UUID for an ovsport\n";
-
-const NO_RELATION: &str = "Metadata: RelationType is required\n";

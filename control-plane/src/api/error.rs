@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::{BODY_TIME, MAX_BODY};
 use crate::capture::{CaptureError, StoreError};
-use crate::graph::GraphError;
+use crate::graph::{GraphError, SchemaError};
 use crate::gremlin::QueryError;
 use crate::upload::{AT_ONCE, Damaged};
 
@@ -70,15 +70,9 @@ pub enum Error {
         /// The ID of the resource.
         id: String,
     },
-    /// A node or an edge has no ID.
-    #[error("No ID found for graph element")]
-    NoElementId,
-    /// An edge has no node at one of its ends.
-    #[error("{0} ID wrong format")]
-    NoEnd(&'static str),
-    /// A node or an edge lacks metadata that its kind has to have.
-    #[error("invalid schema: {0}")]
-    Schema(&'static str),
+    /// A node or an edge is none.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
     /// The graph is as large as clients may make it.
     #[error("the graph has {0} nodes and edges already")]
     ManyElements(usize),
@@ -149,8 +143,6 @@ impl Error {
             | Self::PatchFailed { .. }
             | Self::PatchCost(_)
             | Self::Patched(_)
-            | Self::NoElementId
-            | Self::NoEnd(_)
             | Self::Schema(_)
             | Self::Graph(_)
             | Self::NotUpdatable

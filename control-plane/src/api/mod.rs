@@ -25,7 +25,7 @@ use sonde_proto::graph::{Edge, Node};
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{Any, CorsLayer};
 
-use self::element::Element;
+use self::element::Resource;
 use crate::state::State;
 use crate::ws;
 
@@ -59,13 +59,13 @@ fn exact(path: &str, methods: MethodRouter<State>) -> Router<State> {
     Router::new().route(path, methods).route(&format!("{path}/"), any(without_slash))
 }
 
-fn elements<E: Element>(path: &str) -> Router<State> {
+fn elements<K: Resource>(path: &str) -> Router<State> {
     Router::new()
-        .route(path, get(element::list::<E>).post(element::create::<E>))
+        .route(path, get(element::list::<K>).post(element::create::<K>))
         .route(&format!("{path}/"), delete(no_id).patch(no_id).fallback(without_slash))
         .route(
             &format!("{path}/{{*id}}"),
-            get(element::show::<E>).delete(element::remove::<E>).patch(element::patch::<E>),
+            get(element::show::<K>).delete(element::remove::<K>).patch(element::patch::<K>),
         )
 }
 

@@ -438,13 +438,7 @@ async fn nobody_waits_for_a_slow_query() {
     assert!(world.state.graph.try_write().is_ok(), "nor is the graph");
     world.meter(record(2)).await;
     world.meter(record(3)).await;
-    world
-        .state
-        .graph
-        .write()
-        .unwrap()
-        .add_node(node("new", "device", 9), Timestamp::default())
-        .unwrap();
+    world.state.graph.write().unwrap().add(node("new", "device", 9), Timestamp::default()).unwrap();
     assert_eq!(query(&world, "G.Flows().Count()").await.text, "3\n");
     release.send(()).unwrap();
     let answer = slow.join().unwrap().unwrap();

@@ -208,7 +208,7 @@ mod tests {
     fn graph(nodes: impl IntoIterator<Item = Node>) -> Graph {
         let mut graph = Graph::new();
         for node in nodes {
-            graph.add_node(node, NOW).unwrap();
+            graph.add(node, NOW).unwrap();
         }
         graph
     }
@@ -305,14 +305,14 @@ mod tests {
 
         // It no longer matches, then is down: it runs on.
         running.start("c", &runnable, &[], &graph, "here");
-        graph.update_node("eth0", NOW, |metadata| {
+        graph.update::<Node>("eth0", NOW, |metadata| {
             metadata.insert("LinkFlags".into(), json!([]));
         });
         running.keep(|_| true, &graph);
         assert_eq!(ids(&running), [1]);
 
         // Renamed, so its TID is another: a new watch.
-        graph.update_node("eth0", NOW, |metadata| {
+        graph.update::<Node>("eth0", NOW, |metadata| {
             metadata.insert("TID".into(), json!(uuid_v5(&["other"])));
         });
         running.keep(|_| true, &graph);
@@ -321,12 +321,12 @@ mod tests {
         // The capture goes and comes again; then the node goes.
         running.keep(|_| false, &graph);
         assert_eq!(ids(&running), [0; 0]);
-        graph.update_node("eth0", NOW, |metadata| {
+        graph.update::<Node>("eth0", NOW, |metadata| {
             metadata.insert("LinkFlags".into(), json!(["UP"]));
         });
         start(&mut running, "c", &runnable, &graph);
         assert_eq!(ids(&running), [3]);
-        graph.delete_node("eth0", NOW);
+        graph.delete::<Node>("eth0", NOW);
         running.keep(|_| true, &graph);
         assert_eq!(ids(&running), [0; 0]);
     }
@@ -345,7 +345,7 @@ mod tests {
             (json!("51234"), None),
             (Value::Null, None),
         ] {
-            graph.update_node("eth0", NOW, |metadata| {
+            graph.update::<Node>("eth0", NOW, |metadata| {
                 metadata.insert("MPLSUDPPort".into(), value.clone());
             });
             running.keep(|_| true, &graph);
@@ -362,13 +362,15 @@ mod tests {
         netns.metadata.insert("Path".into(), json!("/run/netns/vm1"));
         let mut graph = graph([netns, node("eth0", 2)]);
         let edge = Edge {
-            id: "e".into(),
+            element: Node {
+                id: "e".into(),
+                metadata: json!({"RelationType": "ownership"}).as_object().unwrap().clone(),
+                ..Node::default()
+            },
             parent: "vm1".into(),
             child: "eth0".into(),
-            metadata: json!({"RelationType": "ownership"}).as_object().unwrap().clone(),
-            ..Edge::default()
         };
-        graph.add_edge(edge, NOW).unwrap();
+        graph.add(edge, NOW).unwrap();
         let mut running = Running::default();
         start(&mut running, "c", &capture("", ""), &graph);
         let (_, run) = running.pairs().next().unwrap();

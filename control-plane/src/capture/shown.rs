@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 
 use serde_json::Value;
 use sonde_proto::capture::{Capture, CaptureOnNode, CaptureState};
+use sonde_proto::graph::Node;
 use sonde_proto::plan::Point;
 use sonde_proto::record::WatchId;
 use sonde_proto::report::{Lost, WatchState};
@@ -116,7 +117,7 @@ fn write(
     }
     let mut graph = graph.write().unwrap_or_else(PoisonError::into_inner);
     for (id, value) in changed {
-        graph.update_node(&id, now, |metadata| {
+        graph.update::<Node>(&id, now, |metadata| {
             match value {
                 Some(value) => metadata.insert(MEMBER.to_owned(), value),
                 None => metadata.remove(MEMBER),

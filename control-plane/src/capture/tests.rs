@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 use serde_json::json;
+use sonde_proto::graph::Node;
 use sonde_proto::plan::Point;
 use sonde_proto::record::WatchId;
 use sonde_proto::report::WatchState;
@@ -40,14 +41,16 @@ async fn a_capture_becomes_a_plan_and_its_end_empties_it() {
 async fn every_node_of_a_path_is_captured() {
     let mut world = World::new();
     let edge = sonde_proto::graph::Edge {
-        id: "e".into(),
+        element: Node {
+            id: "e".into(),
+            metadata: json!({"RelationType": "layer2"}).as_object().unwrap().clone(),
+            ..Node::default()
+        },
         parent: "eth0".into(),
         child: "eth1".into(),
-        metadata: json!({"RelationType": "layer2"}).as_object().unwrap().clone(),
-        ..Default::default()
     };
     let now = world.state.clock.now();
-    world.state.graph.write().unwrap().add_edge(edge, now).unwrap();
+    world.state.graph.write().unwrap().add(edge, now).unwrap();
     create(&world, "G.V().Has('Name', 'eth0').ShortestPathTo(Metadata('Name', 'eth1'))");
     let plan = world.plan(|plan| !plan.points.is_empty()).await;
     assert_eq!(points(&plan), [interface(2), interface(3)]);
@@ -58,15 +61,15 @@ async fn a_node_that_comes_later_is_captured() {
     let mut world = World::new();
     create(&world, "G.V().Has('Name', Within('early', 'late'))");
     let now = world.state.clock.now();
-    world.state.graph.write().unwrap().add_node(node("early", "veth", 8), now).unwrap();
+    world.state.graph.write().unwrap().add(node("early", "veth", 8), now).unwrap();
     tokio::spawn(world.state.captures.clone().run());
     let plan = world.plan(|plan| !plan.points.is_empty()).await;
     assert_eq!(points(&plan), [interface(8)], "what came before the captures ran");
-    world.state.graph.write().unwrap().add_node(node("late", "veth", 9), now).unwrap();
+    world.state.graph.write().unwrap().add(node("late", "veth", 9), now).unwrap();
     let plan = world.plan(|plan| plan.points.len() == 2).await;
     assert_eq!(points(&plan), [interface(8), interface(9)]);
     for id in ["early", "late"] {
-        world.state.graph.write().unwrap().delete_node(id, now);
+        world.state.graph.write().unwrap().delete::<Node>(id, now);
     }
     world.plan(|plan| plan.points.is_empty()).await;
 }

@@ -3,7 +3,7 @@
 use std::sync::{PoisonError, RwLockWriteGuard};
 
 use serde_json::Value;
-use sonde_proto::graph::{Edge, Metadata, Node, uuid_v5};
+use sonde_proto::graph::{Edge, Element, Metadata, Node, uuid_v5};
 use uuid::Uuid;
 
 use crate::graph::{Graph, SharedGraph};
@@ -30,13 +30,12 @@ impl Author {
 
     /// A new node, with an ID of its own.
     pub(super) fn node(&self, metadata: Metadata) -> Node {
-        Node {
-            id: Uuid::new_v4().to_string(),
-            metadata,
-            host: self.host.clone(),
-            origin: self.origin.clone(),
-            ..Node::default()
-        }
+        Node { id: Uuid::new_v4().to_string(), ..self.element(metadata) }
+    }
+
+    fn element(&self, metadata: Metadata) -> Element {
+        let (host, origin) = (self.host.clone(), self.origin.clone());
+        Element { metadata, host, origin, ..Element::default() }
     }
 
     /// The edge of that relation between two nodes; its ID follows from them (API §8.2).
@@ -53,13 +52,12 @@ impl Author {
             metadata.insert("Type".into(), kind.into());
         }
         Edge {
-            id: uuid_v5(&[parent, child, relation]).to_string(),
-            metadata,
-            host: self.host.clone(),
-            origin: self.origin.clone(),
+            element: Element {
+                id: uuid_v5(&[parent, child, relation]).to_string(),
+                ..self.element(metadata)
+            },
             parent: parent.to_owned(),
             child: child.to_owned(),
-            ..Edge::default()
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use sonde_proto::graph::{Metadata, uuid_v5};
+use sonde_proto::graph::{Metadata, Node, uuid_v5};
 use sonde_proto::time::Timestamp;
 
 use super::HostConfig;
@@ -26,7 +26,7 @@ pub(super) fn metadata(host: &HostConfig) -> Metadata {
 pub(super) fn add(graph: &mut Graph, author: &Author, metadata: Metadata, now: Timestamp) -> Owner {
     let node = author.node(metadata);
     let owner = Owner { id: node.id.clone(), tid: node.text("TID").to_owned() };
-    graph.add_node(node, now).expect("a new UUID is in no graph");
+    graph.add(node, now).expect("a new UUID is in no graph");
     owner
 }
 
@@ -34,7 +34,7 @@ pub(super) fn add(graph: &mut Graph, author: &Author, metadata: Metadata, now: T
 pub(super) fn refresh(graph: &SharedGraph, host: &Owner, now: Timestamp) {
     let mut fresh = Metadata::new();
     put(&mut fresh, HUGEPAGES, hugepages(Path::new("/")));
-    lock(graph).update_node(&host.id, now, |held| renew(held, &[HUGEPAGES], &fresh));
+    lock(graph).update::<Node>(&host.id, now, |held| renew(held, &[HUGEPAGES], &fresh));
 }
 
 const HUGEPAGES: &str = "Hugepages";

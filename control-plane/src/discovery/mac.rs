@@ -10,7 +10,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tracing::debug;
 
 use super::port;
-use crate::graph::{Event, Graph, SharedGraph};
+use crate::graph::{Change, Event, Graph, SharedGraph};
 
 /// TIDs by address, at a moment.
 pub type MacTable = hashbrown::HashMap<[u8; 6], Arc<str>, RandomState>;
@@ -117,16 +117,18 @@ impl Claims {
     /// True if something changed.
     fn apply(&mut self, event: &Event) -> bool {
         match event {
-            Event::NodeAdded(node) | Event::NodeUpdated(node) => match Claim::of(node) {
-                Some(claim) if self.0.get(&node.id) == Some(&claim) => false,
-                Some(claim) => {
-                    self.0.insert(node.id.clone(), claim);
-                    true
+            Event::Node(Change::Added(node) | Change::Updated { after: node, .. }) => {
+                match Claim::of(node) {
+                    Some(claim) if self.0.get(&node.id) == Some(&claim) => false,
+                    Some(claim) => {
+                        self.0.insert(node.id.clone(), claim);
+                        true
+                    }
+                    None => self.0.remove(&node.id).is_some(),
                 }
-                None => self.0.remove(&node.id).is_some(),
-            },
-            Event::NodeDeleted(node) => self.0.remove(&node.id).is_some(),
-            Event::EdgeAdded(_) | Event::EdgeUpdated(_) | Event::EdgeDeleted(_) => false,
+            }
+            Event::Node(Change::Deleted(node)) => self.0.remove(&node.id).is_some(),
+            Event::Edge(_) => false,
         }
     }
 
@@ -193,7 +195,7 @@ mod tests {
 
     fn add(graph: &SharedGraph, node: Node) {
         let mut graph = graph.write().unwrap();
-        graph.add_node(node, Timestamp::default()).unwrap();
+        graph.add(node, Timestamp::default()).unwrap();
     }
 
     /// Waits until the owner is as expected.
@@ -221,10 +223,10 @@ mod tests {
         owner(&tids, mac, Some("device")).await;
         assert_eq!(tids.table()[&[2, 0, 0, 0, 0, 1]].as_ref(), "device");
         for id in ["device", "edevice"] {
-            graph.write().unwrap().delete_node(id, Timestamp::default());
+            graph.write().unwrap().delete::<Node>(id, Timestamp::default());
         }
         owner(&tids, mac, Some("port")).await;
-        graph.write().unwrap().update_node("port", Timestamp::default(), |metadata| {
+        graph.write().unwrap().update::<Node>("port", Timestamp::default(), |metadata| {
             metadata.insert("MAC".into(), "02:00:00:00:00:02".into());
         });
         owner(&tids, mac, Some("bridge")).await;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::LinkMessage;
-use sonde_proto::graph::{Edge, relation, uuid_v5};
+use sonde_proto::graph::{Edge, Node, relation, uuid_v5};
 use sonde_proto::time::Timestamp;
 use tracing::{debug, warn};
 
@@ -145,7 +145,7 @@ impl Namespace {
         let mut graph = lock(&self.graph);
         for link in messages.iter().filter_map(Link::read) {
             if let Some(followed) = self.links.get(&link.index) {
-                graph.update_node(&followed.node, now, |metadata| {
+                graph.update::<Node>(&followed.node, now, |metadata| {
                     metric::write(metadata, link.counters, self.counted, now);
                 });
             }
@@ -221,7 +221,7 @@ impl Namespace {
         metadata.insert("TID".into(), tid.to_string().into());
         let now = (self.clock)();
         let mut graph = lock(&self.graph);
-        let written = graph.update_node(&followed.node, now, |held| {
+        let written = graph.update::<Node>(&followed.node, now, |held| {
             renew(held, link::KEYS, &metadata);
         });
         let new = written.is_none();
@@ -229,7 +229,7 @@ impl Namespace {
             metric::write(&mut metadata, link.counters, None, now);
             let node = self.author.node(metadata);
             followed.node.clone_from(&node.id);
-            if let Err(error) = graph.add_node(node, now) {
+            if let Err(error) = graph.add(node, now) {
                 warn!(%error, link = followed.link.name, "cannot add a link to the graph");
             }
         }
@@ -246,7 +246,7 @@ impl Namespace {
         let now = (self.clock)();
         let mut graph = lock(&self.graph);
         for gone in followed.edges.iter().filter(|id| !ids.contains(id)) {
-            graph.delete_edge(gone, now);
+            graph.delete::<Edge>(gone, now);
         }
         for edge in wanted {
             add_edge(&mut graph, edge, now);
@@ -295,7 +295,7 @@ impl Namespace {
     /// Deletes the node of a link, and with it its edges.
     fn forget(&mut self, index: u32) {
         if let Some(followed) = self.links.remove(&index) {
-            lock(&self.graph).delete_node(&followed.node, (self.clock)());
+            lock(&self.graph).delete::<Node>(&followed.node, (self.clock)());
         }
     }
 }
@@ -305,7 +305,7 @@ fn add_edge(graph: &mut Graph, edge: Edge, now: Timestamp) {
         return;
     }
     // A node deleted by somebody comes back with its next change, and its edges with it.
-    if let Err(error) = graph.add_edge(edge, now) {
+    if let Err(error) = graph.add(edge, now) {
         debug!(%error, "cannot add an edge to the graph");
     }
 }
@@ -329,7 +329,7 @@ mod tests {
             metadata.insert("Name".into(), name.into());
             let node = author.node(metadata);
             let id = node.id.clone();
-            graph.add_node(node, Timestamp::default()).unwrap();
+            graph.add(node, Timestamp::default()).unwrap();
             id
         };
         let owner = Owner { id: add("h"), tid: "owner".into() };

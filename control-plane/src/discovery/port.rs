@@ -1,7 +1,7 @@
 //! DPDK ports: their nodes, and what the data plane counts on them (API §8.7).
 
 use serde_json::Value;
-use sonde_proto::graph::{Metadata, relation, uuid_v5};
+use sonde_proto::graph::{Metadata, Node, relation, uuid_v5};
 use sonde_proto::time::Timestamp;
 
 use super::element::{Author, Owner, lock, mac_text, put, renew};
@@ -89,7 +89,7 @@ pub fn update(graph: &SharedGraph, name: &str, stats: &PortStats, now: Timestamp
     let Some(id) = port.map(|node| node.id.clone()) else {
         return false;
     };
-    graph.update_node(&id, now, |metadata| {
+    graph.update::<Node>(&id, now, |metadata| {
         renew(metadata, LINK_STATE, &link_state(stats.link_up, stats.speed_mbit));
         metric::write(metadata, stats.into(), None, now);
     });
@@ -126,8 +126,8 @@ pub(super) fn add(
         let edge = author.edge(&host.id, &node.id, relation::OWNERSHIP, None);
         let link = kernel_link(&port.device).map(str::to_owned);
         lower.extend(link.map(|link| Lower { link, node: node.id.clone() }));
-        graph.add_node(node, now).expect("a new UUID is in no graph");
-        graph.add_edge(edge, now).expect("host and port were just added");
+        graph.add(node, now).expect("a new UUID is in no graph");
+        graph.add(edge, now).expect("host and port were just added");
     }
     lower
 }
@@ -192,7 +192,7 @@ mod tests {
         let author = Author::new("h");
         let node = author.node(Metadata::new());
         let host = Owner { id: node.id.clone(), tid: uuid_v5(&["h"]).to_string() };
-        graph.add_node(node, Timestamp::default()).unwrap();
+        graph.add(node, Timestamp::default()).unwrap();
         let lower = add(&mut graph, &author, &host, ports, Timestamp::default());
         (Arc::new(RwLock::new(graph)), host, lower)
     }
@@ -253,7 +253,7 @@ mod tests {
             let mut graph = graph.write().unwrap();
             let id = graph.nodes().find(|node| node.text("Type") == TYPE);
             let id = id.unwrap().id.clone();
-            graph.update_node(&id, Timestamp::default(), |metadata| {
+            graph.update::<Node>(&id, Timestamp::default(), |metadata| {
                 metadata.insert("Captures".into(), json!([{"ID": "c"}]));
             });
         }

@@ -3,16 +3,22 @@
 use std::ops::Deref;
 use std::sync::{Arc, RwLock};
 
-use sonde_proto::graph::{Edge, Metadata, Node};
+use sonde_proto::graph::{Edge, Element, Metadata};
 use sonde_proto::time::Timestamp;
 use tokio::sync::broadcast;
 
+mod event;
 mod history;
+mod kind;
 mod memory;
+mod schema;
 mod topology;
 
+pub use event::{Change, Event};
 pub use history::{History, Past, RecallError, Revision, Span};
+pub use kind::Kind;
 pub use memory::{HistoryLimits, MemoryHistory};
+pub use schema::SchemaError;
 pub use topology::Topology;
 
 /// The graph as the parts of the control plane share it. Sections are short and never await.
@@ -24,18 +30,6 @@ pub struct Graph {
     topology: Arc<Topology>,
     events: broadcast::Sender<Event>,
     history: Option<Box<dyn History>>,
-}
-
-/// A change, with the element as it is after it (before it, when it was deleted).
-#[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Event {
-    NodeAdded(Arc<Node>),
-    NodeUpdated(Arc<Node>),
-    NodeDeleted(Arc<Node>),
-    EdgeAdded(Arc<Edge>),
-    EdgeUpdated(Arc<Edge>),
-    EdgeDeleted(Arc<Edge>),
 }
 
 /// Why a change was refused.
@@ -93,123 +87,91 @@ impl Graph {
         self.events.subscribe()
     }
 
-    /// Adds a node; its times and revision are filled where they are absent.
-    pub fn add_node(&mut self, mut node: Node, now: Timestamp) -> Result<Arc<Node>, GraphError> {
-        if self.nodes.contains_key(&node.id) {
-            return Err(GraphError::NodeConflict);
-        }
-        let created = *node.created_at.get_or_insert(now.millis());
-        node.updated_at.get_or_insert(created);
-        node.revision = node.revision.max(1);
-        let node = Arc::new(node);
-        self.edit().nodes.insert(node.id.clone(), node.clone());
-        self.tell(Event::NodeAdded(node.clone()));
-        Ok(node)
+    /// Adds an element; its times and revision are filled where they are absent.
+    pub fn add<K: Kind>(&mut self, mut new: K, now: Timestamp) -> Result<Arc<K>, GraphError> {
+        new.fits(&self.topology)?;
+        let element = new.element_mut();
+        let created = *element.created_at.get_or_insert(now.millis());
+        element.updated_at.get_or_insert(created);
+        element.deleted_at = None;
+        element.revision = element.revision.max(1);
+        let new = Arc::new(new);
+        let topology = self.edit();
+        new.attach(topology);
+        K::all_mut(topology).insert(new.element().id.clone(), new.clone());
+        self.tell(Change::Added(new.clone()));
+        Ok(new)
     }
 
-    /// Lets `change` edit the node's metadata; a real change is a new revision. The node as it is
-    /// then, or `None` when there is none of that ID.
-    pub fn update_node(
+    /// Lets `change` edit the metadata of the element of that ID; a real change is a new revision.
+    /// The element as it is then, or `None` when there is none of that ID.
+    pub fn update<K: Kind>(
         &mut self,
         id: &str,
         now: Timestamp,
         change: impl FnOnce(&mut Metadata),
-    ) -> Option<Arc<Node>> {
-        let known = self.nodes.get(id)?;
+    ) -> Option<Arc<K>> {
+        let known = K::all(&self.topology).get(id)?.element();
         let mut metadata = known.metadata.clone();
         change(&mut metadata);
-        if metadata == known.metadata {
+        let updated = Some(now.millis());
+        let revision = known.revision.saturating_add(1);
+        self.revise(id, now, metadata, |element| {
+            (element.updated_at, element.revision) = (updated, revision);
+        })
+    }
+
+    /// Takes over what another, who knows the element better, says of its metadata. Only a greater
+    /// revision than the one that is there is news. The element as it is then, or `None` when there
+    /// is none of that ID.
+    pub fn overtake<K: Kind>(&mut self, newer: K, now: Timestamp) -> Option<Arc<K>> {
+        let newer = newer.element();
+        let known = K::all(&self.topology).get(&newer.id)?;
+        if newer.revision <= known.element().revision {
             return Some(known.clone());
         }
-        self.keep(Revision::Node(known.clone()), now);
-        let slot = self.edit().nodes.get_mut(id)?;
-        let node = Arc::make_mut(slot);
-        node.metadata = metadata;
-        node.updated_at = Some(now.millis());
-        node.revision = node.revision.saturating_add(1);
-        let node = slot.clone();
-        self.tell(Event::NodeUpdated(node.clone()));
-        Some(node)
+        self.revise(&newer.id, now, newer.metadata.clone(), |element| {
+            element.updated_at = newer.updated_at.or(Some(now.millis()));
+            element.revision = newer.revision;
+        })
     }
 
-    /// Deletes a node and every edge at it.
-    pub fn delete_node(&mut self, id: &str, now: Timestamp) -> Option<Arc<Node>> {
-        for edge in self.adjacent.get(id).cloned().unwrap_or_default() {
-            self.delete_edge(&edge, now);
+    /// Deletes an element, and with a node every edge at it. Its last revision, or `None` when there
+    /// is none of that ID.
+    pub fn delete<K: Kind>(&mut self, id: &str, now: Timestamp) -> Option<Arc<K>> {
+        for edge in K::edges_at(&self.topology, id) {
+            self.delete::<Edge>(&edge, now);
         }
-        self.nodes.get(id)?;
+        K::all(&self.topology).get(id)?;
         let topology = self.edit();
-        topology.adjacent.remove(id);
-        let mut node = topology.nodes.remove(id)?;
-        Arc::make_mut(&mut node).deleted_at = Some(now.millis());
-        self.keep(Revision::Node(node.clone()), now);
-        self.tell(Event::NodeDeleted(node.clone()));
-        Some(node)
+        let mut last = K::all_mut(topology).remove(id)?;
+        last.detach(topology);
+        Arc::make_mut(&mut last).element_mut().deleted_at = Some(now.millis());
+        self.keep(K::revision(last.clone()), now);
+        self.tell(Change::Deleted(last.clone()));
+        Some(last)
     }
 
-    /// Adds an edge between two nodes of the graph.
-    pub fn add_edge(&mut self, mut edge: Edge, now: Timestamp) -> Result<Arc<Edge>, GraphError> {
-        if self.edges.contains_key(&edge.id) {
-            return Err(GraphError::EdgeConflict);
-        }
-        if !self.nodes.contains_key(&edge.parent) {
-            return Err(GraphError::ParentNotFound);
-        }
-        if !self.nodes.contains_key(&edge.child) {
-            return Err(GraphError::ChildNotFound);
-        }
-        let created = *edge.created_at.get_or_insert(now.millis());
-        edge.updated_at.get_or_insert(created);
-        edge.revision = edge.revision.max(1);
-        let edge = Arc::new(edge);
-        let topology = self.edit();
-        topology.edges.insert(edge.id.clone(), edge.clone());
-        topology.adjacent.entry(edge.parent.clone()).or_default().push(edge.id.clone());
-        if edge.parent != edge.child {
-            topology.adjacent.entry(edge.child.clone()).or_default().push(edge.id.clone());
-        }
-        self.tell(Event::EdgeAdded(edge.clone()));
-        Ok(edge)
-    }
-
-    /// Lets `change` edit the edge's metadata, as [`Self::update_node`] does.
-    pub fn update_edge(
+    /// Makes `metadata`, if it is another, the element's, and lets `stamp` say of which revision.
+    fn revise<K: Kind>(
         &mut self,
         id: &str,
         now: Timestamp,
-        change: impl FnOnce(&mut Metadata),
-    ) -> Option<Arc<Edge>> {
-        let known = self.edges.get(id)?;
-        let mut metadata = known.metadata.clone();
-        change(&mut metadata);
-        if metadata == known.metadata {
-            return Some(known.clone());
+        metadata: Metadata,
+        stamp: impl FnOnce(&mut Element),
+    ) -> Option<Arc<K>> {
+        let before = K::all(&self.topology).get(id)?.clone();
+        if before.element().metadata == metadata {
+            return Some(before);
         }
-        self.keep(Revision::Edge(known.clone()), now);
-        let slot = self.edit().edges.get_mut(id)?;
-        let edge = Arc::make_mut(slot);
-        edge.metadata = metadata;
-        edge.updated_at = Some(now.millis());
-        edge.revision = edge.revision.saturating_add(1);
-        let edge = slot.clone();
-        self.tell(Event::EdgeUpdated(edge.clone()));
-        Some(edge)
-    }
-
-    /// Deletes an edge.
-    pub fn delete_edge(&mut self, id: &str, now: Timestamp) -> Option<Arc<Edge>> {
-        self.edges.get(id)?;
-        let topology = self.edit();
-        let mut edge = topology.edges.remove(id)?;
-        for end in [&edge.parent, &edge.child] {
-            if let Some(ids) = topology.adjacent.get_mut(end) {
-                ids.retain(|other| other != id);
-            }
-        }
-        Arc::make_mut(&mut edge).deleted_at = Some(now.millis());
-        self.keep(Revision::Edge(edge.clone()), now);
-        self.tell(Event::EdgeDeleted(edge.clone()));
-        Some(edge)
+        self.keep(K::revision(before.clone()), now);
+        let slot = K::all_mut(self.edit()).get_mut(id)?;
+        let element = Arc::make_mut(slot).element_mut();
+        element.metadata = metadata;
+        stamp(element);
+        let after = slot.clone();
+        self.tell(Change::Updated { before, after: after.clone() });
+        Some(after)
     }
 
     fn edit(&mut self) -> &mut Topology {
@@ -222,9 +184,9 @@ impl Graph {
         }
     }
 
-    fn tell(&self, event: Event) {
+    fn tell<K: Kind>(&self, change: Change<K>) {
         // Nobody listening is no error.
-        let _ = self.events.send(event);
+        let _ = self.events.send(K::event(change));
     }
 }
 
@@ -280,6 +242,8 @@ const EVENTS: usize = 4096;
 
 #[cfg(test)]
 mod tests {
+    use sonde_proto::graph::Node;
+
     use super::*;
 
     const BORN: Timestamp = Timestamp::from_millis(1000);
@@ -290,16 +254,16 @@ mod tests {
     }
 
     fn edge(id: &str, parent: &str, child: &str) -> Edge {
-        Edge { id: id.into(), parent: parent.into(), child: child.into(), ..Edge::default() }
+        Edge { element: node(id), parent: parent.into(), child: child.into() }
     }
 
     fn triangle() -> Graph {
         let mut graph = Graph::new();
         for id in ["a", "b", "c"] {
-            graph.add_node(node(id), BORN).unwrap();
+            graph.add(node(id), BORN).unwrap();
         }
         for (id, parent, child) in [("ab", "a", "b"), ("bc", "b", "c"), ("cc", "c", "c")] {
-            graph.add_edge(edge(id, parent, child), BORN).unwrap();
+            graph.add(edge(id, parent, child), BORN).unwrap();
         }
         graph
     }
@@ -324,7 +288,7 @@ mod tests {
         let mut events = graph.subscribe();
         let mut set = |value: i64| {
             graph
-                .update_node("a", LATER, |metadata| {
+                .update::<Node>("a", LATER, |metadata| {
                     metadata.insert("MTU".into(), value.into());
                 })
                 .unwrap()
@@ -332,9 +296,9 @@ mod tests {
         assert_eq!(set(1500).revision, 2);
         let again = set(1500);
         assert_eq!((again.revision, again.updated_at), (2, Some(2000)));
-        assert!(matches!(events.try_recv(), Ok(Event::NodeUpdated(_))));
+        assert!(matches!(events.try_recv(), Ok(Event::Node(Change::Updated { .. }))));
         assert!(events.try_recv().is_err());
-        assert!(graph.update_node("x", LATER, |_| {}).is_none());
+        assert!(graph.update::<Node>("x", LATER, |_| {}).is_none());
     }
 
     #[test]
@@ -343,13 +307,13 @@ mod tests {
         let mut graph =
             Graph::with_history(MemoryHistory::new(HistoryLimits { time, bytes: 1 << 20 }));
         for id in ["a", "b"] {
-            graph.add_node(node(id), BORN).unwrap();
+            graph.add(node(id), BORN).unwrap();
         }
-        graph.add_edge(edge("ab", "a", "b"), BORN).unwrap();
+        graph.add(edge("ab", "a", "b"), BORN).unwrap();
         let change = |metadata: &mut Metadata| drop(metadata.insert("MTU".into(), 1.into()));
-        graph.update_node("a", LATER, change).unwrap();
-        graph.update_edge("ab", LATER, change).unwrap();
-        graph.delete_node("b", Timestamp::from_millis(3000)).unwrap();
+        graph.update::<Node>("a", LATER, change).unwrap();
+        graph.update::<Edge>("ab", LATER, change).unwrap();
+        graph.delete::<Node>("b", Timestamp::from_millis(3000)).unwrap();
         let recall = |from, to| {
             let past = graph.recall(Span { from, to }).unwrap();
             let nodes = past.nodes.iter().map(|node| (node.id.clone(), node.revision));
@@ -377,36 +341,36 @@ mod tests {
     fn edges_go_with_their_nodes() {
         let mut graph = triangle();
         let mut events = graph.subscribe();
-        let gone = graph.delete_node("b", LATER).unwrap();
+        let gone = graph.delete::<Node>("b", LATER).unwrap();
         assert_eq!(gone.deleted_at, Some(2000));
         assert!(at(&graph, "a").is_empty());
         assert_eq!(at(&graph, "c"), ["cc"]);
         for _ in 0..2 {
-            assert!(matches!(events.try_recv(), Ok(Event::EdgeDeleted(_))));
+            assert!(matches!(events.try_recv(), Ok(Event::Edge(Change::Deleted(_)))));
         }
-        assert!(matches!(events.try_recv(), Ok(Event::NodeDeleted(_))));
-        assert!(graph.delete_node("b", LATER).is_none());
+        assert!(matches!(events.try_recv(), Ok(Event::Node(Change::Deleted(_)))));
+        assert!(graph.delete::<Node>("b", LATER).is_none());
     }
 
     #[test]
     fn a_loop_is_at_its_node_once() {
         let mut graph = triangle();
         assert_eq!(at(&graph, "c"), ["bc", "cc"]);
-        graph.delete_edge("cc", LATER).unwrap();
+        graph.delete::<Edge>("cc", LATER).unwrap();
         assert_eq!(at(&graph, "c"), ["bc"]);
     }
 
     #[test]
     fn what_does_not_fit_is_refused() {
         let mut graph = triangle();
-        let refused = graph.add_node(node("a"), LATER).unwrap_err();
+        let refused = graph.add(node("a"), LATER).unwrap_err();
         assert_eq!(refused, GraphError::NodeConflict);
         for (edge, why) in [
             (edge("ab", "a", "b"), GraphError::EdgeConflict),
             (edge("xa", "x", "a"), GraphError::ParentNotFound),
             (edge("ax", "a", "x"), GraphError::ChildNotFound),
         ] {
-            assert_eq!(graph.add_edge(edge, LATER).unwrap_err(), why);
+            assert_eq!(graph.add(edge, LATER).unwrap_err(), why);
         }
         assert_eq!(graph.edges().count(), 3);
     }

@@ -8,7 +8,7 @@ use netns::{Netns, edge, host_tid, node, tid, within_a_second};
 use serde_json::json;
 use sonde_control_plane::discovery::{MacTids, PortNode};
 use sonde_control_plane::graph::Graph;
-use sonde_proto::graph::uuid_v5;
+use sonde_proto::graph::{Node, uuid_v5};
 use sonde_proto::time::Timestamp;
 
 #[test]
@@ -73,7 +73,7 @@ fn changes_are_written_and_keys_of_others_kept() {
         let before = within_a_second(&graph, "d0", |graph| node(graph, "d0")).await;
         assert_eq!(before.text("State"), "DOWN");
         let capture = json!([{"ID": "theirs"}]);
-        graph.write().unwrap().update_node(&before.id, Timestamp::default(), |metadata| {
+        graph.write().unwrap().update::<Node>(&before.id, Timestamp::default(), |metadata| {
             metadata.insert("Captures".into(), capture.clone());
         });
         netns.ip("address add 10.9.8.7/24 dev d0");
@@ -195,7 +195,7 @@ fn a_node_deleted_by_somebody_comes_back() {
     netns.discover(Vec::new(), async |graph| {
         let pair = within_a_second(&graph, "pair", |graph| edge(graph, "va", "vb")).await;
         let va = pair.parent.clone();
-        graph.write().unwrap().delete_node(&va, Timestamp::default());
+        graph.write().unwrap().delete::<Node>(&va, Timestamp::default());
         netns.ip("link set va mtu 1400");
         let pair = within_a_second(&graph, "pair", |graph| edge(graph, "va", "vb")).await;
         assert_ne!(pair.parent, va);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sonde_proto::graph::Node;
 
 use super::{World, node, query};
 use crate::graph::{Graph, HistoryLimits, MemoryHistory};
@@ -59,9 +60,9 @@ async fn the_past_is_asked_for() {
     refused.is_error(400, "Backend does not support history at column 3");
     let limits = HistoryLimits { time: Duration::from_secs(3600), bytes: 1 << 20 };
     let mut graph = Graph::with_history(MemoryHistory::new(limits));
-    graph.add_node(node("eth0", "device", 2), world.state.clock.now()).unwrap();
+    graph.add(node("eth0", "device", 2), world.state.clock.now()).unwrap();
     world.pass(Duration::from_secs(60));
-    graph.delete_node("eth0", world.state.clock.now()).unwrap();
+    graph.delete::<Node>("eth0", world.state.clock.now()).unwrap();
     *world.state.graph.write().unwrap() = graph;
     assert_eq!(query(&world, "G.V().Count()").await.text, "0\n");
     assert_eq!(query(&world, "G.At('-1s').V().Count()").await.text, "1\n");

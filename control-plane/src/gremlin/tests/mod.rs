@@ -38,18 +38,20 @@ pub(crate) fn graph(nodes: &[(&str, Value)], edges: &[(&str, &str, Value)]) -> G
 
 fn node(graph: &mut Graph, id: &str, metadata: Value) {
     let metadata = metadata.as_object().unwrap().clone();
-    graph.add_node(Node { id: id.into(), metadata, ..Node::default() }, NOW).unwrap();
+    graph.add(Node { id: id.into(), metadata, ..Node::default() }, NOW).unwrap();
 }
 
 fn edge(graph: &mut Graph, parent: &str, child: &str, metadata: Value) {
     let edge = Edge {
-        id: format!("{parent}-{child}"),
-        metadata: metadata.as_object().unwrap().clone(),
+        element: Node {
+            id: format!("{parent}-{child}"),
+            metadata: metadata.as_object().unwrap().clone(),
+            ..Node::default()
+        },
         parent: parent.into(),
         child: child.into(),
-        ..Edge::default()
     };
-    graph.add_edge(edge, NOW).unwrap();
+    graph.add(edge, NOW).unwrap();
 }
 
 /// Four nodes in a ring with a chord.

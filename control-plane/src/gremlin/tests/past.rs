@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sonde_proto::graph::Metadata;
+use sonde_proto::graph::{Metadata, Node};
 use sonde_proto::time::Timestamp;
 
 use super::super::{Ground, Limits, parse};
@@ -31,12 +31,12 @@ fn graph() -> Graph {
         let change = |metadata: &mut Metadata| {
             metadata.insert("LastUpdateMetric".into(), update(n));
         };
-        graph.update_node("eth0", minute(n), change).unwrap();
+        graph.update::<Node>("eth0", minute(n), change).unwrap();
         // A revision without news of the counters.
         let change = |metadata: &mut Metadata| drop(metadata.insert("MTU".into(), n.into()));
-        graph.update_node("eth0", minute(n).after(Duration::from_secs(1)), change).unwrap();
+        graph.update::<Node>("eth0", minute(n).after(Duration::from_secs(1)), change).unwrap();
     }
-    graph.delete_node("eth0", minute(3)).unwrap();
+    graph.delete::<Node>("eth0", minute(3)).unwrap();
     graph
 }
 
