@@ -21,8 +21,9 @@ use crate::gremlin;
 use crate::ingest::{self, Names};
 use crate::state::{CREATES, Parts, QUERIES, State};
 use crate::stream::{BulkConfig, FlowStream, QueueLimits};
+use crate::topology_stream::TopologyStream;
 use crate::upload::{Replay, Uploads};
-use crate::ws::{Clients, KeepAlive, WsState};
+use crate::ws::{Endpoints, KeepAlive, WsState};
 
 /// All that the control plane is told. The clock is the one of `host`.
 #[derive(Clone, Debug)]
@@ -133,10 +134,19 @@ impl Control {
         let captures = open(captures, config.directory, config.start_up).await?;
         lcores.refresh(SETTLE).await;
         let tasks = vec![tokio::spawn(captures.clone().run()), discovery];
+        let queries = Arc::new(Semaphore::new(QUERIES));
+        let topology = TopologyStream::new(
+            graph.clone(),
+            flows.clone(),
+            config.query,
+            clock.clone(),
+            queries.clone(),
+        );
         let ws = WsState {
             host: host.clone(),
             stream,
-            clients: Clients::default(),
+            topology,
+            clients: Endpoints::default(),
             limits: config.limits,
             keep_alive: config.keep_alive,
             clock: Arc::new(config.host.clock),
@@ -153,7 +163,7 @@ impl Control {
             captures,
             uploads: Uploads::new(replay, config.upload),
             limits: config.query,
-            queries: Arc::new(Semaphore::new(QUERIES)),
+            queries,
             creates: Arc::new(Semaphore::new(CREATES)),
         });
         Ok(Self { state, tasks })
@@ -176,6 +186,7 @@ impl Control {
         self.state.uploads.stop();
         let drained = self.state.lcores.closed(limit).await;
         self.state.ws.stream.close();
+        self.state.ws.topology.close();
         let left = self.state.ws.clients.left(limit).await;
         for task in self.tasks {
             task.abort();

@@ -7,6 +7,7 @@ pub mod capture;
 pub mod clock;
 pub mod control;
 pub mod discovery;
+mod envelope;
 pub mod flow;
 pub mod flow_store;
 pub mod graph;
@@ -17,6 +18,7 @@ pub mod layer;
 pub mod server;
 pub mod state;
 pub mod stream;
+pub mod topology_stream;
 pub mod upload;
 pub mod ws;
 

@@ -26,8 +26,9 @@ use crate::gremlin::Limits;
 use crate::ingest::{self, Names};
 use crate::state::{CREATES, Parts, QUERIES, State};
 use crate::stream::{BulkConfig, FlowStream, QueueLimits};
+use crate::topology_stream::TopologyStream;
 use crate::upload::{Damaged, Uploads};
-use crate::ws::{Clients, KeepAlive, WsState};
+use crate::ws::{Endpoints, KeepAlive, WsState};
 
 pub(crate) struct World {
     pub(crate) state: State,
@@ -78,6 +79,14 @@ impl World {
             flows: flows.clone(),
             lcores: lcores.clone(),
         };
+        let queries = Arc::new(Semaphore::new(QUERIES));
+        let topology = TopologyStream::new(
+            graph.clone(),
+            flows.clone(),
+            Limits::default(),
+            clock.clone(),
+            queries.clone(),
+        );
         let state = State::new(Parts {
             host: "here".into(),
             version: "0.0.0".into(),
@@ -90,14 +99,15 @@ impl World {
             ws: WsState {
                 host: "here".into(),
                 stream,
-                clients: Clients::default(),
+                topology,
+                clients: Endpoints::default(),
                 limits: QueueLimits::default(),
                 keep_alive: KeepAlive::default(),
                 clock: Arc::new(Timestamp::default),
             },
             uploads: Uploads::new(Arc::new(replay), UPLOAD_LIMIT),
             limits: Limits::default(),
-            queries: Arc::new(Semaphore::new(QUERIES)),
+            queries,
             creates: Arc::new(Semaphore::new(CREATES)),
         });
         Ok(Self { state, lcore, plan: Arc::default(), millis })

@@ -11,7 +11,7 @@ pub mod entry;
 pub mod flow;
 pub mod graph;
 pub mod message;
-mod null;
+pub mod null;
 pub mod plan;
 pub mod query;
 pub mod record;

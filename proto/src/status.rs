@@ -65,9 +65,12 @@ pub struct Connection {
     pub is_connected: bool,
     /// RFC 3339.
     pub connect_time: String,
-    /// Messages it lost because it was slow; of subscribers only.
+    /// Messages it lost because it was slow; of clients only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<u64>,
+    /// Messages of its own that were refused; of clients only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<u64>,
 }
 
 /// Other analyzers.

@@ -19,7 +19,7 @@ use super::answer::{Json, blocking};
 use super::body::{Body, Object};
 use super::resource::{Id, ttl};
 use super::{Error, patch};
-use crate::graph::{Graph, Kind, Topology};
+use crate::graph::{ELEMENTS, Graph, Kind, Topology};
 use crate::state::State;
 
 /// A kind of element as REST handles it.
@@ -83,7 +83,7 @@ pub(super) async fn create<K: Resource>(
         *origin = format!("api.{}", state.host);
     }
     let element = edit(&state, move |graph, now| {
-        if graph.nodes().count() + graph.edges().count() >= ELEMENTS {
+        if graph.len() >= ELEMENTS {
             return Err(Error::ManyElements(ELEMENTS));
         }
         Ok(graph.add(element, now)?)
@@ -200,9 +200,6 @@ async fn edit<T: Send + 'static>(
     })
     .await
 }
-
-/// Nodes and edges of a graph that clients may still add to.
-const ELEMENTS: usize = 200_000;
 
 /// How often somebody who waits for the end of a TTL looks whether the element is still there.
 const LOOK: Duration = Duration::from_secs(60);

@@ -51,6 +51,9 @@ pub fn router(state: State) -> Router {
         .layer(CompressionLayer::new())
         .layer(cors())
         .route("/ws/subscriber/flow", get(ws::flow::subscribe))
+        .route("/ws/subscriber", get(ws::topology::subscribe))
+        .route("/ws/publisher", get(ws::topology::publish))
+        .route("/ws/pubsub", get(ws::topology::both))
         .with_state(state)
 }
 

@@ -1,5 +1,6 @@
 //! `GET /api` and `GET /api/status` (Skydive API §2.10).
 
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::answer::{Json, blocking};
 use crate::clock::rfc3339;
 use crate::ingest::QueueStatus;
 use crate::state::State;
-use crate::ws::Client;
+use crate::ws::{Client, Clients};
 
 pub(super) async fn service(Extract(state): Extract<State>) -> Result<Json, Error> {
     Json::new(&Service {
@@ -37,13 +38,15 @@ fn of(state: &State) -> Status {
         connect_time: rfc3339(state.started),
         ..Connection::default()
     };
+    let clients = &state.ws.clients;
     let mut queues = state.lcores.status();
     queues.retain(|queue| queue.lcore.is_queue());
     let sources = queues.iter().filter(|queue| queue.open).map(|queue| queue.lcore.source);
     let running = |name: &str| (name.to_owned(), Probe { status: "running".into() });
     Status {
         agents: [(state.host.clone(), myself)].into(),
-        subscribers: state.ws.clients.list().into_iter().map(subscriber).collect(),
+        subscribers: connections(&[&clients.subscribers, &clients.pubsubs, &clients.flows]),
+        publishers: connections(&[&clients.publishers, &clients.pubsubs]),
         alerts: Election { is_master: true },
         captures: Election { is_master: true },
         // Discovery runs as long as we do; a source as long as a queue of it is open.
@@ -57,7 +60,12 @@ fn of(state: &State) -> Status {
     }
 }
 
-fn subscriber(client: Client) -> (String, Connection) {
+/// The clients of several endpoints; who is at two of them is shown at the last.
+fn connections(clients: &[&Clients]) -> BTreeMap<String, Connection> {
+    clients.iter().flat_map(|clients| clients.list()).map(connection).collect()
+}
+
+fn connection(client: Client) -> (String, Connection) {
     let connection = Connection {
         service_type: client.kind,
         client_protocol: client.protocol.into(),
@@ -66,6 +74,7 @@ fn subscriber(client: Client) -> (String, Connection) {
         is_connected: true,
         connect_time: rfc3339(client.since),
         lost: Some(client.lost),
+        refused: Some(client.refused),
     };
     (client.host, connection)
 }

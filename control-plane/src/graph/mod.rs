@@ -237,6 +237,9 @@ pub(crate) const INTERFACES: [&str; 29] = [
     "netkit",
 ];
 
+/// Nodes and edges of a graph that clients may still add to.
+pub(crate) const ELEMENTS: usize = 200_000;
+
 /// Events a subscriber may lag behind.
 const EVENTS: usize = 4096;
 

@@ -35,6 +35,16 @@ impl Topology {
         self.edges.values()
     }
 
+    /// How many nodes and edges there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len() + self.edges.len()
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The edges at a node, both ways, oldest first.
     pub fn edges_at(&self, node: &str) -> impl Iterator<Item = &Arc<Edge>> {
         self.adjacent.get(node).into_iter().flatten().filter_map(|id| self.edges.get(id))

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use prost::Message as _;
 use sonde_proto::message::Format;
 
-use super::envelope::Envelope;
 use super::message::{Content, Message};
+use crate::envelope::Envelope;
 use crate::flow::{LazyFlow, delimited, number};
 use crate::json::append;
 

@@ -15,7 +15,7 @@ use crate::flow::LazyFlow;
 #[derive(Debug)]
 pub struct Message {
     namespace: String,
-    uuid: Uuid,
+    uuid: String,
     content: Content,
     /// The content with its flows made, once somebody asked for it.
     obj: OnceLock<Obj>,
@@ -48,7 +48,7 @@ impl Message {
         };
         Self {
             namespace,
-            uuid: Uuid::new_v4(),
+            uuid: Uuid::new_v4().to_string(),
             content,
             obj: OnceLock::new(),
             weight,
@@ -62,8 +62,8 @@ impl Message {
     }
 
     /// Names the message, the same for all who receive it.
-    pub fn uuid(&self) -> Uuid {
-        self.uuid
+    pub fn uuid(&self) -> &str {
+        &self.uuid
     }
 
     /// The content; its flows are made the first time anybody asks for it.

@@ -5,7 +5,6 @@
 //! for each form that anybody asks for.
 
 mod encoding;
-mod envelope;
 mod message;
 mod queue;
 

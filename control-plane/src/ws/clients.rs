@@ -18,6 +18,32 @@ pub struct Clients {
     count: Arc<watch::Sender<usize>>,
 }
 
+/// The clients of all endpoints.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoints {
+    /// `/ws/subscriber/flow`.
+    pub flows: Clients,
+    /// `/ws/subscriber`.
+    pub subscribers: Clients,
+    /// `/ws/publisher`.
+    pub publishers: Clients,
+    /// `/ws/pubsub`.
+    pub pubsubs: Clients,
+}
+
+impl Endpoints {
+    /// Waits as [`Clients::left`] does, for all of them.
+    pub async fn left(&self, limit: Duration) -> bool {
+        let (flows, subscribers, publishers, pubsubs) = tokio::join!(
+            self.flows.left(limit),
+            self.subscribers.left(limit),
+            self.publishers.left(limit),
+            self.pubsubs.left(limit),
+        );
+        flows && subscribers && publishers && pubsubs
+    }
+}
+
 /// A connected client, what `GET /api/status` shows of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
@@ -33,12 +59,15 @@ pub struct Client {
     pub since: Timestamp,
     /// Messages it lost because it was slow.
     pub lost: u64,
+    /// Messages of its own that were refused.
+    pub refused: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
     client: Client,
     lost: Arc<AtomicU64>,
+    refused: Arc<AtomicU64>,
 }
 
 impl Clients {
@@ -49,8 +78,8 @@ impl Clients {
             return None;
         }
         let seat = Seat { clients: self.clone(), host: client.host.clone() };
-        let lost = Arc::default();
-        seats.insert(client.host.clone(), Entry { client, lost });
+        let entry = Entry { client, lost: Arc::default(), refused: Arc::default() };
+        seats.insert(entry.client.host.clone(), entry);
         self.count.send_replace(seats.len());
         Some(seat)
     }
@@ -60,6 +89,7 @@ impl Clients {
         let seats = self.seats();
         let now = |entry: &Entry| Client {
             lost: entry.lost.load(Ordering::Relaxed),
+            refused: entry.refused.load(Ordering::Relaxed),
             ..entry.client.clone()
         };
         seats.values().map(now).collect()
@@ -91,6 +121,13 @@ impl Seat {
             entry.lost = lost;
         }
     }
+
+    /// Shows `refused` as the messages of the client that were refused.
+    pub(super) fn count_refusals(&self, refused: Arc<AtomicU64>) {
+        if let Some(entry) = self.clients.seats().get_mut(&self.host) {
+            entry.refused = refused;
+        }
+    }
 }
 
 impl Drop for Seat {
@@ -113,6 +150,7 @@ mod tests {
             addr: None,
             since: Timestamp::default(),
             lost: 0,
+            refused: 0,
         }
     }
 

@@ -1,20 +1,20 @@
 //! `/ws/subscriber/flow`: flows as they are updated and as they end (Skydive API §7.5).
 
-use axum::extract::ws::Message as Frame;
+use axum::extract::ws::{Message as Frame, WebSocket};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::clients::{Client, Seat};
-use super::handshake::{Hello, Protocol, close, introduce, upgrade};
-use super::session::{self, refuse, text};
+use super::handshake::{Hello, Protocol, SMALL, close, introduce, upgrade};
+use super::session::{self, Ignore, Outbox, refuse, text};
 use super::{KeepAlive, WsState};
 use crate::stream::{Encoding, Message, Namespaces, Subscriber};
 
 /// Upgrades to a WebSocket and subscribes the client to the flow stream.
 pub async fn subscribe(State(state): State<WsState>, request: Request) -> Response {
     let (mut parts, _) = request.into_parts();
-    let upgrade = match upgrade(&mut parts).await {
+    let upgrade = match upgrade(&mut parts, SMALL).await {
         Ok(upgrade) => upgrade,
         Err(response) => return response,
     };
@@ -33,8 +33,9 @@ pub async fn subscribe(State(state): State<WsState>, request: Request) -> Respon
         addr: hello.addr,
         since: (state.clock)(),
         lost: 0,
+        refused: 0,
     };
-    let Some(seat) = state.clients.admit(client) else {
+    let Some(seat) = state.clients.flows.admit(client) else {
         return close(StatusCode::CONFLICT);
     };
     // From here on nothing is missed, although the socket opens a moment later.
@@ -43,8 +44,7 @@ pub async fn subscribe(State(state): State<WsState>, request: Request) -> Respon
     let served = Served {
         host: hello.host,
         seat,
-        subscriber,
-        encoding: asked.encoding,
+        flows: Flows { subscriber, encoding: asked.encoding },
         keep_alive: state.keep_alive,
     };
     introduce(upgrade.on_upgrade(move |socket| served.run(socket)), &state.host)
@@ -86,19 +86,29 @@ struct Served {
     host: String,
     /// Held while it is.
     seat: Seat,
-    subscriber: Subscriber,
-    encoding: Encoding,
+    flows: Flows,
     keep_alive: KeepAlive,
 }
 
+/// What it is sent.
+struct Flows {
+    subscriber: Subscriber,
+    encoding: Encoding,
+}
+
 impl Served {
-    async fn run(mut self, socket: axum::extract::ws::WebSocket) {
-        let encoding = self.encoding;
-        let frame = |message: &Message| frame(message, encoding);
-        let ended = session::run(socket, &mut self.subscriber, self.keep_alive, frame).await;
-        let (host, lost) = (&self.host, self.subscriber.lost());
+    async fn run(mut self, socket: WebSocket) {
+        let ended = session::run(socket, &mut Ignore, &mut self.flows, self.keep_alive).await;
+        let (host, lost) = (&self.host, self.flows.subscriber.lost());
         tracing::debug!(%host, ?ended, lost, "flow subscriber left");
         drop(self.seat);
+    }
+}
+
+impl Outbox for Flows {
+    async fn next(&mut self) -> Option<Frame> {
+        let message = self.subscriber.next().await?;
+        Some(frame(&message, self.encoding))
     }
 }
 

@@ -97,9 +97,10 @@ impl Protocol {
     }
 }
 
-/// The upgrade a request asks for, or what to answer instead. No sub-protocol and no extension
+/// The upgrade a request asks for, or what to answer instead. Messages of the client may have
+/// `size` bytes. No sub-protocol and no extension
 /// is negotiated.
-pub(super) async fn upgrade(parts: &mut Parts) -> Result<WebSocketUpgrade, Response> {
+pub(super) async fn upgrade(parts: &mut Parts, size: usize) -> Result<WebSocketUpgrade, Response> {
     let asks = parts
         .headers
         .get(header::UPGRADE)
@@ -109,7 +110,7 @@ pub(super) async fn upgrade(parts: &mut Parts) -> Result<WebSocketUpgrade, Respo
     }
     let upgrade = WebSocketUpgrade::from_request_parts(parts, &()).await;
     let upgrade = upgrade.map_err(IntoResponse::into_response)?;
-    Ok(upgrade.max_message_size(MESSAGE).max_frame_size(MESSAGE))
+    Ok(upgrade.max_message_size(size).max_frame_size(size))
 }
 
 /// An answer without a body, after which the connection ends.
@@ -127,5 +128,8 @@ pub(super) fn introduce(mut response: Response, host: &str) -> Response {
     response
 }
 
-/// The largest message a client may send, in bytes.
-const MESSAGE: usize = 64 << 10;
+/// The largest message of a client that only asks, in bytes.
+pub(super) const SMALL: usize = 64 << 10;
+
+/// The largest message of a client that may send a whole topology, in bytes.
+pub(super) const LARGE: usize = 16 << 20;

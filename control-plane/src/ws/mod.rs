@@ -5,14 +5,16 @@ mod handshake;
 mod session;
 
 pub mod flow;
+pub mod topology;
 
 use std::sync::Arc;
 
 use sonde_proto::time::Timestamp;
 
 use crate::stream::{FlowStream, QueueLimits};
+use crate::topology_stream::TopologyStream;
 
-pub use clients::{Client, Clients};
+pub use clients::{Client, Clients, Endpoints};
 pub use session::KeepAlive;
 
 /// What the WebSocket handlers work on.
@@ -22,8 +24,10 @@ pub struct WsState {
     pub host: String,
     /// Where flows come from.
     pub stream: FlowStream,
-    /// Who is subscribed to flows.
-    pub clients: Clients,
+    /// The topology as clients follow it.
+    pub topology: TopologyStream,
+    /// Who is connected.
+    pub clients: Endpoints,
     /// How far a flow subscriber may lag behind.
     pub limits: QueueLimits,
     /// When a silent or stuck client is given up.

@@ -17,8 +17,6 @@ use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 
-use crate::stream::Subscriber;
-
 /// When a silent or stuck client is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {
@@ -58,18 +56,39 @@ pub(super) enum Ended {
     Finished,
 }
 
-/// Sends what `encode` makes of each message of the stream, until one side has had enough.
+/// Where the frames for a client come from.
+pub(super) trait Outbox {
+    /// The next frame, when there is one; `None` at the end. Nothing is lost when the future is
+    /// dropped.
+    fn next(&mut self) -> impl Future<Output = Option<Message>> + Send;
+}
+
+/// Where go the messages, text or binary, of a client.
+pub(super) trait Inbox {
+    /// Takes a message. While it waits, the client is not read from.
+    fn take(&mut self, message: Bytes) -> impl Future<Output = ()> + Send;
+}
+
+/// Takes what clients say that have nothing to say.
+#[derive(Debug)]
+pub(super) struct Ignore;
+
+impl Inbox for Ignore {
+    async fn take(&mut self, _: Bytes) {}
+}
+
+/// Carries frames both ways, until one side has had enough.
 pub(super) async fn run(
     socket: WebSocket,
-    subscriber: &mut Subscriber,
+    inbox: &mut impl Inbox,
+    outbox: &mut impl Outbox,
     keep_alive: KeepAlive,
-    encode: impl Fn(&crate::stream::Message) -> Message,
 ) -> Ended {
     let (mut sink, mut stream) = socket.split();
     let sending = Sending::default();
     let ended = tokio::select! {
-        ended = listen(&mut stream, keep_alive.pong, &sending) => ended,
-        ended = send(&mut sink, subscriber, keep_alive, &sending, encode) => ended,
+        ended = listen(&mut stream, inbox, keep_alive.pong, &sending) => ended,
+        ended = send(&mut sink, outbox, keep_alive, &sending) => ended,
     };
     match ended.close() {
         Some((code, reason)) => say_goodbye(sink, stream, code, reason.into()).await,
@@ -107,8 +126,13 @@ impl Ended {
     }
 }
 
-/// Reads for pongs; all else a client sends is ignored.
-async fn listen(stream: &mut SplitStream<WebSocket>, pong: Duration, sending: &Sending) -> Ended {
+/// Reads messages, and pongs: nothing else says that the client is there.
+async fn listen(
+    stream: &mut SplitStream<WebSocket>,
+    inbox: &mut impl Inbox,
+    pong: Duration,
+    sending: &Sending,
+) -> Ended {
     let mut deadline = Instant::now() + pong;
     let mut sent = sending.total();
     loop {
@@ -127,7 +151,13 @@ async fn listen(stream: &mut SplitStream<WebSocket>, pong: Duration, sending: &S
                 deadline = Instant::now() + pong;
                 sent = sending.total();
             }
-            Ok(Some(Ok(_))) => {}
+            Ok(Some(Ok(Message::Ping(_)))) => {}
+            Ok(Some(Ok(message))) => {
+                let begun = Instant::now();
+                inbox.take(message.into_data()).await;
+                // A pong that came meanwhile has not been read.
+                deadline += begun.elapsed();
+            }
             Ok(Some(Err(error))) => return broken(&error),
         }
     }
@@ -135,10 +165,9 @@ async fn listen(stream: &mut SplitStream<WebSocket>, pong: Duration, sending: &S
 
 async fn send(
     sink: &mut SplitSink<WebSocket, Message>,
-    subscriber: &mut Subscriber,
+    outbox: &mut impl Outbox,
     keep_alive: KeepAlive,
     sending: &Sending,
-    encode: impl Fn(&crate::stream::Message) -> Message,
 ) -> Ended {
     let mut pings = interval(keep_alive.ping);
     pings.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -146,8 +175,8 @@ async fn send(
         let frame = tokio::select! {
             biased;
             _ = pings.tick() => Message::Ping(Bytes::new()),
-            message = subscriber.next() => match message {
-                Some(message) => encode(&message),
+            frame = outbox.next() => match frame {
+                Some(frame) => frame,
                 None => return Ended::Finished,
             },
         };

@@ -18,7 +18,13 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::*;
+use crate::clock::Clock;
+use crate::flow_store::{FlowStore, Times};
+use crate::graph::{Graph, HistoryLimits, MemoryHistory, SharedGraph};
+use crate::gremlin::Limits;
 use crate::stream::BulkConfig;
+
+mod topology;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -32,7 +38,8 @@ const LONG: Duration = Duration::from_secs(20);
 struct Server {
     addr: SocketAddr,
     stream: FlowStream,
-    clients: Clients,
+    topology: TopologyStream,
+    clients: Endpoints,
 }
 
 impl Server {
@@ -43,23 +50,34 @@ impl Server {
     async fn with(limits: QueueLimits, keep_alive: KeepAlive) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
+        let topology = topology();
         let state = WsState {
             host: "probe-1".into(),
             stream: FlowStream::new(BulkConfig { flows: 2, delay: Duration::from_secs(5) }),
-            clients: Clients::default(),
+            topology: topology.clone(),
+            clients: Endpoints::default(),
             limits,
             keep_alive,
             clock: Arc::new(|| Timestamp::from_millis(1_000)),
         };
         let (stream, clients) = (state.stream.clone(), state.clients.clone());
-        let router = Router::new().route(PATH, any(flow::subscribe)).with_state(state);
+        let router = Router::new()
+            .route(PATH, any(flow::subscribe))
+            .route("/ws/subscriber", any(super::topology::subscribe))
+            .route("/ws/publisher", any(super::topology::publish))
+            .route("/ws/pubsub", any(super::topology::both))
+            .with_state(state);
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await });
-        Self { addr, stream, clients }
+        Self { addr, stream, topology, clients }
     }
 
     async fn connect(&self, headers: &[(&str, &str)]) -> Socket {
         self.handshake("", headers).await.unwrap().0
+    }
+
+    async fn connect_at(&self, path: &str, headers: &[(&str, &str)]) -> Socket {
+        self.handshake_at(path, headers).await.unwrap().0
     }
 
     async fn handshake(
@@ -67,7 +85,15 @@ impl Server {
         query: &str,
         headers: &[(&str, &str)],
     ) -> Result<(Socket, Response), Box<Error>> {
-        let url = format!("ws://{}{PATH}{query}", self.addr);
+        self.handshake_at(&format!("{PATH}{query}"), headers).await
+    }
+
+    async fn handshake_at(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<(Socket, Response), Box<Error>> {
+        let url = format!("ws://{}{path}", self.addr);
         let mut request = url.into_client_request().unwrap();
         for (name, value) in headers {
             let name = HeaderName::try_from(*name).unwrap();
@@ -90,6 +116,18 @@ impl Server {
         });
         self.stream.publish(flows, Timestamp::default());
     }
+}
+
+fn topology() -> TopologyStream {
+    let minute = Duration::from_secs(60);
+    let history = MemoryHistory::new(HistoryLimits { time: minute, bytes: 1 << 20 });
+    TopologyStream::new(
+        SharedGraph::new(Graph::with_history(history).into()),
+        Arc::new(FlowStore::new(10, Times { hold: minute, silence: minute }).into()),
+        Limits::default(),
+        Clock::new(|| Timestamp::from_millis(1_000)),
+        Arc::new(tokio::sync::Semaphore::new(4)),
+    )
 }
 
 trait Frames: futures_util::Stream<Item = Result<Message, Error>> {}
@@ -193,7 +231,7 @@ async fn a_header_wins_over_the_query() {
     let query = "?x-client-type=web&x-client-protocol=yaml&x-host-id=query";
     let headers = [("x-client-protocol", "json"), ("x-host-id", "header")];
     let (_socket, _) = server.handshake(query, &headers).await.unwrap();
-    let client = server.clients.list().pop().unwrap();
+    let client = server.clients.flows.list().pop().unwrap();
     assert_eq!((&*client.host, &*client.kind), ("header", "web"));
     assert_eq!(client.protocol, "json");
     assert_eq!(client.since, Timestamp::from_millis(1_000));
@@ -216,7 +254,7 @@ async fn a_host_id_is_there_once() {
     while let Some(frame) = first.next().await {
         frame.expect("a close frame is answered");
     }
-    assert!(server.clients.left(LONG).await);
+    assert!(server.clients.flows.left(LONG).await);
     server.connect(&headers).await;
 }
 
@@ -250,7 +288,7 @@ async fn what_is_not_understood_is_closed_after_the_upgrade() {
         assert_eq!(response.headers()["x-service-type"], "analyzer");
         assert_eq!(close_code(&mut socket).await, 1000, "{headers:?}");
     }
-    assert!(server.clients.list().is_empty());
+    assert!(server.clients.flows.list().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -268,7 +306,7 @@ async fn a_slow_reader_is_bounded_and_delays_nobody() {
         server.stream.publish(bulk, Timestamp::default());
         assert!(frame(&mut quick).await.is_binary());
     }
-    let lost: Vec<_> = server.clients.list().into_iter().map(|c| (c.host, c.lost)).collect();
+    let lost: Vec<_> = server.clients.flows.list().into_iter().map(|c| (c.host, c.lost)).collect();
     assert_eq!(lost[0], ("quick".into(), 0));
     assert!(lost[1].1 >= 8, "{lost:?}");
     assert_eq!(server.stream.status().lost, lost[1].1);
@@ -284,7 +322,7 @@ async fn a_reader_without_progress_is_closed() {
     let large = Arc::new(Flow { application: "x".repeat(8 << 20), ..Flow::default() });
     let bulk = [large.clone(), large.clone()];
     server.stream.publish(bulk.into_iter().cycle().take(8), Timestamp::default());
-    assert!(server.clients.left(Duration::from_secs(10)).await);
+    assert!(server.clients.flows.left(Duration::from_secs(10)).await);
     drop(stuck);
 }
 
@@ -333,7 +371,7 @@ async fn pongs_keep_a_connection_alive() {
         sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(close_code(&mut socket).await, 1008);
-    assert!(server.clients.left(LONG).await);
+    assert!(server.clients.flows.left(LONG).await);
 }
 
 #[tokio::test]
@@ -362,7 +400,7 @@ async fn a_stop_delivers_what_is_pending() {
     assert_eq!(json(&mut socket).await["Obj"][0]["UUID"], "last");
     assert_eq!(close_code(&mut socket).await, 1001);
     assert!(socket.next().await.is_none_or(|frame| frame.is_err()));
-    assert!(server.clients.left(LONG).await);
+    assert!(server.clients.flows.left(LONG).await);
 }
 
 #[tokio::test]
@@ -370,9 +408,9 @@ async fn one_that_leaves_ends_no_other() {
     let server = Server::new().await;
     let leaves = server.connect(&[TYPE]).await;
     let mut stays = server.connect(&[TYPE]).await;
-    assert_eq!(server.clients.list().len(), 2);
+    assert_eq!(server.clients.flows.list().len(), 2);
     drop(leaves);
-    while server.clients.list().len() > 1 {
+    while server.clients.flows.list().len() > 1 {
         sleep(Duration::from_millis(5)).await;
     }
     server.publish();

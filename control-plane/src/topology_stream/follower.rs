@@ -1,0 +1,290 @@
+//! A client's task: tells it what changes, answers what it asks, and makes its changes.
+
+use std::mem::take;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep_until};
+
+use super::difference::difference;
+use super::ears::{Ears, News};
+use super::filter::{Filter, FilterError, Moment};
+use super::publication::{self, Persistence, Refusal, Step};
+use super::request::{Request, Wanted};
+use super::seen::Seen;
+use super::telling::{self, Policy};
+use super::{TopologyStream, text};
+use crate::envelope::{Letter, Received};
+use crate::graph::{Event, Graph, Span, Topology};
+
+/// What a client does here.
+#[derive(Clone, Debug, Default)]
+pub struct Part {
+    /// Whether and how it is told of changes.
+    pub follows: Option<Policy>,
+    /// The part of the graph that it follows; the whole without one.
+    pub filter: Option<Filter>,
+    /// Whether it changes the graph: who signs its elements, and what becomes of them.
+    pub publishes: Option<(String, Persistence)>,
+}
+
+/// Serves one client.
+#[derive(Debug)]
+pub struct Follower {
+    stream: TopologyStream,
+    part: Part,
+    /// Of those who follow.
+    ears: Option<Ears>,
+    /// What the client knows, if it follows a part.
+    shown: Option<Seen>,
+    /// A filter runs no earlier.
+    not_before: Instant,
+    refused: Arc<AtomicU64>,
+}
+
+/// The client is gone, or the daemon stops.
+#[derive(Debug)]
+struct Gone;
+
+impl Follower {
+    /// A client that is told of all changes from now on. An error when its filter shows nothing.
+    pub async fn new(stream: TopologyStream, part: Part) -> Result<Self, FilterError> {
+        let ears = part.follows.map(|_| Ears::new(&stream.graph()));
+        let mut follower = Self {
+            stream,
+            part,
+            ears,
+            shown: None,
+            not_before: Instant::now(),
+            refused: Arc::default(),
+        };
+        if let (Some(filter), Some(ears)) = (&follower.part.filter, &follower.ears) {
+            let now = Moment::Now(ears.told().clone());
+            follower.shown = Some(follower.stream.look(Some(filter), now).await?);
+        }
+        Ok(follower)
+    }
+
+    /// How many of the client's messages were refused.
+    pub fn refused(&self) -> Arc<AtomicU64> {
+        self.refused.clone()
+    }
+
+    /// Serves until the client is gone, which ends both channels, or the stream is closed.
+    pub(crate) async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<Received>,
+        letters: mpsc::Sender<Letter>,
+    ) {
+        let mut stopped = self.stream.stopped.subscribe();
+        loop {
+            let done = tokio::select! {
+                biased;
+                () = async { _ = stopped.wait_for(|stopped| *stopped).await } => break,
+                () = letters.closed() => break,
+                request = requests.recv() => match request {
+                    Some(request) => {
+                        let more = std::iter::from_fn(|| requests.try_recv().ok());
+                        let batch = std::iter::once(request).chain(more.take(BATCH)).collect();
+                        self.serve(batch, &letters).await
+                    }
+                    None => break,
+                },
+                () = self.changed() => self.catch_up(&letters).await,
+            };
+            if done.is_err() {
+                break;
+            }
+        }
+        if let Some((origin, Persistence::DeleteOnDisconnect)) = &self.part.publishes {
+            let steps = publication::withdraw(&self.snapshot(), origin);
+            // Nobody is left to be told of a failure, which is in the log.
+            let _ = self.make(steps).await;
+        }
+    }
+
+    /// Waits for something to tell. Nothing is lost when the future is dropped.
+    async fn changed(&mut self) {
+        match &mut self.ears {
+            Some(ears) => ears.listen().await,
+            None => std::future::pending().await,
+        }
+        if self.shown.is_some() {
+            sleep_until(self.not_before).await;
+        }
+    }
+
+    /// Tells all changes until now.
+    async fn catch_up(&mut self, letters: &mpsc::Sender<Letter>) -> Result<(), Gone> {
+        let (Some(policy), Some(ears)) = (self.part.follows, &mut self.ears) else {
+            return Ok(());
+        };
+        let news = ears.news(&self.stream.graph());
+        let now = ears.told().clone();
+        let events = match (&self.shown, news) {
+            (Some(_), _) => self.filtered(now).await,
+            (None, News::Events(events)) => events,
+            (None, News::Since(before)) => {
+                let compare = move || difference(&Seen::from(&*before), &Seen::from(&*now));
+                spawn_blocking(compare).await.map_err(|_| Gone)?
+            }
+        };
+        for event in &events {
+            letters.send(telling::letter(event, policy)).await.map_err(|_| Gone)?;
+        }
+        Ok(())
+    }
+
+    /// What changed in the part that the client follows. The query runs half of the time at most,
+    /// however often the graph changes.
+    async fn filtered(&mut self, now: Arc<Topology>) -> Vec<Event> {
+        let begun = Instant::now();
+        let seen = self.stream.look(self.part.filter.as_ref(), Moment::Now(now)).await;
+        self.not_before = Instant::now() + begun.elapsed().max(PAUSE);
+        match seen {
+            Ok(seen) => {
+                let before = self.shown.replace(seen).unwrap_or_default();
+                self.shown.as_ref().map(|after| difference(&before, after)).unwrap_or_default()
+            }
+            Err(error) => {
+                // The next change is another try.
+                tracing::debug!(%error, "the filter of a subscriber");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Does what messages ask for, in their order.
+    async fn serve(
+        &mut self,
+        batch: Vec<Received>,
+        letters: &mpsc::Sender<Letter>,
+    ) -> Result<(), Gone> {
+        let mut steps = Vec::new();
+        for received in batch {
+            match (Request::read(received), &self.part.publishes) {
+                (Ok(Some(Request::Sync { uuid, wanted })), _) => {
+                    self.make(take(&mut steps)).await?;
+                    self.catch_up(letters).await?;
+                    let (status, obj) = self.sync(wanted).await?;
+                    let letter = telling::reply(uuid, status, obj);
+                    letters.send(letter).await.map_err(|_| Gone)?;
+                }
+                (Ok(Some(Request::Change { of, action, obj })), Some((origin, _))) => {
+                    match publication::step(of, action, obj, origin) {
+                        Ok(step) => steps.push(step),
+                        Err(why) => refuse(&self.refused, &why),
+                    }
+                }
+                (Ok(Some(Request::Replace(obj))), Some((origin, _))) => {
+                    let origin = origin.clone();
+                    self.make(take(&mut steps)).await?;
+                    let (now, refused) = (self.snapshot(), self.refused.clone());
+                    let plan = move || {
+                        publication::replace(&now, obj, &origin, |why| refuse(&refused, &why))
+                            .unwrap_or_else(|why| {
+                                refuse(&refused, &why);
+                                Vec::new()
+                            })
+                    };
+                    steps = spawn_blocking(plan).await.map_err(|_| Gone)?;
+                }
+                (Ok(_), _) => {}
+                (Err(why), _) => refuse(&self.refused, &why.into()),
+            }
+        }
+        self.make(steps).await
+    }
+
+    /// The status and the object that answer a request for the graph. One for the graph as it is
+    /// may change what a subscriber follows.
+    async fn sync(&mut self, wanted: Wanted) -> Result<(i64, Vec<u8>), Gone> {
+        let filter = match wanted.gremlin_filter {
+            None => self.part.filter.clone(),
+            Some(text) if text.is_empty() => None,
+            Some(text) => match self.stream.filter(text).await {
+                Ok(filter) => Some(filter),
+                Err(why) => return Ok((REFUSED, text_of(&why))),
+            },
+        };
+        let now = match &self.ears {
+            Some(ears) => ears.told().clone(),
+            None => self.snapshot(),
+        };
+        let moment = match wanted.time {
+            None => Moment::Now(now),
+            Some(at) => match self.stream.graph().recall(Span { from: at, to: at }) {
+                Ok(past) => Moment::Then(Arc::new(past)),
+                Err(why) => return Ok((REFUSED, text_of(&why))),
+            },
+        };
+        let seen = match self.stream.look(filter.as_ref(), moment).await {
+            Ok(seen) => seen,
+            Err(why) => return Ok((REFUSED, text_of(&why))),
+        };
+        let write = move || (text(&seen.listed()), seen);
+        let (obj, seen) = spawn_blocking(write).await.map_err(|_| Gone)?;
+        if wanted.time.is_none() && self.part.follows.is_some() && self.part.publishes.is_none() {
+            self.shown = filter.is_some().then_some(seen);
+            self.part.filter = filter;
+        }
+        Ok((OK, obj))
+    }
+
+    /// Changes the graph, a few elements at a time. The client does not hear of its own changes.
+    async fn make(&mut self, steps: Vec<Step>) -> Result<(), Gone> {
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let (stream, refused, mut ears) =
+            (self.stream.clone(), self.refused.clone(), self.ears.take());
+        let work = move || {
+            let mut steps = steps.into_iter();
+            while steps.len() > 0 {
+                let mut graph = stream.graph.write().unwrap_or_else(PoisonError::into_inner);
+                let now = stream.clock.now();
+                let mut change = |graph: &mut Graph| {
+                    for step in steps.by_ref().take(AT_ONCE) {
+                        step.make(graph, now).unwrap_or_else(|why| refuse(&refused, &why));
+                    }
+                };
+                match &mut ears {
+                    Some(ears) => ears.deaf(&mut graph, change),
+                    None => change(&mut graph),
+                }
+            }
+            ears
+        };
+        self.ears = spawn_blocking(work).await.map_err(|_| Gone)?;
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Arc<Topology> {
+        self.stream.graph().snapshot()
+    }
+}
+
+fn refuse(refused: &AtomicU64, why: &Refusal) {
+    refused.fetch_add(1, Ordering::Relaxed);
+    tracing::debug!(%why, "a publisher's message is refused");
+}
+
+fn text_of(why: &impl ToString) -> Vec<u8> {
+    text(&why.to_string())
+}
+
+/// As in HTTP.
+const OK: i64 = 200;
+const REFUSED: i64 = 400;
+
+/// Messages that are taken together at most.
+const BATCH: usize = 256;
+
+/// Elements that are changed under one lock of the graph at most.
+const AT_ONCE: usize = 256;
+
+/// The shortest time between two runs of a filter.
+const PAUSE: Duration = Duration::from_millis(20);
