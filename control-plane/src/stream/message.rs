@@ -124,30 +124,38 @@ pub struct Namespaces {
     pub captures: BTreeSet<String>,
     /// Statistics.
     pub stats: bool,
+    /// What the subscriber lost because it was slow; ours, not Skydive's.
+    pub loss: bool,
 }
 
 impl Namespaces {
-    /// From Skydive's names: `flow`, `flow/<captureID>`, `stats`, and `*` for all.
+    /// From Skydive's names: `flow`, `flow/<captureID>`, `stats`, and `*` for all of these; and
+    /// `loss`, which is ours and has to be named.
     ///
     /// `*` holds every flow once, whatever is named beside it. No name at all is `flow` only:
     /// clients that name nothing expect lists of flows, nothing else. Other names are no error
     /// and receive nothing.
     pub fn parse<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut parsed = Self { flows: false, captures: BTreeSet::new(), stats: false };
+        let mut parsed =
+            Self { flows: false, captures: BTreeSet::new(), stats: false, loss: false };
         let mut all = false;
         let mut any = false;
         for name in names {
-            any = true;
             match name {
                 "*" => all = true,
                 "flow" => parsed.flows = true,
                 "stats" => parsed.stats = true,
+                "loss" => {
+                    parsed.loss = true;
+                    continue;
+                }
                 _ => {
                     if let Some(capture) = name.strip_prefix("flow/") {
                         parsed.captures.insert(capture.to_owned());
                     }
                 }
             }
+            any = true;
         }
         if all {
             parsed.captures.clear();
@@ -167,7 +175,9 @@ mod tests {
         let plain = Namespaces::parse([]);
         assert!(plain.flows && !plain.stats && plain.captures.is_empty());
         let all = Namespaces::parse(["flow/a", "*"]);
-        assert!(all.flows && all.stats && all.captures.is_empty());
+        assert!(all.flows && all.stats && !all.loss && all.captures.is_empty());
+        let losses = Namespaces::parse(["loss"]);
+        assert!(losses.flows && losses.loss && !losses.stats, "of what is there anyway");
         let some = Namespaces::parse(["flow/a", "flow/b", "stats", "Graph"]);
         assert!(!some.flows && some.stats);
         assert_eq!(Vec::from_iter(&some.captures), ["a", "b"]);

@@ -62,6 +62,16 @@ impl Subscriber {
         self.queue.lost.load(Ordering::Relaxed)
     }
 
+    /// Flows in those messages.
+    pub fn flows_lost(&self) -> u64 {
+        self.queue.flows_lost.load(Ordering::Relaxed)
+    }
+
+    /// Whether it asked to be told of what it lost.
+    pub fn wants_losses(&self) -> bool {
+        self.queue.namespaces.loss
+    }
+
     /// The counter behind [`Self::lost`], for those who show it elsewhere.
     pub fn lost_counter(&self) -> Arc<AtomicU64> {
         self.queue.lost.clone()

@@ -4,11 +4,15 @@ use axum::extract::ws::{Message as Frame, WebSocket};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use serde::Serialize;
+use uuid::Uuid;
 
 use super::clients::{Client, Seat};
 use super::handshake::{Hello, Protocol, SMALL, close, introduce, upgrade};
 use super::session::{self, Ignore, Outbox, refuse, text};
 use super::{KeepAlive, WsState};
+use crate::envelope::Letter;
+use crate::json;
 use crate::stream::{Encoding, Message, Namespaces, Subscriber};
 
 /// Upgrades to a WebSocket and subscribes the client to the flow stream.
@@ -44,7 +48,7 @@ pub async fn subscribe(State(state): State<WsState>, request: Request) -> Respon
     let served = Served {
         host: hello.host,
         seat,
-        flows: Flows { subscriber, encoding: asked.encoding },
+        flows: Flows { subscriber, encoding: asked.encoding, told: 0, held: None },
         keep_alive: state.keep_alive,
     };
     introduce(upgrade.on_upgrade(move |socket| served.run(socket)), &state.host)
@@ -94,6 +98,18 @@ struct Served {
 struct Flows {
     subscriber: Subscriber,
     encoding: Encoding,
+    /// Messages lost that it was told of.
+    told: u64,
+    /// What follows the telling.
+    held: Option<Frame>,
+}
+
+/// What was lost before the message that follows, since the connection began.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Loss {
+    messages: u64,
+    flows: u64,
 }
 
 impl Served {
@@ -107,8 +123,30 @@ impl Served {
 
 impl Outbox for Flows {
     async fn next(&mut self) -> Option<Frame> {
-        let message = self.subscriber.next().await?;
-        Some(frame(&message, self.encoding))
+        if let Some(held) = self.held.take() {
+            return Some(held);
+        }
+        let message = frame(&*self.subscriber.next().await?, self.encoding);
+        let messages = self.subscriber.lost();
+        if !self.subscriber.wants_losses() || messages == self.told {
+            return Some(message);
+        }
+        self.told = messages;
+        self.held = Some(message);
+        Some(self.loss(messages))
+    }
+}
+
+impl Flows {
+    fn loss(&self, messages: u64) -> Frame {
+        let mut obj = Vec::new();
+        json::append(&mut obj, &Loss { messages, flows: self.subscriber.flows_lost() });
+        let uuid = Uuid::new_v4().to_string();
+        let letter = Letter { namespace: "loss", kind: "loss", uuid, status: 200, obj };
+        match self.encoding {
+            Encoding::Json => text(letter.json()),
+            Encoding::JsonInProtobuf | Encoding::Protobuf => Frame::Binary(letter.protobuf()),
+        }
     }
 }
 

@@ -314,6 +314,30 @@ async fn a_slow_reader_is_bounded_and_delays_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_is_told_what_it_lost() {
+    let limits = QueueLimits { messages: 4, bytes: 64 << 20 };
+    let server = Server::with(limits, KeepAlive { pong: LONG, ..KeepAlive::default() }).await;
+    let losses = ("x-websocket-namespace", "loss");
+    let mut socket = server.connect(&[&COMPACT[..], &[losses]].concat()).await;
+    let large = Arc::new(Flow { application: "x".repeat(1 << 20), ..Flow::default() });
+    for _ in 0..32 {
+        server.stream.publish([large.clone(), large.clone()], Timestamp::default());
+        sleep(Duration::from_millis(2)).await;
+    }
+    let lost = server.stream.status().lost;
+    assert!(lost >= 8, "{lost}");
+    let (mut messages, mut told) = (0, Value::Null);
+    while messages + told["Messages"].as_u64().unwrap_or_default() < 32 {
+        let message = StructMessage::decode(frame(&mut socket).await.into_data()).unwrap();
+        match &*message.namespace {
+            "loss" => told = serde_json::from_slice(&message.obj).unwrap(),
+            _ => messages += 1,
+        }
+    }
+    assert_eq!(told, serde_json::json!({"Messages": lost, "Flows": 2 * lost}));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_without_progress_is_closed() {
     let keep_alive =
         KeepAlive { progress: Duration::from_millis(100), pong: LONG, ..KeepAlive::default() };
