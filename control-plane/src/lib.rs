@@ -5,6 +5,7 @@ pub mod assembler;
 pub mod bpf;
 pub mod capture;
 pub mod clock;
+pub mod connections;
 pub mod control;
 pub mod discovery;
 mod envelope;

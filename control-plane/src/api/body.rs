@@ -1,30 +1,36 @@
-//! Takes request bodies: bounded in bytes and time, JSON only.
+//! Takes request bodies: bounded in bytes, each and together, and in time; JSON only.
 
 use std::fmt;
 use std::marker::PhantomData;
 
-use axum::body::Bytes;
+use axum::body::HttpBody as _;
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
+use http_body_util::BodyExt as _;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 use tokio::time::timeout;
 
-use super::{BODY_TIME, Error};
+use super::{BODY_TIME, Error, MAX_BODY};
+use crate::connections::{Hold, Room};
 
 /// A request's body as it came.
 #[derive(Debug)]
-pub(super) struct Body(Bytes);
+pub(super) struct Body {
+    bytes: Vec<u8>,
+    /// Its room, until the request is done.
+    _hold: Option<Hold>,
+}
 
 impl Body {
     /// Reads JSON. The error says line, column and what was expected there.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_slice(&self.0)
+        serde_json::from_slice(&self.bytes)
     }
 
     /// Whether there is nothing but white space.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.iter().all(u8::is_ascii_whitespace)
+        self.bytes.iter().all(u8::is_ascii_whitespace)
     }
 }
 
@@ -54,7 +60,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Error;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
         if request
             .headers()
             .get(header::CONTENT_TYPE)
@@ -62,7 +68,28 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         {
             return Err(Error::Yaml);
         }
-        let bytes = timeout(BODY_TIME, Bytes::from_request(request, state));
-        Ok(Self(bytes.await.map_err(|_| Error::SlowBody)??))
+        let hold = request.extensions().get().cloned().map(Room::hold);
+        let size = request.body().size_hint().lower();
+        if size > MAX_BODY as u64 {
+            return Err(Error::LargeBody);
+        }
+        let read = read(request.into_body(), hold);
+        timeout(BODY_TIME, read).await.map_err(|_| Error::SlowBody)?
     }
+}
+
+/// Reads a body to its end, as far as there is room.
+async fn read(mut body: axum::body::Body, mut hold: Option<Hold>) -> Result<Body, Error> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(Error::BrokenBody)?.into_data() else { continue };
+        if bytes.len() + data.len() > MAX_BODY {
+            return Err(Error::LargeBody);
+        }
+        if hold.as_mut().is_some_and(|hold| !hold.add(data.len())) {
+            return Err(Error::ManyBodies);
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(Body { bytes, _hold: hold })
 }

@@ -1,6 +1,6 @@
 //! What a request can fail with: a status, and one line of text as Skydive prints it (API §1).
 
-use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::rejection::PathRejection;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -30,9 +30,12 @@ pub enum Error {
     /// The path is not UTF-8.
     #[error(transparent)]
     Path(#[from] PathRejection),
-    /// The body could not be read, or is larger than [`MAX_BODY`].
-    #[error("request body: {}", unread(.0))]
-    Body(#[from] BytesRejection),
+    /// The body is larger than [`MAX_BODY`].
+    #[error("request body: larger than {MAX_BODY} bytes")]
+    LargeBody,
+    /// Bodies of others take all the room there is for them.
+    #[error("request body: too many are being worked on, try again later")]
+    ManyBodies,
     /// The body did not come in time.
     #[error("request body: not complete after {} s", BODY_TIME.as_secs())]
     SlowBody,
@@ -94,9 +97,9 @@ pub enum Error {
     /// The body of an upload is larger than is taken.
     #[error("request body: larger than {0} bytes")]
     LargeUpload(u64),
-    /// The body of an upload ended before its time.
+    /// The body ended before its time.
     #[error("request body: {0}")]
-    BrokenUpload(#[source] axum::Error),
+    BrokenBody(#[source] axum::Error),
     /// [`AT_ONCE`] uploads are under way.
     #[error("{AT_ONCE} uploads are under way already, try again later")]
     ManyUploads,
@@ -122,14 +125,15 @@ impl Error {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::NoPage | Self::NoResource { .. } => StatusCode::NOT_FOUND,
-            Self::Body(rejection) => rejection.status(),
-            Self::LargeUpload(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::LargeBody | Self::LargeUpload(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ManyUploads => StatusCode::TOO_MANY_REQUESTS,
             Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::Yaml => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
-            Self::Busy | Self::Contended { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::ManyBodies | Self::Contended { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::ManyElements(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Capture(CaptureError::Duplicate) => StatusCode::CONFLICT,
             Self::Store(_) | Self::Capture(CaptureError::Store(_)) | Self::Defect => {
@@ -148,16 +152,9 @@ impl Error {
             | Self::NotUpdatable
             | Self::Query(_)
             | Self::Upload(_)
-            | Self::BrokenUpload(_)
+            | Self::BrokenBody(_)
             | Self::Capture(_) => StatusCode::BAD_REQUEST,
         }
-    }
-}
-
-fn unread(rejection: &BytesRejection) -> String {
-    match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => format!("larger than {MAX_BODY} bytes"),
-        _ => rejection.body_text(),
     }
 }
 

@@ -17,7 +17,6 @@ mod upload;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, delete, get, post};
@@ -47,7 +46,6 @@ pub fn router(state: State) -> Router {
         .merge(elements::<Node>("/api/node"))
         .merge(elements::<Edge>("/api/edge"))
         .fallback(async || Error::NoPage)
-        .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CompressionLayer::new())
         .layer(cors())
         .route("/ws/subscriber/flow", get(ws::flow::subscribe))

@@ -54,7 +54,7 @@ async fn forward(
             _ = stopping.wait_for(|stopping| *stopping) => return Err(Error::Stopping),
             chunk = timeout(BODY_TIME, body.next()) => chunk.map_err(|_| Error::SlowBody)?,
         };
-        let Some(chunk) = chunk.transpose().map_err(Error::BrokenUpload)? else {
+        let Some(chunk) = chunk.transpose().map_err(Error::BrokenBody)? else {
             return Ok(());
         };
         left = left.checked_sub(chunk.len() as u64).ok_or(Error::LargeUpload(limit))?;
