@@ -17,6 +17,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use sonde_control_plane::access;
 use sonde_control_plane::control::{self, Control};
 use sonde_control_plane::discovery::{HostConfig, MacTids};
 use sonde_control_plane::flow_store::{FlowStore, SharedFlowStore, Times};
@@ -250,6 +251,7 @@ fn config() -> control::Config {
             counters_every: 10 * minute,
         },
         version: String::new(),
+        access: access::Config::default(),
         flows: 1 << 20,
         times: Times { hold: minute, silence: 10 * minute },
         application_ports: ApplicationPorts::default(),

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use sonde_control_plane::access;
 use sonde_control_plane::control::{self, Control, StartUp};
 use sonde_control_plane::discovery::{self, HostConfig};
 use sonde_control_plane::flow_store::Times;
@@ -145,6 +146,7 @@ fn control_config(config: &Config) -> anyhow::Result<control::Config> {
             counters_every: discovery::COUNTERS_EVERY,
         },
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        access: access::Config::default(),
         flows: config.flow.store,
         times: Times {
             hold: timers.hold,

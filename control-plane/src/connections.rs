@@ -219,7 +219,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Seated<S> {
 }
 
 /// Who counts as one: an address; in IPv6, where a client has as many as it likes, a /64.
-fn network(peer: IpAddr) -> IpAddr {
+pub(crate) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & NET)),
         v4 => v4,

@@ -11,6 +11,7 @@ use sonde_proto::ring::Rings;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
+use crate::access::{self, Access, AccessError};
 use crate::api;
 use crate::capture::{CaptureError, Captures, CapturesConfig, StoreError};
 use crate::clock::Clock;
@@ -32,6 +33,8 @@ pub struct Config {
     pub host: HostConfig,
     /// Version of the program.
     pub version: String,
+    /// Who may.
+    pub access: access::Config,
     /// Flows that the store keeps at most.
     pub flows: usize,
     /// How long a flow can be queried that ended, or whose end was lost.
@@ -78,8 +81,11 @@ pub enum StartError {
     /// The capture that the configuration asks for is none.
     #[error("the capture to start with: {0}")]
     StartUp(#[source] CaptureError),
+    /// Nobody can be let in.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// A defect of ours.
-    #[error("starting the captures")]
+    #[error("starting the control plane")]
     Defect(#[from] JoinError),
 }
 
@@ -100,6 +106,7 @@ impl Control {
         ports: Vec<PortNode>,
         replay: Replay,
     ) -> Result<Self, StartError> {
+        let access = spawn_blocking(|| Access::open(config.access)).await??;
         let clock = Clock::new(config.host.clock);
         let graph = match config.history {
             Some(limits) => Graph::with_history(MemoryHistory::new(limits)),
@@ -133,7 +140,8 @@ impl Control {
         let discovery = discovery::start(graph.clone(), config.host.clone(), ports);
         let captures = open(captures, config.directory, config.start_up).await?;
         lcores.refresh(SETTLE).await;
-        let tasks = vec![tokio::spawn(captures.clone().run()), discovery];
+        let follow = tokio::spawn(access.clone().follow());
+        let tasks = vec![tokio::spawn(captures.clone().run()), discovery, follow];
         let queries = Arc::new(Semaphore::new(QUERIES));
         let topology = TopologyStream::new(
             graph.clone(),
@@ -156,6 +164,7 @@ impl Control {
             version: config.version,
             started: clock.now(),
             clock,
+            access,
             graph,
             flows,
             lcores,
@@ -235,6 +244,7 @@ mod tests {
                 counters_every: Duration::from_secs(30),
             },
             version: "0.0.0".into(),
+            access: access::Config::default(),
             flows: 1000,
             times: Times { hold: Duration::from_secs(60), silence: Duration::from_secs(600) },
             application_ports: ApplicationPorts::default(),

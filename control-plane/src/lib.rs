@@ -1,5 +1,6 @@
 //! The control plane of sonde: topology graph, flow store, captures, REST and WebSocket.
 
+pub mod access;
 pub mod api;
 pub mod assembler;
 pub mod bpf;
@@ -9,6 +10,7 @@ pub mod connections;
 pub mod control;
 pub mod discovery;
 mod envelope;
+mod files;
 pub mod flow;
 pub mod flow_store;
 pub mod graph;

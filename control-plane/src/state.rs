@@ -7,6 +7,7 @@ use axum::extract::FromRef;
 use sonde_proto::time::Timestamp;
 use tokio::sync::Semaphore;
 
+use crate::access::Access;
 use crate::capture::Captures;
 use crate::clock::Clock;
 use crate::flow_store::SharedFlowStore;
@@ -31,6 +32,8 @@ pub struct Parts {
     pub clock: Clock,
     /// When the daemon started.
     pub started: Timestamp,
+    /// Who may.
+    pub access: Access,
     /// The topology.
     pub graph: SharedGraph,
     /// The flows.

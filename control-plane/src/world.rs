@@ -18,6 +18,7 @@ use sonde_proto::ring::{LcoreEnd, RingSize, rings};
 use sonde_proto::time::Timestamp;
 use tokio::sync::Semaphore;
 
+use crate::access::{self, Access};
 use crate::capture::{Captures, CapturesConfig, StoreError};
 use crate::clock::Clock;
 use crate::flow_store::{FlowKey, FlowStore, Times};
@@ -42,7 +43,16 @@ impl World {
         Self::open(None).unwrap()
     }
 
+    /// A world where only users of `access` may.
+    pub(crate) fn guarded(access: Access) -> Self {
+        Self::with(access, None).unwrap()
+    }
+
     pub(crate) fn open(directory: Option<&Path>) -> Result<Self, StoreError> {
+        Self::with(Access::open(access::Config::default()).unwrap(), directory)
+    }
+
+    fn with(access: Access, directory: Option<&Path>) -> Result<Self, StoreError> {
         let millis = Arc::new(AtomicU64::new(1_600_000_000_000));
         let clock = {
             let millis = millis.clone();
@@ -92,6 +102,7 @@ impl World {
             version: "0.0.0".into(),
             started: clock.now(),
             clock,
+            access,
             graph,
             flows,
             captures: Captures::open(config, directory)?,

@@ -28,6 +28,11 @@ impl Body {
         serde_json::from_slice(&self.bytes)
     }
 
+    /// All of it.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Whether there is nothing but white space.
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.iter().all(u8::is_ascii_whitespace)

@@ -7,9 +7,12 @@ mod capture;
 mod dot;
 mod element;
 mod error;
+mod guard;
+mod login;
 mod patch;
 mod pcap;
 mod resource;
+mod routes;
 mod status;
 mod topology;
 mod upload;
@@ -17,14 +20,14 @@ mod upload;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{HeaderName, Method, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, any, delete, get, post};
+use axum::http::{HeaderName, Method, header};
 use sonde_proto::graph::{Edge, Node};
 use tower_http::compression::CompressionLayer;
-use tower_http::cors::{Any, CorsLayer};
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use self::element::Resource;
+use self::routes::{Routes, Rule};
+use crate::access::Access;
 use crate::state::State;
 use crate::ws;
 
@@ -32,60 +35,65 @@ pub use error::Error;
 
 /// All paths.
 pub fn router(state: State) -> Router {
-    Router::new()
-        .merge(exact("/api", get(status::service)))
-        .merge(exact("/api/status", get(status::status)))
-        .merge(exact("/api/topology", get(topology::whole).post(topology::query)))
-        .merge(exact("/api/pcap", post(upload::upload)))
-        .route("/api/capture", get(capture::list).post(capture::create))
-        .route("/api/capture/", delete(no_id).patch(no_id).fallback(without_slash))
-        .route(
-            "/api/capture/{*id}",
-            get(capture::show).delete(capture::remove).patch(capture::patch),
-        )
-        .merge(elements::<Node>("/api/node"))
-        .merge(elements::<Edge>("/api/edge"))
-        .fallback(async || Error::NoPage)
-        .layer(CompressionLayer::new())
-        .layer(cors())
-        .route("/ws/subscriber/flow", get(ws::flow::subscribe))
-        .route("/ws/subscriber", get(ws::topology::subscribe))
-        .route("/ws/publisher", get(ws::topology::publish))
-        .route("/ws/pubsub", get(ws::topology::both))
-        .with_state(state)
+    let access = &state.access;
+    let rest =
+        rest(access).router().fallback(async || Error::NoPage).layer(cors().allow_origin(Any));
+    // A page that logs in may stand anywhere; what it needs is a name and a password.
+    let own = cors().allow_origin(AllowOrigin::mirror_request()).allow_credentials(true);
+    let open = open(access).router().layer(own);
+    let rest = rest.merge(open).layer(CompressionLayer::new());
+    rest.merge(sockets(access).router()).with_state(state)
 }
 
-/// A path, and the redirection from the same with a slash at its end.
-fn exact(path: &str, methods: MethodRouter<State>) -> Router<State> {
-    Router::new().route(path, methods).route(&format!("{path}/"), any(without_slash))
+/// What users may do.
+fn rest(access: &Access) -> Routes {
+    let routes = Routes::new(access)
+        .get("/api", Rule::User, status::service)
+        .get("/api/status", Rule::read("status"), status::status)
+        .get("/api/topology", Rule::read("topology"), topology::whole)
+        .post("/api/topology", Rule::read("topology"), topology::query)
+        .post("/api/pcap", Rule::write("pcap"), upload::upload)
+        .resource("capture")
+        .list(capture::list)
+        .create(capture::create)
+        .show(capture::show)
+        .remove(capture::remove)
+        .patch(capture::patch)
+        .done();
+    let routes = elements::<Node>(routes, "node");
+    elements::<Edge>(routes, "edge")
 }
 
-fn elements<K: Resource>(path: &str) -> Router<State> {
-    Router::new()
-        .route(path, get(element::list::<K>).post(element::create::<K>))
-        .route(&format!("{path}/"), delete(no_id).patch(no_id).fallback(without_slash))
-        .route(
-            &format!("{path}/{{*id}}"),
-            get(element::show::<K>).delete(element::remove::<K>).patch(element::patch::<K>),
-        )
+/// How somebody becomes a user.
+fn open(access: &Access) -> Routes {
+    Routes::new(access).get("/login", Rule::Anyone, login::page).post(
+        "/login",
+        Rule::Anyone,
+        login::log_in,
+    )
 }
 
-async fn without_slash(uri: Uri) -> Response {
-    let path = uri.path().trim_end_matches('/');
-    let location = match uri.query() {
-        Some(query) => format!("{path}?{query}"),
-        None => path.to_owned(),
-    };
-    (StatusCode::MOVED_PERMANENTLY, [(header::LOCATION, location)]).into_response()
+fn sockets(access: &Access) -> Routes {
+    Routes::new(access)
+        .socket("/ws/subscriber/flow", ws::flow::subscribe)
+        .socket("/ws/subscriber", ws::topology::subscribe)
+        .socket("/ws/publisher", ws::topology::publish)
+        .socket("/ws/pubsub", ws::topology::both)
 }
 
-async fn no_id() -> Error {
-    Error::NoId
+fn elements<K: Resource>(routes: Routes, name: &'static str) -> Routes {
+    routes
+        .resource(name)
+        .list(element::list::<K>)
+        .create(element::create::<K>)
+        .show(element::show::<K>)
+        .remove(element::remove::<K>)
+        .patch(element::patch::<K>)
+        .done()
 }
 
 fn cors() -> CorsLayer {
     CorsLayer::new()
-        .allow_origin(Any)
         .allow_headers([
             HeaderName::from_static("x-requested-with"),
             header::CONTENT_TYPE,

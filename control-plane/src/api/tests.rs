@@ -20,6 +20,7 @@ use crate::stream::{Namespaces, QueueLimits};
 use crate::upload::AT_ONCE;
 use crate::world::{UPLOAD_LIMIT, World, node, record, within};
 
+mod access;
 mod element;
 mod traversal;
 

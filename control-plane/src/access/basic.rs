@@ -1,0 +1,182 @@
+//! Users with passwords. Checking one takes long, so it is done elsewhere, few at a time, and
+//! once for each client.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout};
+
+use super::AccessError;
+use super::refusal::Refusal;
+use super::secret::Secret;
+use super::tag::{Tag, Tagger};
+use super::throttle::Throttle;
+use super::token::Credentials;
+use super::users::{Users, UsersError};
+use super::verified::Verified;
+use crate::files::Stamp;
+
+/// Where users come from.
+#[derive(Clone, Debug, Default)]
+pub struct UserSource {
+    /// Their names, and hashes of their passwords, or these as they are.
+    pub listed: BTreeMap<String, Secret>,
+    /// An htpasswd file, which may change.
+    pub file: Option<PathBuf>,
+}
+
+/// The users as they are now, and what is known of those who tried to be one.
+#[derive(Debug)]
+pub(super) struct Basic {
+    source: UserSource,
+    current: RwLock<Current>,
+    tags: Tagger,
+    verified: Mutex<Verified>,
+    throttle: Mutex<Throttle>,
+    /// Turns to check a password, see [`AT_ONCE`].
+    turns: Arc<Semaphore>,
+}
+
+#[derive(Clone, Debug)]
+struct Current {
+    users: Arc<Users>,
+    /// Counts how often they were read.
+    generation: u64,
+    stamp: Stamp,
+}
+
+impl Basic {
+    /// Reads the users.
+    pub(super) fn open(source: UserSource) -> Result<Self, AccessError> {
+        let current = Current::read(&source, 0)?;
+        let users = &current.users;
+        for user in users.plain() {
+            tracing::warn!(user, "auth.users has the password itself, a hash of it is safer");
+        }
+        if users.len() == 0 {
+            tracing::warn!("there are no users, nobody can log in");
+        }
+        Ok(Self {
+            source,
+            current: RwLock::new(current),
+            tags: Tagger::new().map_err(|_| AccessError::NoRandom)?,
+            verified: Mutex::default(),
+            throttle: Mutex::default(),
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
+        })
+    }
+
+    /// Reads the users again. When that fails, they stay as they are.
+    pub(super) fn reload(&self) -> Result<(), UsersError> {
+        let generation = self.current().generation + 1;
+        let current = Current::read(&self.source, generation)?;
+        tracing::info!(users = current.users.len(), "users read again");
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
+        Ok(())
+    }
+
+    /// The same, if the file has changed.
+    pub(super) fn refresh(&self) -> Result<(), UsersError> {
+        let stamp = Stamp::of(self.source.file.iter());
+        if stamp == self.current().stamp {
+            return Ok(());
+        }
+        self.reload().inspect_err(|_| {
+            // Once is enough to complain of it.
+            self.current.write().unwrap_or_else(PoisonError::into_inner).stamp = stamp;
+        })
+    }
+
+    /// The name of the user whose credentials these are; `address` is where they come from.
+    pub(super) async fn authenticate(
+        self: &Arc<Self>,
+        credentials: Credentials,
+        address: IpAddr,
+    ) -> Result<Arc<str>, Refusal> {
+        let tag =
+            self.tags.tag(&[credentials.user.as_bytes(), credentials.password.expose().as_bytes()]);
+        if let Some(user) = self.remembered(&tag) {
+            return Ok(user);
+        }
+        let failures_of = self.tags.tag(&[credentials.user.as_bytes()]);
+        self.may_try(address, failures_of)?;
+        let turn = timeout(TURN, self.turns.clone().acquire_owned()).await;
+        let turn = turn.map_err(|_| Refusal::Busy)?.map_err(|_| Refusal::Defect)?;
+        // Others of the same client may have come first, with success or without.
+        if let Some(user) = self.remembered(&tag) {
+            return Ok(user);
+        }
+        self.may_try(address, failures_of)?;
+        let basic = self.clone();
+        // A client that does not wait for the answer has tried all the same.
+        let checked = spawn_blocking(move || {
+            let _turn = turn;
+            basic.check(&credentials, tag, address, failures_of)
+        });
+        checked.await.map_err(|error| {
+            tracing::error!(%error, "checking a password failed");
+            Refusal::Defect
+        })?
+    }
+
+    fn remembered(&self, tag: &Tag) -> Option<Arc<str>> {
+        let generation = self.current().generation;
+        lock(&self.verified).get(tag, generation, Instant::now())
+    }
+
+    fn may_try(&self, address: IpAddr, user: Tag) -> Result<(), Refusal> {
+        match lock(&self.throttle).wait(address, user, Instant::now()) {
+            Some(wait) => Err(Refusal::Throttled(wait)),
+            None => Ok(()),
+        }
+    }
+
+    fn check(
+        &self,
+        credentials: &Credentials,
+        tag: Tag,
+        address: IpAddr,
+        failures_of: Tag,
+    ) -> Result<Arc<str>, Refusal> {
+        let Current { users, generation, .. } = self.current();
+        match users.verify(credentials) {
+            Some(user) => {
+                lock(&self.verified).put(tag, user.clone(), generation, Instant::now());
+                Ok(user)
+            }
+            None => {
+                tracing::warn!(%address, user = credentials.user, "wrong credentials");
+                lock(&self.throttle).failed(address, failures_of, Instant::now());
+                Err(Refusal::Wrong)
+            }
+        }
+    }
+
+    fn current(&self) -> Current {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Current {
+    fn read(source: &UserSource, generation: u64) -> Result<Self, UsersError> {
+        // First, so that what changes meanwhile is seen later.
+        let stamp = Stamp::of(source.file.iter());
+        let users = Arc::new(Users::load(&source.listed, source.file.as_deref())?);
+        Ok(Self { users, generation, stamp })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Passwords that are checked at once; the CPUs belong to the lcores.
+const AT_ONCE: usize = 2;
+
+/// How long a password waits to be checked.
+const TURN: Duration = Duration::from_secs(10);

@@ -1,0 +1,61 @@
+//! `/login` (Skydive API §1.1): a name and a password become a token, in the answer and in a
+//! cookie.
+
+use axum::extract::{RawQuery, State as Extract};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::answer::Json;
+use super::body::Body;
+use crate::access::{Credentials, Permission, Refusal, Secret};
+use crate::state::State;
+
+/// A browser goes where the pages are.
+pub(super) async fn page() -> Response {
+    (StatusCode::FOUND, [(header::LOCATION, "/")]).into_response()
+}
+
+/// The fields come in a form or in the query.
+pub(super) async fn log_in(
+    Extract(state): Extract<State>,
+    RawQuery(query): RawQuery,
+    parts: Parts,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let kind = parts.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let form = if kind.starts_with(FORM) { body.bytes() } else { &[] };
+    let query = query.unwrap_or_default();
+    let field = |name: &str| {
+        let fields = form_urlencoded::parse(form).chain(form_urlencoded::parse(query.as_bytes()));
+        fields.into_iter().find_map(|(known, value)| (known == name).then(|| value.into_owned()))
+    };
+    let (user, password) = field("username").zip(field("password")).ok_or(Refusal::NoneGiven)?;
+    let credentials = Credentials { user, password: Secret::new(password) };
+    let session = state.access.log_in(&parts, credentials).await?;
+    let mut permissions = Vec::new();
+    crate::json::append(&mut permissions, &session.permissions);
+    let cookies = state.access.cookies(&session.token, &permissions);
+    let answer = Json::new(&Answer { token: session.token, permissions: session.permissions });
+    let mut response = answer.map_err(|_| Refusal::Defect)?.into_response();
+    for cookie in cookies {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    if state.access.tls() {
+        let two_years = HeaderValue::from_static("max-age=63072000; includeSubDomains");
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, two_years);
+    }
+    Ok(response)
+}
+
+/// What a log-in is answered.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    token: String,
+    permissions: Vec<Permission>,
+}
+
+/// The kind of body that browsers make of a form.
+const FORM: &[u8] = b"application/x-www-form-urlencoded";
