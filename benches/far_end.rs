@@ -135,7 +135,7 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0");
         let listener = runtime.block_on(listener).expect("loopback is there");
         let address = listener.local_addr().expect("it listens");
-        runtime.spawn(server::serve(listener, control.router(), std::future::pending()));
+        runtime.spawn(server::serve(listener, None, control.router(), std::future::pending()));
         let received = Arc::<AtomicU64>::default();
         let counted = received.clone();
         std::thread::spawn(move || {

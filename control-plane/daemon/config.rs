@@ -3,10 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use serde::Deserialize;
 use sonde_control_plane::upload;
 
+use crate::access_config::{AuthSection, HttpSection, RbacSection, Sections, TlsSection};
 use crate::flow_config::FlowSection;
 use crate::query_config::{GraphSection, QuerySection};
 
@@ -20,6 +21,14 @@ pub(crate) struct Config {
     pub(crate) host_id: String,
     /// Directory of what must survive a restart; nothing survives without one.
     pub(crate) state_dir: Option<PathBuf>,
+    /// How users prove who they are.
+    auth: AuthSection,
+    /// What they may.
+    rbac: RbacSection,
+    /// From which pages browsers may ask.
+    http: HttpSection,
+    /// TLS.
+    pub(crate) tls: TlsSection,
     /// Flow tables and timers.
     pub(crate) flow: FlowSection,
     /// The topology's past.
@@ -133,16 +142,22 @@ impl Config {
         Self::parse(&text).with_context(|| format!("in the configuration {}", file.display()))
     }
 
-    fn parse(text: &str) -> anyhow::Result<Self> {
-        let config: Self = toml::from_str(text)?;
+    pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
+        let config: Self = toml::from_str(text).map_err(|error| misread(text, &error))?;
         config.check()?;
         Ok(config)
+    }
+
+    /// Who may, and how clients are spoken to.
+    pub(crate) fn access(&self) -> Sections<'_> {
+        Sections { auth: &self.auth, rbac: &self.rbac, http: &self.http, tls: &self.tls }
     }
 
     /// What serde cannot see.
     fn check(&self) -> anyhow::Result<()> {
         self.flow.check()?;
         self.query.check()?;
+        self.access().access()?;
         let workers = self.af_packet.workers;
         ensure!(
             (1..=64).contains(&workers),
@@ -167,6 +182,10 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8082)),
             host_id: String::new(),
             state_dir: None,
+            auth: AuthSection::default(),
+            rbac: RbacSection::default(),
+            http: HttpSection::default(),
+            tls: TlsSection::default(),
             flow: FlowSection::default(),
             graph: GraphSection::default(),
             query: QuerySection::default(),
@@ -194,6 +213,15 @@ impl Default for UploadSection {
     fn default() -> Self {
         Self { max_bytes: upload::LIMIT }
     }
+}
+
+/// What is wrong, and where. By itself the error would show the line too, and in it passwords.
+fn misread(text: &str, error: &toml::de::Error) -> anyhow::Error {
+    let start = error.span().map_or(0, |span| span.start);
+    let before = text.get(..start).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    anyhow!("line {line}, column {column}: {}", error.message())
 }
 
 fn rx_descriptors() -> u16 {
@@ -241,6 +269,7 @@ mod tests {
         let (sample, default) = (Config::parse(sample).unwrap(), Config::default());
         assert_eq!(sample.flow.timers().unwrap(), default.flow.timers().unwrap());
         assert_eq!(sample.flow.bulk, default.flow.bulk);
+        assert_eq!(format!("{:?}", sample.access()), format!("{:?}", default.access()));
         assert_eq!((sample.query, sample.graph), (default.query, default.graph));
         assert_eq!(sample.listen, default.listen);
         assert_eq!(sample.flow.application_ports().unwrap(), ApplicationPorts::default());

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod access_config;
 mod bench;
 mod cli;
 mod client;
@@ -14,6 +15,7 @@ mod output;
 mod ports;
 mod query_config;
 mod read;
+mod reload;
 mod run;
 mod signals;
 mod traffic;

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use sonde_control_plane::access;
 use sonde_control_plane::control::{self, Control, StartUp};
 use sonde_control_plane::discovery::{self, HostConfig};
 use sonde_control_plane::flow_store::Times;
 use sonde_control_plane::server;
 use sonde_control_plane::stream::{BulkConfig, QueueLimits};
+use sonde_control_plane::tls::Tls;
 use sonde_control_plane::ws::KeepAlive;
 use sonde_probe::source::wall_clock;
 use sonde_probe::supervisor::{Supervisor, SupervisorConfig};
@@ -25,6 +25,7 @@ use crate::cli::Run;
 use crate::config::Config;
 use crate::log;
 use crate::ports::Ports;
+use crate::reload::Reload;
 use crate::signals::Stop;
 use crate::upload;
 
@@ -69,11 +70,12 @@ impl Daemon {
             .enable_all()
             .build()
             .context("cannot start the control plane")?;
+        let tls = config.tls.files()?.map(Tls::open).transpose()?;
         let listener = runtime
             .block_on(TcpListener::bind(config.listen))
             .with_context(|| format!("cannot listen on {}", config.listen))?;
-        if !config.listen.ip().is_loopback() {
-            tracing::warn!(listen = %config.listen, "anyone who reaches this address may capture");
+        for danger in config.access().dangers(config.listen) {
+            tracing::warn!(listen = %config.listen, "{danger}");
         }
         let (announcer, rings) = ring::rings();
         let supervisor = SupervisorConfig {
@@ -90,8 +92,14 @@ impl Daemon {
             .context("cannot start the control plane")?;
         let state = control.state();
         ports.follow(&runtime, state.graph.clone(), state.lcores.clone());
+        if let Some(tls) = &tls {
+            runtime.spawn(tls.clone().follow());
+        }
+        let reload = Reload { access: state.access.clone(), tls: tls.clone() };
+        let hangups = runtime.block_on(async { reload.on_hangup() });
+        runtime.spawn(hangups.context("cannot handle SIGHUP")?);
         let asked = stop.clone();
-        let server = runtime.spawn(server::serve(listener, control.router(), async move {
+        let server = runtime.spawn(server::serve(listener, tls, control.router(), async move {
             asked.wait().await;
         }));
         tracing::info!(listen = %config.listen, "ready");
@@ -146,7 +154,7 @@ fn control_config(config: &Config) -> anyhow::Result<control::Config> {
             counters_every: discovery::COUNTERS_EVERY,
         },
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        access: access::Config::default(),
+        access: config.access().access()?,
         flows: config.flow.store,
         times: Times {
             hold: timers.hold,

@@ -21,6 +21,7 @@ pub mod layer;
 pub mod server;
 pub mod state;
 pub mod stream;
+pub mod tls;
 pub mod topology_stream;
 pub mod upload;
 pub mod ws;

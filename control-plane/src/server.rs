@@ -10,21 +10,34 @@ use axum::extract::{ConnectInfo, Request};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
+
+use crate::tls::Tls;
 
 /// Accepts until `stop` is done, then lets the requests under way finish, for [`GRACE`] at most.
 /// Connections that became WebSockets belong to their handlers.
-pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
-    serve_with(Patience::default(), listener, router, stop).await;
+/// With `tls`, clients are spoken to through it, and through nothing else.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    router: Router,
+    stop: impl Future<Output = ()>,
+) {
+    serve_with(Patience::default(), listener, tls, router, stop).await;
 }
 
 /// How long to wait for clients.
 #[derive(Clone, Copy, Debug)]
 struct Patience {
+    /// For the handshake of TLS.
+    handshake: Duration,
     /// For the head of a request; also how long a connection may idle.
     head: Duration,
     /// For the requests under way when the server stops.
@@ -33,59 +46,92 @@ struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { head: Duration::from_secs(10), grace: GRACE }
+        let short = Duration::from_secs(10);
+        Self { handshake: short, head: short, grace: GRACE }
     }
 }
 
 async fn serve_with(
     patience: Patience,
     listener: TcpListener,
+    tls: Option<Tls>,
     router: Router,
     stop: impl Future<Output = ()>,
 ) {
     let mut stop = pin!(stop);
     let graceful = GracefulShutdown::new();
+    // Dropped when the server stops.
+    let (open, shut) = watch::channel(());
     loop {
-        tokio::select! {
+        let accepted = tokio::select! {
             () = &mut stop => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    connection(stream, peer, router.clone(), patience, &graceful);
-                },
-                Err(error) => after(error).await,
-            },
-        }
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                after(error).await;
+                continue;
+            }
+        };
+        // Answers are written whole; waiting for more of them helps nobody.
+        let _ = stream.set_nodelay(true);
+        let connection =
+            Accepted { peer, router: router.clone(), patience, watcher: graceful.watcher() };
+        match tls.as_ref().map(Tls::acceptor) {
+            None => tokio::spawn(connection.run(stream)),
+            Some(acceptor) => tokio::spawn(connection.run_tls(stream, acceptor, shut.clone())),
+        };
     }
-    drop(listener);
+    drop((listener, open));
     if timeout(patience.grace, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests under way were cut off");
     }
 }
 
-fn connection(
-    stream: TcpStream,
+/// A connection that was accepted.
+struct Accepted {
     peer: SocketAddr,
     router: Router,
     patience: Patience,
-    graceful: &GracefulShutdown,
-) {
-    // Answers are written whole; waiting for more of them helps nobody.
-    let _ = stream.set_nodelay(true);
-    let service = router.map_request(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        request.map(axum::body::Body::new)
-    });
-    let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
-    server.http1().timer(TokioTimer::new()).header_read_timeout(patience.head);
-    let connection = server
-        .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
-        .into_owned();
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
+    watcher: Watcher,
+}
+
+impl Accepted {
+    /// Shakes hands first. There is no request yet that a stop would have to wait for.
+    async fn run_tls(
+        self,
+        stream: TcpStream,
+        acceptor: TlsAcceptor,
+        mut shut: watch::Receiver<()>,
+    ) {
+        let peer = self.peer;
+        let shaken = tokio::select! {
+            _ = shut.changed() => return,
+            shaken = timeout(self.patience.handshake, acceptor.accept(stream)) => shaken,
+        };
+        match shaken {
+            Ok(Ok(stream)) => self.run(stream).await,
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake"),
+            Err(_) => tracing::debug!(%peer, "TLS handshake takes too long"),
+        }
+    }
+
+    async fn run(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let Self { peer, router, patience, watcher } = self;
+        let service = router.map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request.map(axum::body::Body::new)
+        });
+        let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
+        server.http1().timer(TokioTimer::new()).header_read_timeout(patience.head);
+        let connection = server
+            .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
+            .into_owned();
+        if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(%peer, %error, "connection");
         }
-    });
+    }
 }
 
 /// What to do when a connection cannot be accepted: one that the client gave up is its own
@@ -116,6 +162,7 @@ mod tests {
 
     use super::*;
     use crate::api;
+    use crate::tls::TlsFixture;
     use crate::world::World;
 
     struct Served {
@@ -128,7 +175,7 @@ mod tests {
         server: JoinHandle<()>,
     }
 
-    async fn serve_for(patience: Patience) -> Served {
+    async fn serve_for(patience: Patience, tls: Option<Tls>) -> Served {
         let [go, came, stop] = [(); 3].map(|()| Arc::new(Notify::new()));
         let wait = {
             let (go, came) = (go.clone(), came.clone());
@@ -148,7 +195,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let stopped = stop.clone();
         let server = tokio::spawn(async move {
-            serve_with(patience, listener, router, stopped.notified()).await;
+            serve_with(patience, listener, tls, router, stopped.notified()).await;
         });
         Served { address, go, came, stop, server }
     }
@@ -167,7 +214,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_handler_sees_the_peer() {
-        let served = serve_for(Patience::default()).await;
+        let served = serve_for(Patience::default(), None).await;
         let stream =
             ask(&served, "GET /peer HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
         let peer = stream.local_addr().unwrap().to_string();
@@ -180,7 +227,12 @@ mod tests {
         let world = World::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, api::router(world.state.clone()), std::future::pending()));
+        tokio::spawn(serve(
+            listener,
+            None,
+            api::router(world.state.clone()),
+            std::future::pending(),
+        ));
         let mut socket = TcpStream::connect(address).await.unwrap();
         let head = "GET /ws/subscriber/flow HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n\
             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -205,15 +257,33 @@ mod tests {
     #[tokio::test]
     async fn a_slow_client_is_cut_off() {
         let head = Duration::from_millis(100);
-        let served = serve_for(Patience { head, ..Patience::default() }).await;
+        let served = serve_for(Patience { head, ..Patience::default() }, None).await;
         let stream = ask(&served, "GET /peer HTTP/1.1\r\nHo").await;
         let answer = timeout(Duration::from_secs(10), rest(stream)).await.unwrap();
         assert!(!answer.contains("200"), "{answer}");
     }
 
     #[tokio::test]
+    async fn a_slow_handshake_is_cut_off_and_delays_no_stop() {
+        let tls = || Some(Tls::open(TlsFixture::new().files.clone()).unwrap());
+        let handshake = Duration::from_millis(100);
+        let served = serve_for(Patience { handshake, ..Patience::default() }, tls()).await;
+        let stream = ask(&served, "").await;
+        assert_eq!(timeout(Duration::from_secs(10), rest(stream)).await.unwrap(), "");
+
+        let patient = Patience { grace: Duration::from_secs(60), ..Patience::default() };
+        let patient = Patience { handshake: Duration::from_secs(60), ..patient };
+        let served = serve_for(patient, tls()).await;
+        let _stream = ask(&served, "").await;
+        // Accepted in turn, so the first was when the second is.
+        drop(ask(&served, "").await);
+        served.stop.notify_one();
+        timeout(Duration::from_secs(10), served.server).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
     async fn a_request_under_way_is_finished() {
-        let served = serve_for(Patience::default()).await;
+        let served = serve_for(Patience::default(), None).await;
         let stream = ask(&served, "GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await;
         served.came.notified().await;
         served.stop.notify_one();
@@ -225,7 +295,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_that_never_ends_is_not_waited_for() {
         let grace = Duration::from_millis(100);
-        let served = serve_for(Patience { grace, ..Patience::default() }).await;
+        let served = serve_for(Patience { grace, ..Patience::default() }, None).await;
         let _stream = ask(&served, "GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await;
         served.came.notified().await;
         served.stop.notify_one();
