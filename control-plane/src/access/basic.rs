@@ -150,7 +150,8 @@ impl Basic {
                 Ok(user)
             }
             None => {
-                tracing::warn!(%address, user = credentials.user, "wrong credentials");
+                let user = users.known(&credentials.user);
+                tracing::warn!(%address, user, "wrong credentials");
                 lock(&self.throttle).failed(address, failures_of, Instant::now());
                 Err(Refusal::Wrong)
             }

@@ -106,7 +106,7 @@ pub(crate) struct Right {
 #[derive(Debug)]
 pub(crate) struct Session {
     /// Empty when none is needed.
-    pub(crate) token: String,
+    pub(crate) token: Secret,
     pub(crate) permissions: Vec<Permission>,
 }
 
@@ -143,28 +143,20 @@ impl Access {
     /// Lets a request pass, or says why not. `right`: what it wants; any user may when there is
     /// none.
     pub(crate) async fn admit(&self, parts: &Parts, right: Option<Right>) -> Result<(), Refusal> {
-        let foreign = self.0.origins.foreign(&parts.headers, self.0.tls);
-        let foreign =
-            foreign.map(|origin| Refusal::Foreign(String::from_utf8_lossy(origin).into_owned()));
         // CORS says nothing about WebSockets: every page can open one.
-        if let Some(refusal) = foreign.clone()
-            && right.is_some_and(|right| right.object == WEBSOCKET)
-        {
-            return Err(refusal);
+        let socket = right.is_some_and(|right| right.object == WEBSOCKET);
+        let found = token::find(parts);
+        // The browser sends a cookie along whoever asks it to; all else a page has to know.
+        let by_cookie =
+            self.0.basic.is_some() && found.as_ref().is_some_and(|found| found.by_cookie);
+        if socket || by_cookie && !is_safe(&parts.method) {
+            self.check_origin(parts)?;
         }
         let user = match &self.0.basic {
             None => ADMIN.into(),
             Some(basic) => {
-                let found = token::find(parts).ok_or(Refusal::Wrong)?;
-                // The browser sends a cookie along whoever asks it to; all else a page has to know.
-                if let Some(refusal) = foreign
-                    && found.by_cookie
-                    && !is_safe(&parts.method)
-                {
-                    return Err(refusal);
-                }
-                let credentials = Credentials::of_token(&found.token).ok_or(Refusal::Wrong)?;
-                basic.authenticate(credentials, address(parts)).await?
+                let credentials = found.and_then(|found| Credentials::of_token(&found.token));
+                basic.authenticate(credentials.ok_or(Refusal::Wrong)?, address(parts)).await?
             }
         };
         match right {
@@ -179,30 +171,38 @@ impl Access {
     pub(crate) async fn log_in(
         &self,
         parts: &Parts,
-        credentials: Credentials,
+        credentials: &Credentials,
     ) -> Result<Session, Refusal> {
         let Some(basic) = &self.0.basic else {
             let permissions = self.0.policy.permissions(ADMIN);
-            return Ok(Session { token: String::new(), permissions });
+            return Ok(Session { token: Secret::new(""), permissions });
         };
         let token = credentials.token();
+        // As the requests to come will be read.
+        let credentials = Credentials::of_token(&token).ok_or(Refusal::Wrong)?;
         let user = basic.authenticate(credentials, address(parts)).await?;
         Ok(Session { token, permissions: self.0.policy.permissions(&user) })
     }
 
     /// The cookies of a log-in: the token, which pages cannot read, and `permissions` in JSON.
-    pub(crate) fn cookies(&self, token: &str, permissions: &[u8]) -> Vec<HeaderValue> {
+    pub(crate) fn cookies(&self, token: &Secret, permissions: &[u8]) -> Vec<HeaderValue> {
+        let (token, tls) = (token.expose(), self.0.tls);
         let permissions = STANDARD.encode(permissions);
-        let token = (!token.is_empty())
-            .then(|| cookie::set(cookie::AUTH_TOKEN, token, true, self.0.tls))
-            .flatten();
-        let permissions = cookie::set(cookie::PERMISSIONS, &permissions, false, self.0.tls);
-        token.into_iter().chain(permissions).collect()
+        let token = (!token.is_empty()).then(|| cookie::set(cookie::AUTH_TOKEN, token, true, tls));
+        let permissions = cookie::set(cookie::PERMISSIONS, &permissions, false, tls);
+        token.flatten().into_iter().chain(permissions).collect()
     }
 
     /// Whether clients are spoken to through TLS.
     pub(crate) fn tls(&self) -> bool {
         self.0.tls
+    }
+
+    fn check_origin(&self, parts: &Parts) -> Result<(), Refusal> {
+        match self.0.origins.foreign(&parts.headers, self.0.tls) {
+            None => Ok(()),
+            Some(origin) => Err(Refusal::Foreign(String::from_utf8_lossy(origin).into_owned())),
+        }
     }
 }
 

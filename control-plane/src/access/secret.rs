@@ -16,7 +16,7 @@ impl Secret {
     }
 
     /// The text, for whoever has to know it.
-    pub(super) fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 }

@@ -27,8 +27,8 @@ impl Credentials {
     }
 
     /// The token that says the same.
-    pub(super) fn token(&self) -> String {
-        LENIENT.encode(format!("{}:{}", self.user, self.password.expose()))
+    pub(super) fn token(&self) -> Secret {
+        Secret::new(LENIENT.encode(format!("{}:{}", self.user, self.password.expose())))
     }
 }
 
@@ -129,7 +129,7 @@ mod tests {
             assert_eq!(read(token), None, "{token}");
         }
         let credentials = Credentials { user: "ann".into(), password: Secret::new("a:b") };
-        assert_eq!(credentials.token(), "YW5uOmE6Yg==");
+        assert_eq!(credentials.token().expose(), "YW5uOmE6Yg==");
         assert!(!format!("{credentials:?}").contains("a:b"));
     }
 }

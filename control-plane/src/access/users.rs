@@ -107,6 +107,11 @@ impl Users {
         None
     }
 
+    /// The name, if it is one of a user. What else is given as a name may be a password.
+    pub(super) fn known(&self, name: &str) -> Option<&str> {
+        self.hashes.get_key_value(name).map(|(name, _)| &**name)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.hashes.len()
     }

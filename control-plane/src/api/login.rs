@@ -33,12 +33,12 @@ pub(super) async fn log_in(
     };
     let (user, password) = field("username").zip(field("password")).ok_or(Refusal::NoneGiven)?;
     let credentials = Credentials { user, password: Secret::new(password) };
-    let session = state.access.log_in(&parts, credentials).await?;
+    let session = state.access.log_in(&parts, &credentials).await?;
     let mut permissions = Vec::new();
     crate::json::append(&mut permissions, &session.permissions);
     let cookies = state.access.cookies(&session.token, &permissions);
-    let answer = Json::new(&Answer { token: session.token, permissions: session.permissions });
-    let mut response = answer.map_err(|_| Refusal::Defect)?.into_response();
+    let answer = Answer { token: session.token.expose(), permissions: &session.permissions };
+    let mut response = Json::new(&answer).map_err(|_| Refusal::Defect)?.into_response();
     for cookie in cookies {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
@@ -52,9 +52,9 @@ pub(super) async fn log_in(
 /// What a log-in is answered.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
-    token: String,
-    permissions: Vec<Permission>,
+struct Answer<'a> {
+    token: &'a str,
+    permissions: &'a [Permission],
 }
 
 /// The kind of body that browsers make of a form.

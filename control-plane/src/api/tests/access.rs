@@ -264,6 +264,7 @@ async fn a_log_in_that_fails_says_why() {
         ("/login", "password=secret", "No credentials provided"),
         ("/login", "username=bob&password=wrong", "Wrong credentials"),
         ("/login", "username=&password=", "Wrong credentials"),
+        ("/login", &format!("username=bob&password={}", "x".repeat(5000)), "Wrong credentials"),
     ] {
         let got = log_in(&world, path, form).await;
         assert_eq!((got.status, &*got.text), (401, text), "{form}");
