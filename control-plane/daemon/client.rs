@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use serde_json::{Map, Value};
 
-use crate::cli::{Capture, CaptureAction, LayerKeyMode, Metering, Query};
+use crate::cli::{Capture, CaptureAction, Daemon, LayerKeyMode, Metering, Query};
 
 /// Asks a query and prints the answer.
 pub(crate) fn query(options: &Query) -> anyhow::Result<ExitCode> {
@@ -14,12 +14,12 @@ pub(crate) fn query(options: &Query) -> anyhow::Result<ExitCode> {
         "GremlinQuery".to_owned(),
         Value::from(options.query.as_str()),
     )]));
-    Api::of(&options.daemon.analyzer).post("topology", &body)
+    Api::of(&options.daemon).post("topology", &body)
 }
 
 /// Does what the action says and prints the answer.
 pub(crate) fn capture(options: &Capture) -> anyhow::Result<ExitCode> {
-    let api = Api::of(&options.daemon.analyzer);
+    let api = Api::of(&options.daemon);
     match &options.action {
         CaptureAction::List => api.get("capture"),
         CaptureAction::Delete { uuid } => api.delete(&format!("capture/{uuid}")),
@@ -60,27 +60,40 @@ fn members(metering: &Metering) -> [(&'static str, Value); 8] {
 /// The REST API of one daemon.
 struct Api<'a> {
     analyzer: &'a str,
+    authorization: Option<String>,
     agent: ureq::Agent,
 }
 
 impl<'a> Api<'a> {
-    fn of(analyzer: &'a str) -> Self {
+    fn of(daemon: &'a Daemon) -> Self {
         let config = ureq::Agent::config_builder().http_status_as_error(false).build();
-        Self { analyzer, agent: config.into() }
+        Self {
+            analyzer: &daemon.analyzer,
+            authorization: daemon.authorization(),
+            agent: config.into(),
+        }
     }
 
     fn get(&self, resource: &str) -> anyhow::Result<ExitCode> {
-        self.print(self.agent.get(self.url(resource)).call())
+        self.print(self.signed(self.agent.get(self.url(resource))).call())
     }
 
     fn delete(&self, resource: &str) -> anyhow::Result<ExitCode> {
-        self.print(self.agent.delete(self.url(resource)).call())
+        self.print(self.signed(self.agent.delete(self.url(resource))).call())
     }
 
     fn post(&self, resource: &str, body: &Value) -> anyhow::Result<ExitCode> {
-        let request = self.agent.post(self.url(resource));
+        let request = self.signed(self.agent.post(self.url(resource)));
         let request = request.header("Content-Type", "application/json");
         self.print(request.header("Accept", "application/json").send(body.to_string()))
+    }
+
+    /// The request, with the header that says who asks.
+    fn signed<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        match &self.authorization {
+            Some(authorization) => request.header("Authorization", authorization),
+            None => request,
+        }
     }
 
     fn url(&self, resource: &str) -> String {

@@ -30,6 +30,9 @@ pub(crate) fn flows(options: &Flows) -> anyhow::Result<ExitCode> {
             .with_header("X-Client-Protocol", "protobuf")
             .with_header("X-Flow-Encoding", "protobuf"),
     };
+    if let Some(authorization) = options.daemon.authorization() {
+        request = request.with_header("Authorization", authorization);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (mut socket, _) = tokio_tungstenite::connect_async(request)

@@ -6,6 +6,7 @@
 
 mod support;
 
+mod access;
 mod bench;
 mod commands;
 mod live;

@@ -44,7 +44,7 @@ impl Sonde {
                 sonde.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
                 panic!("the daemon ended, {status}:\n{log}");
             }
-            ureq::get(format!("http://{}/api", sonde.address)).call().is_ok()
+            agent().get(format!("http://{}/api", sonde.address)).call().is_ok()
         });
         // Nobody reads it from here on; a full pipe must not hold the daemon up.
         if let Some(mut log) = sonde.child.stderr.take() {
@@ -104,6 +104,11 @@ impl Sonde {
         let (status, body) = self.get("status");
         assert_eq!(status, 200, "{body}");
         body["Totals"][name].as_i64().unwrap_or_else(|| panic!("no counter {name} in {body}"))
+    }
+
+    /// Sends SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        signal(&self.child, "HUP");
     }
 
     /// Sends SIGINT and waits for the end, which must be clean and within five seconds.
