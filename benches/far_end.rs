@@ -18,12 +18,13 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use sonde_control_plane::access;
+use sonde_control_plane::connections::ConnectionLimits;
 use sonde_control_plane::control::{self, Control};
 use sonde_control_plane::discovery::{HostConfig, MacTids};
 use sonde_control_plane::flow_store::{FlowStore, SharedFlowStore, Times};
 use sonde_control_plane::graph::{Graph, SharedGraph};
 use sonde_control_plane::ingest::{self, Desired, Lcores, Names, Watched};
-use sonde_control_plane::server;
+use sonde_control_plane::server::{self, Entrance};
 use sonde_control_plane::stream::{
     BulkConfig, Encoding, FlowStream, Namespaces, QueueLimits, Subscriber,
 };
@@ -135,7 +136,8 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0");
         let listener = runtime.block_on(listener).expect("loopback is there");
         let address = listener.local_addr().expect("it listens");
-        runtime.spawn(server::serve(listener, None, control.router(), std::future::pending()));
+        let entrance = Entrance { listener, tls: None, limits: ConnectionLimits::default() };
+        runtime.spawn(server::serve(entrance, control.router(), std::future::pending()));
         let received = Arc::<AtomicU64>::default();
         let counted = received.clone();
         std::thread::spawn(move || {

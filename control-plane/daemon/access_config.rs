@@ -10,6 +10,7 @@ use anyhow::{bail, ensure};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use sonde_control_plane::access::{self, Origins, Policy, Secret, UserSource};
+use sonde_control_plane::connections::ConnectionLimits;
 use sonde_control_plane::tls::{Clients, TlsFiles};
 
 /// How users prove who they are.
@@ -49,12 +50,49 @@ pub(crate) struct RbacSection {
     policy: Vec<String>,
 }
 
-/// From which pages browsers may ask.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// From which pages browsers may ask, and how many clients there may be.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct HttpSection {
     /// Those of other hosts.
     allowed_origins: Vec<String>,
+    /// Connections in all.
+    max_connections: usize,
+    /// Connections of one address.
+    max_connections_per_address: usize,
+}
+
+impl HttpSection {
+    /// What serde cannot see.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        for (name, value) in [
+            ("max_connections", self.max_connections),
+            ("max_connections_per_address", self.max_connections_per_address),
+        ] {
+            ensure!(value > 0, "http.{name}: expected at least 1, found 0");
+        }
+        Ok(())
+    }
+
+    /// What clients may take.
+    pub(crate) fn limits(&self) -> ConnectionLimits {
+        ConnectionLimits {
+            all: self.max_connections,
+            per_address: self.max_connections_per_address,
+            ..ConnectionLimits::default()
+        }
+    }
+}
+
+impl Default for HttpSection {
+    fn default() -> Self {
+        let ConnectionLimits { all, per_address, .. } = ConnectionLimits::default();
+        Self {
+            allowed_origins: Vec::new(),
+            max_connections: all,
+            max_connections_per_address: per_address,
+        }
+    }
 }
 
 /// TLS, if there is a certificate.

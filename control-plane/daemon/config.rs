@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail, ensure};
 use serde::Deserialize;
+use sonde_control_plane::connections::ConnectionLimits;
 use sonde_control_plane::upload;
 
 use crate::access_config::{AuthSection, HttpSection, RbacSection, Sections, TlsSection};
@@ -153,10 +154,16 @@ impl Config {
         Sections { auth: &self.auth, rbac: &self.rbac, http: &self.http, tls: &self.tls }
     }
 
+    /// What clients may take.
+    pub(crate) fn connections(&self) -> ConnectionLimits {
+        self.http.limits()
+    }
+
     /// What serde cannot see.
     fn check(&self) -> anyhow::Result<()> {
         self.flow.check()?;
         self.query.check()?;
+        self.http.check()?;
         self.access().access()?;
         let workers = self.af_packet.workers;
         ensure!(

@@ -7,7 +7,7 @@ use anyhow::Context;
 use sonde_control_plane::control::{self, Control, StartUp};
 use sonde_control_plane::discovery::{self, HostConfig};
 use sonde_control_plane::flow_store::Times;
-use sonde_control_plane::server;
+use sonde_control_plane::server::{self, Entrance};
 use sonde_control_plane::stream::{BulkConfig, QueueLimits};
 use sonde_control_plane::tls::Tls;
 use sonde_control_plane::ws::KeepAlive;
@@ -99,7 +99,8 @@ impl Daemon {
         let hangups = runtime.block_on(async { reload.on_hangup() });
         runtime.spawn(hangups.context("cannot handle SIGHUP")?);
         let asked = stop.clone();
-        let server = runtime.spawn(server::serve(listener, tls, control.router(), async move {
+        let entrance = Entrance { listener, tls, limits: config.connections() };
+        let server = runtime.spawn(server::serve(entrance, control.router(), async move {
             asked.wait().await;
         }));
         tracing::info!(listen = %config.listen, "ready");

@@ -18,6 +18,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use super::fixture::Identity;
 use super::*;
+use crate::connections::ConnectionLimits;
+use crate::server::Entrance;
 use crate::world::World;
 use crate::{api, server};
 
@@ -30,7 +32,9 @@ async fn serve(tls: &Tls) -> SocketAddr {
 async fn serve_router(tls: &Tls, router: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(server::serve(listener, Some(tls.clone()), router, std::future::pending()));
+    let limits = ConnectionLimits::default();
+    let entrance = Entrance { listener, tls: Some(tls.clone()), limits };
+    tokio::spawn(server::serve(entrance, router, std::future::pending()));
     address
 }
 
