@@ -20,7 +20,7 @@ use futures_util::StreamExt as _;
 use sonde_control_plane::access;
 use sonde_control_plane::connections::ConnectionLimits;
 use sonde_control_plane::control::{self, Control};
-use sonde_control_plane::discovery::{HostConfig, MacTids};
+use sonde_control_plane::discovery::{HostConfig, MacTids, NETNS_DIR};
 use sonde_control_plane::flow_store::{FlowStore, SharedFlowStore, Times};
 use sonde_control_plane::graph::{Graph, SharedGraph};
 use sonde_control_plane::ingest::{self, Desired, Lcores, Names, Watched};
@@ -251,6 +251,9 @@ fn config() -> control::Config {
             metadata: Metadata::new(),
             clock: || NOW,
             counters_every: 10 * minute,
+            netns_dir: NETNS_DIR.into(),
+            processes: false,
+            sockets: false,
         },
         version: String::new(),
         access: access::Config::default(),

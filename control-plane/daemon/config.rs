@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail, ensure};
 use serde::Deserialize;
 use sonde_control_plane::connections::ConnectionLimits;
+use sonde_control_plane::discovery::NETNS_DIR;
 use sonde_control_plane::upload;
 
 use crate::access_config::{AuthSection, HttpSection, RbacSection, Sections, TlsSection};
@@ -36,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) graph: GraphSection,
     /// What a query may cost.
     pub(crate) query: QuerySection,
+    /// What is looked for on this host.
+    pub(crate) discovery: DiscoverySection,
     /// AF_PACKET captures.
     pub(crate) af_packet: AfPacketSection,
     /// DPDK.
@@ -44,6 +47,18 @@ pub(crate) struct Config {
     pub(crate) upload: UploadSection,
     /// A capture that is created at start, unless the same is there already.
     pub(crate) startup_capture: Option<StartupCapture>,
+}
+
+/// What is looked for on this host.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct DiscoverySection {
+    /// Directory of named network namespaces.
+    pub(crate) netns_dir: PathBuf,
+    /// Whether network namespaces without a name are looked for, by the processes in them.
+    pub(crate) processes: bool,
+    /// Whether the sockets of processes are looked for.
+    pub(crate) sockets: bool,
 }
 
 /// AF_PACKET captures.
@@ -196,11 +211,18 @@ impl Default for Config {
             flow: FlowSection::default(),
             graph: GraphSection::default(),
             query: QuerySection::default(),
+            discovery: DiscoverySection::default(),
             af_packet: AfPacketSection::default(),
             dpdk: DpdkSection::default(),
             upload: UploadSection::default(),
             startup_capture: None,
         }
+    }
+}
+
+impl Default for DiscoverySection {
+    fn default() -> Self {
+        Self { netns_dir: NETNS_DIR.into(), processes: false, sockets: false }
     }
 }
 
@@ -279,6 +301,7 @@ mod tests {
         assert_eq!(format!("{:?}", sample.access()), format!("{:?}", default.access()));
         assert_eq!((sample.query, sample.graph), (default.query, default.graph));
         assert_eq!(sample.listen, default.listen);
+        assert_eq!(sample.discovery, default.discovery);
         assert_eq!(sample.flow.application_ports().unwrap(), ApplicationPorts::default());
     }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sonde_control_plane::control::{self, Control, StartUp};
 use sonde_control_plane::discovery::{self, HostConfig};
 use sonde_control_plane::flow_store::Times;
@@ -62,6 +63,7 @@ impl Daemon {
     /// Starts everything but the lcores of the ports.
     fn start(config: Config, stop: &Stop) -> anyhow::Result<Self> {
         let flow = flow_config(&config)?;
+        raise_file_limit();
         // First, because bringing up DPDK pins the thread it runs on, and with it all threads that
         // the pinned one starts.
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -130,6 +132,15 @@ impl Daemon {
     }
 }
 
+/// Allows as many files as this process may have: each network namespace takes four.
+fn raise_file_limit() {
+    let limits = getrlimit(Resource::RLIMIT_NOFILE);
+    if let Err(error) = limits.and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most))
+    {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
 fn flow_config(config: &Config) -> anyhow::Result<FlowConfig> {
     Ok(FlowConfig {
         max_flows: config.flow.max_flows,
@@ -153,6 +164,9 @@ fn control_config(config: &Config) -> anyhow::Result<control::Config> {
             metadata: Metadata::new(),
             clock: wall_clock,
             counters_every: discovery::COUNTERS_EVERY,
+            netns_dir: config.discovery.netns_dir.clone(),
+            processes: config.discovery.processes,
+            sockets: config.discovery.sockets,
         },
         version: env!("CARGO_PKG_VERSION").to_owned(),
         access: config.access().access()?,

@@ -1,4 +1,4 @@
-//! What sysfs knows of the device behind a link: driver, bus, speed.
+//! What sysfs knows of the device behind a link: driver and bus.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,35 +11,33 @@ pub(super) struct Device {
     pub(super) driver: Option<String>,
     /// The address on the bus, `0000:00:03.0` for PCI.
     pub(super) bus_info: Option<String>,
-    /// Mbit/s.
-    pub(super) speed: Option<u32>,
 }
 
 impl Device {
     /// Reads about a link in the tree at `sys`, which is `/sys` outside of tests.
     ///
-    /// Buses are the same in every network namespace. The speed is found by the link's name, in
-    /// the namespace sysfs was mounted in; a link of another index is another link.
-    pub(super) fn look(sys: &Path, link: &Link) -> Self {
-        let class = sys.join("class/net").join(&link.name);
-        let ours = number(&class.join("ifindex")) == Some(i64::from(link.index));
+    /// Buses are the same in every network namespace. Kernels that do not tell the device are
+    /// older than 5.14: it is then found by the link's name, if `own` says that the link is of the
+    /// namespace sysfs was mounted in; a link of another index is another link.
+    pub(super) fn look(sys: &Path, link: &Link, own: bool) -> Self {
         let device = match &link.device {
             Some((bus, name)) => {
                 fs::canonicalize(sys.join("bus").join(bus).join("devices").join(name)).ok()
             }
-            None if ours => fs::canonicalize(class.join("device")).ok(),
+            None if own => by_name(sys, link),
             None => None,
         };
         Self {
             driver: device.as_deref().and_then(driver),
             bus_info: device.as_deref().and_then(bus_info),
-            speed: number(&class.join("speed"))
-                .filter(|_| ours)
-                .and_then(|speed| u32::try_from(speed).ok())
-                // The kernel's "unknown" as a 32-bit number, and links with nothing plugged in.
-                .filter(|speed| *speed != 0 && *speed != u32::MAX),
         }
     }
+}
+
+fn by_name(sys: &Path, link: &Link) -> Option<PathBuf> {
+    let class = sys.join("class/net").join(&link.name);
+    let index: u32 = fs::read_to_string(class.join("ifindex")).ok()?.trim().parse().ok()?;
+    (index == link.index).then(|| fs::canonicalize(class.join("device")).ok()).flatten()
 }
 
 fn driver(device: &Path) -> Option<String> {
@@ -58,10 +56,6 @@ fn bus_info(device: &Path) -> Option<String> {
 
 fn file_name(path: &Path) -> Option<String> {
     Some(path.file_name()?.to_str()?.to_owned())
-}
-
-fn number(path: &PathBuf) -> Option<i64> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -87,7 +81,6 @@ mod tests {
         symlink(&device, link.join("device")).unwrap();
         symlink(&link, root.join("class/net/eth0")).unwrap();
         fs::write(link.join("ifindex"), "4\n").unwrap();
-        fs::write(link.join("speed"), "10000\n").unwrap();
         sys
     }
 
@@ -98,30 +91,18 @@ mod tests {
     #[test]
     fn a_device_is_found_by_its_link() {
         let sys = sysfs();
-        let expected = Device {
-            driver: Some("virtio_net".into()),
-            bus_info: Some("0000:00:03.0".into()),
-            speed: Some(10_000),
-        };
-        assert_eq!(Device::look(sys.path(), &link(4)), expected);
+        let expected =
+            Device { driver: Some("virtio_net".into()), bus_info: Some("0000:00:03.0".into()) };
+        assert_eq!(Device::look(sys.path(), &link(4), true), expected);
     }
 
     #[test]
     fn a_link_of_that_name_elsewhere_is_another() {
         let sys = sysfs();
-        assert_eq!(Device::look(sys.path(), &link(9)), Device::default());
+        assert_eq!(Device::look(sys.path(), &link(9), true), Device::default());
+        assert_eq!(Device::look(sys.path(), &link(4), false), Device::default());
         let elsewhere = Link { device: Some(("virtio".into(), "virtio2".into())), ..link(9) };
-        let found = Device::look(sys.path(), &elsewhere);
+        let found = Device::look(sys.path(), &elsewhere, false);
         assert_eq!(found.driver.as_deref(), Some("virtio_net"));
-        assert_eq!(found.speed, None);
-    }
-
-    #[test]
-    fn an_unknown_speed_is_none() {
-        let sys = sysfs();
-        for text in ["-1", "0", "4294967295", "fast"] {
-            fs::write(sys.path().join("class/net/eth0/speed"), text).unwrap();
-            assert_eq!(Device::look(sys.path(), &link(4)).speed, None, "{text}");
-        }
     }
 }

@@ -9,6 +9,7 @@ use sonde_proto::time::Timestamp;
 
 use super::HostConfig;
 use super::element::{Author, Owner, lock, put, renew};
+use super::virtualization;
 use crate::graph::{Graph, SharedGraph};
 
 /// The metadata of the host's node; reads files.
@@ -57,6 +58,11 @@ fn facts(root: &Path) -> Metadata {
     put(&mut facts, "Platform", os_release(&release, "ID"));
     put(&mut facts, "PlatformFamily", family);
     put(&mut facts, "PlatformVersion", os_release(&release, "VERSION_ID"));
+    put(&mut facts, "InstanceID", line(root, "var/lib/cloud/data/instance-id"));
+    if let Some(virtualization) = virtualization::find(root) {
+        put(&mut facts, "VirtualizationSystem", virtualization.system);
+        put(&mut facts, "VirtualizationRole", Some(virtualization.role));
+    }
     facts
 }
 
@@ -194,6 +200,8 @@ mod tests {
             ("sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "8\n"),
             ("sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "5\n"),
             ("sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages", "0\n"),
+            ("var/lib/cloud/data/instance-id", "i-7\n"),
+            ("sys/class/dmi/id/product_name", "VMware Virtual Platform\n"),
             ("etc/os-release", "ID=ubuntu\nID_LIKE=\"debian x\"\nVERSION_ID=\"24.04\"\n"),
         ];
         for (path, text) in files {
@@ -207,7 +215,8 @@ mod tests {
                 "Hostname": "rack1", "OS": "linux", "Platform": "ubuntu",
                 "PlatformFamily": "debian", "PlatformVersion": "24.04", "KernelVersion": "6.12.0",
                 "KernelCmdLine": {"quiet": true, "isolcpus": "2-3", "root": "UUID=a"},
-                "IsolatedCPU": [2, 3, 7],
+                "IsolatedCPU": [2, 3, 7], "InstanceID": "i-7",
+                "VirtualizationSystem": "vmware", "VirtualizationRole": "guest",
                 "Hugepages": [{"Size": 1048576, "Total": 0}, {"Size": 2048, "Total": 8, "Free": 5}],
                 "CPU": [
                     {"CPU": 0, "VendorID": "GenuineIntel", "Family": "6", "Model": "106",

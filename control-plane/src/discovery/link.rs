@@ -2,8 +2,8 @@
 
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::link::{
-    AfSpecBridge, BridgeVlanInfoFlags, InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo,
-    LinkLayerType, LinkMessage, State,
+    AfSpecBridge, BridgeVlanInfoFlags, InfoData, InfoVlan, InfoVxlan, LinkAttribute, LinkFlags,
+    LinkInfo, LinkLayerType, LinkMessage, State,
 };
 use serde_json::Value;
 use sonde_proto::graph::Metadata;
@@ -11,6 +11,7 @@ use sonde_proto::graph::Metadata;
 use super::address::Cidr;
 use super::device::Device;
 use super::element::{mac_text, put};
+use super::kind;
 use super::metric::InterfaceMetric;
 
 /// What a link message says. Indices are zero where there is none.
@@ -34,10 +35,14 @@ pub(super) struct Link {
     pub(super) vlan: Option<u16>,
     /// Bus and name of the device behind it.
     pub(super) device: Option<(String, String)>,
+    /// What only links of its kind have.
+    pub(super) of_kind: Metadata,
+    /// Its virtual functions. Changes tell nothing of them, only dumps do.
+    pub(super) vfs: Option<Value>,
     pub(super) counters: InterfaceMetric,
 }
 
-/// The keys of a link's node that are discovery's. Counters are written apart.
+/// The keys of a link's own; those of its kind are [`kind::KEYS`]. Counters are written apart.
 pub(super) const KEYS: &[&str] = &[
     "BusInfo",
     "Driver",
@@ -53,9 +58,7 @@ pub(super) const KEYS: &[&str] = &[
     "Name",
     "ParentIndex",
     "PeerIfIndex",
-    "Speed",
     "State",
-    "TID",
     "Type",
     "Vlan",
 ];
@@ -88,6 +91,9 @@ impl Link {
                 LinkAttribute::ParentDevBusName(name) => bus = Some(name.clone()),
                 LinkAttribute::ParentDevName(name) => device = Some(name.clone()),
                 LinkAttribute::Stats64(stats) => link.counters = stats.into(),
+                LinkAttribute::VfInfoList(functions) if !functions.is_empty() => {
+                    link.vfs = Some(kind::vfs(functions));
+                }
                 LinkAttribute::Wireless(_) => return None,
                 _ => {}
             }
@@ -108,6 +114,12 @@ impl Link {
     /// Whether frames of its ports pass through it: its layer2 edges lead to them.
     pub(super) fn switches(&self) -> bool {
         matches!(self.kind_name(), "bridge" | "bond" | "team")
+    }
+
+    /// Whether another state of a link has the same name and refers to the same links.
+    pub(super) fn refers_as(&self, other: &Self) -> bool {
+        let references = |link: &Self| (link.index, link.master, link.parent, link.parent_netns);
+        references(self) == references(other) && self.name == other.name && self.kind == other.kind
     }
 
     /// Its node's metadata, but for the TID, which is its owner's business. `pvid` is the VLAN a
@@ -135,17 +147,19 @@ impl Link {
         put("Vlan", self.vlan.or(pvid).map(Value::from));
         put("State", Some(state_name(self.state).into()));
         put("LinkFlags", Some(flag_names(self.flags).into()));
-        let driver = device.driver.as_deref().or(self.kind.as_deref());
+        let driver = device.driver.as_deref().or(self.kind.as_deref().map(driver_of));
         put("Driver", driver.map(Value::from));
         put("BusInfo", device.bus_info.as_deref().map(Value::from));
-        put("Speed", device.speed.map(Value::from));
         let (v4, v6): (Vec<_>, Vec<_>) = addresses.iter().partition(|cidr| cidr.is_ipv4());
         put("IPV4", cidr_texts(&v4));
         put("IPV6", cidr_texts(&v6));
+        put("Vfs", self.vfs.clone());
+        metadata.extend(self.of_kind.clone());
         metadata
     }
 
     fn read_infos(&mut self, infos: &[LinkInfo]) {
+        self.of_kind = kind::metadata(infos);
         for info in infos {
             match info {
                 LinkInfo::Kind(kind) => self.kind = Some(kind.to_string()),
@@ -154,6 +168,14 @@ impl Link {
                         InfoVlan::Id(id) => Some(*id),
                         _ => None,
                     });
+                }
+                // These alone do not say it as all others do.
+                LinkInfo::Data(InfoData::Vxlan(vxlan)) => {
+                    let under = vxlan.iter().find_map(|info| match info {
+                        InfoVxlan::Link(index) => Some(*index),
+                        _ => None,
+                    });
+                    self.parent = under.unwrap_or(self.parent);
                 }
                 _ => {}
             }
@@ -199,6 +221,15 @@ fn encapsulation(layer: LinkLayerType) -> String {
         other => return format!("unknown{}", other as u16),
     };
     name.to_owned()
+}
+
+/// The name that ethtool knows the driver of virtual links of a kind by.
+fn driver_of(kind: &str) -> &str {
+    match kind {
+        "bond" => "bonding",
+        "vlan" => "802.1Q VLAN Support",
+        kind => kind,
+    }
 }
 
 fn state_name(state: Option<State>) -> &'static str {
@@ -297,11 +328,7 @@ mod tests {
         .unwrap();
         assert_eq!(link.device, Some(("pci".into(), "0000:00:03.0".into())));
         assert_eq!(link.counters.rx_packets, 3);
-        let device = Device {
-            driver: Some("ice".into()),
-            bus_info: Some("0000:00:03.0".into()),
-            speed: Some(25_000),
-        };
+        let device = Device { driver: Some("ice".into()), bus_info: Some("0000:00:03.0".into()) };
         let addresses = [
             Cidr::new("10.0.0.1".parse().unwrap(), 24),
             Cidr::new("fe80::1".parse().unwrap(), 64),
@@ -311,36 +338,11 @@ mod tests {
         assert_eq!(metadata["Type"], "device");
         assert_eq!(metadata["Driver"], "ice");
         assert_eq!(metadata["BusInfo"], "0000:00:03.0");
-        assert_eq!(metadata["Speed"], 25_000);
         assert_eq!(metadata["IPV4"], json!(["10.0.0.1/24", "10.0.0.2/24"]));
         assert_eq!(metadata["IPV6"], json!(["fe80::1/64"]));
         assert_eq!(metadata["Vlan"], 1);
         assert_eq!(metadata["State"], "UNKNOWN");
         assert!(!metadata.contains_key("MAC") && !metadata.contains_key("MTU"));
-    }
-
-    #[test]
-    fn every_key_written_is_owned() {
-        let link = Link {
-            index: 1,
-            mtu: 1,
-            mac: vec![1],
-            master: 1,
-            parent: 1,
-            parent_netns: Some(0),
-            vlan: Some(1),
-            kind: Some("veth".into()),
-            ..Link::default()
-        };
-        let device =
-            Device { driver: Some("d".into()), bus_info: Some("b".into()), speed: Some(1) };
-        let addresses =
-            [Cidr::new("10.0.0.1".parse().unwrap(), 24), Cidr::new("::1".parse().unwrap(), 128)];
-        let mut keys: Vec<String> =
-            link.metadata(&device, &addresses, None).into_iter().map(|(key, _)| key).collect();
-        keys.push("TID".into());
-        keys.sort();
-        assert_eq!(keys, KEYS);
     }
 
     #[test]
@@ -358,6 +360,20 @@ mod tests {
         assert_eq!(metadata["Vlan"], 42);
         assert_eq!(metadata["ParentIndex"], 2);
         assert_eq!(metadata.get("PeerIfIndex"), None);
+    }
+
+    #[test]
+    fn a_vxlan_says_on_its_own_what_it_stands_on() {
+        let link = Link::read(&message(vec![
+            LinkAttribute::IfName("vx0".into()),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::Vxlan),
+                LinkInfo::Data(InfoData::Vxlan(vec![InfoVxlan::Id(7), InfoVxlan::Link(2)])),
+            ]),
+        ]))
+        .unwrap();
+        let metadata = metadata(&link);
+        assert_eq!((&metadata["VXLAN"]["VNI"], &metadata["ParentIndex"]), (&json!(7), &json!(2)));
     }
 
     #[test]

@@ -1,21 +1,42 @@
-//! Fills the graph with what is found on this host: the host itself, the links of its network
-//! namespace, the DPDK ports. The names are Skydive's (API §8).
+//! Fills the graph with what is found on this host: the host itself, its network namespaces, their
+//! links, the DPDK ports. The names are Skydive's (API §8).
 //!
-//! Links are followed, not polled: the kernel tells of each change. Only counters are read on a
-//! timer. A node may carry keys of others (`Captures`); discovery touches none but its own.
+//! ```text
+//! census: which namespaces there are, one follower each
+//!   follow: kernel -> netlink -> namespace (what was told) -> namespaces -> graph
+//! ```
+//!
+//! Links are followed, not polled: the kernel tells of each change, and what changes within a tenth
+//! of a second is written once. Only counters are read on a timer. A node may carry keys of others
+//! (`Captures`); discovery touches none but its own.
 
 mod address;
+mod census;
 mod device;
 mod element;
+mod ethtool;
 mod follow;
+mod followed;
 mod host;
+mod kind;
 mod link;
 mod mac;
 mod metric;
+mod named;
 mod namespace;
+mod namespaces;
+mod neighbour;
 mod netlink;
 pub mod port;
+mod route;
+mod sockets;
+mod table;
+mod virtualization;
+mod wants;
+mod watch;
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sonde_proto::graph::Metadata;
@@ -27,8 +48,11 @@ pub use metric::InterfaceMetric;
 pub use port::{PortNode, PortStats};
 
 use crate::graph::SharedGraph;
+use census::Census;
 use element::Author;
-use namespace::Namespace;
+use follow::{Entrance, Follower};
+use namespace::Identity;
+use namespaces::Namespaces;
 
 /// What the daemon says about the host.
 #[derive(Clone, Debug)]
@@ -41,10 +65,17 @@ pub struct HostConfig {
     pub clock: fn() -> Timestamp,
     /// Time between two looks at the counters of links; Skydive's is [`COUNTERS_EVERY`].
     pub counters_every: Duration,
+    /// Directory of named network namespaces, [`NETNS_DIR`]; it may not be there yet.
+    pub netns_dir: PathBuf,
+    /// Whether network namespaces without a name are looked for, by the processes in them.
+    pub processes: bool,
+    /// Whether the sockets of processes are written on the nodes of their namespaces.
+    pub sockets: bool,
 }
 
 /// Puts the host and its DPDK ports into the graph at once, then follows the links of the network
-/// namespace of the calling thread until the task is aborted. Needs a tokio runtime.
+/// namespace of the calling thread, and of all namespaces with a name, until the task is aborted.
+/// Needs a tokio runtime.
 ///
 /// A failure of netlink is logged; discovery starts over, and keeps the nodes that are still true.
 pub fn start(graph: SharedGraph, host: HostConfig, ports: Vec<PortNode>) -> JoinHandle<()> {
@@ -57,9 +88,26 @@ pub fn start(graph: SharedGraph, host: HostConfig, ports: Vec<PortNode>) -> Join
         let under = port::add(&mut graph, &author, &parent, &ports, now);
         (parent, under)
     };
-    let namespace = Namespace::new(graph.clone(), author, parent.clone(), under, host.clock);
+    let (inode, file) = named::own().unzip();
+    let namespaces =
+        Namespaces::new(graph.clone(), author, parent.clone(), under, host.clock).share();
+    let identity = Identity { owner: parent.clone(), name: None, file: file.map(Arc::new) };
+    let key = namespaces.lock().add(identity);
+    let follower = Follower::new(namespaces.clone(), key, Entrance::Here, host.counters_every);
+    let census = Census {
+        namespaces: namespaces.clone(),
+        directory: host.netns_dir,
+        processes: host.processes,
+        counters_every: host.counters_every,
+        own: inode,
+    };
     tokio::spawn(async move {
-        tokio::join!(follow::follow(namespace, host.counters_every), async {
+        let sockets = async {
+            if host.sockets {
+                sockets::follow(namespaces).await;
+            }
+        };
+        tokio::join!(follower.follow(None), census.run(), sockets, async {
             let mut ticks = follow::ticks(host.counters_every);
             loop {
                 ticks.tick().await;
@@ -71,3 +119,6 @@ pub fn start(graph: SharedGraph, host: HostConfig, ports: Vec<PortNode>) -> Join
 
 /// Skydive's time between two looks at the counters.
 pub const COUNTERS_EVERY: Duration = Duration::from_secs(30);
+
+/// Where `ip netns` keeps the network namespaces that have a name.
+pub const NETNS_DIR: &str = "/var/run/netns";

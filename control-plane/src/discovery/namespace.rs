@@ -1,101 +1,109 @@
-//! The links of one network namespace, kept in the graph as the kernel changes them.
+//! What the kernel told of one network namespace, and what of it is not in the graph yet.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::LinkMessage;
-use sonde_proto::graph::{Edge, Node, relation, uuid_v5};
-use sonde_proto::time::Timestamp;
-use tracing::{debug, warn};
+use rtnetlink::packet_route::nsid::{NsidAttribute, NsidMessage};
+
+use tokio::sync::Notify;
 
 use super::address::Cidr;
 use super::device::Device;
-use super::element::{Author, Owner, lock, renew};
+use super::element::Owner;
+use super::ethtool::SettingsByLink;
+use super::follow::Entrance;
+use super::followed::{Around, Followed};
 use super::link::{self, Link};
-use super::metric;
-use super::netlink::Dump;
-use super::port::Lower;
-use crate::graph::{Graph, SharedGraph};
+use super::netlink::{Dump, Tables};
 
-/// What is known of one namespace. The daemon follows the one it runs in; each further one needs
-/// its own, fed by a thread that has entered it.
+/// Tells namespaces apart; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct NetnsKey(pub(super) u32);
+
+/// What a namespace is to the host.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    /// The node that owns its links: the host, for its own namespace.
+    pub(super) owner: Owner,
+    /// Its name on this host; the host's own has none.
+    pub(super) name: Option<String>,
+    /// Stands for it when the kernel is asked; absent where there is no `/proc`.
+    pub(super) file: Option<Arc<File>>,
+}
+
+/// What is known of one namespace.
 pub(super) struct Namespace {
-    graph: SharedGraph,
-    author: Author,
-    /// The node that owns the links: the host, for its own namespace.
-    owner: Owner,
-    /// DPDK ports that take their frames from links of this namespace.
-    ports: Vec<Lower>,
-    clock: fn() -> Timestamp,
+    pub(super) identity: Identity,
     /// By interface index.
-    links: BTreeMap<u32, Followed>,
+    pub(super) links: BTreeMap<u32, Followed>,
     /// By interface index; the kernel may tell of them before it tells of the link.
     addresses: HashMap<u32, Vec<Cidr>>,
     /// VLAN for untagged frames, by the interface index of a bridge's port.
     pvids: HashMap<u32, u16>,
-    /// When counters were read last.
-    counted: Option<Timestamp>,
+    /// Other namespaces, by the number they have in this one.
+    pub(super) peers: HashMap<i32, NetnsKey>,
+    /// Links of which something is not in the graph yet.
+    pub(super) dirty: BTreeSet<u32>,
+    /// Those of them that are new, or refer to other links than before.
+    pub(super) moved: BTreeSet<u32>,
+    /// Links that are gone, with their nodes.
+    pub(super) gone: Vec<(u32, String)>,
+    /// Links that refer to another which is not there, or does not refer back: the kernel does not
+    /// tell that the other end of a veth has moved.
+    pub(super) stale: BTreeSet<u32>,
+    /// Wakes the follower.
+    pub(super) poke: Arc<Notify>,
 }
 
-/// A link with its elements in the graph.
-struct Followed {
-    link: Link,
-    device: Device,
-    /// ID of its node.
-    node: String,
-    /// IDs of the edges that are up to this link: those to its owner, its master, the link under
-    /// it, its veth peer of lower index, and the DPDK ports on it.
-    edges: Vec<String>,
+impl Identity {
+    /// How it is entered.
+    pub(super) fn entrance(&self) -> Entrance {
+        match (&self.name, &self.file) {
+            (Some(_), Some(file)) => Entrance::Into(file.clone()),
+            _ => Entrance::Here,
+        }
+    }
 }
 
 impl Namespace {
-    pub(super) fn new(
-        graph: SharedGraph,
-        author: Author,
-        owner: Owner,
-        ports: Vec<Lower>,
-        clock: fn() -> Timestamp,
-    ) -> Self {
+    pub(super) fn new(identity: Identity) -> Self {
         Self {
-            graph,
-            author,
-            owner,
-            ports,
-            clock,
+            identity,
             links: BTreeMap::new(),
             addresses: HashMap::new(),
             pvids: HashMap::new(),
-            counted: None,
+            peers: HashMap::new(),
+            dirty: BTreeSet::new(),
+            moved: BTreeSet::new(),
+            gone: Vec::new(),
+            stale: BTreeSet::new(),
+            poke: Arc::default(),
         }
     }
 
-    /// Makes the graph what the dump shows.
-    pub(super) fn resynchronise(&mut self, dump: Dump) {
+    /// Whether something is not in the graph yet.
+    pub(super) fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty() || !self.gone.is_empty() || !self.stale.is_empty()
+    }
+
+    /// Takes over what the dump shows; what it does not show is gone.
+    pub(super) fn resynchronise(&mut self, dump: &Dump) {
         self.addresses.clear();
         for (index, cidr) in dump.addresses.iter().filter_map(Cidr::read) {
             self.addresses.entry(index).or_default().push(cidr);
         }
-        self.pvids = dump
-            .bridge
-            .iter()
-            .filter_map(link::read_pvid)
-            .filter_map(|(index, pvid)| Some((index, pvid?)))
-            .collect();
-        let links: BTreeMap<u32, Link> =
-            dump.links.iter().filter_map(Link::read).map(|link| (link.index, link)).collect();
+        let pvids = dump.bridge.iter().filter_map(link::read_pvid);
+        self.pvids = pvids.filter_map(|(index, pvid)| Some((index, pvid?))).collect();
+        self.peers.clear();
+        let links: Vec<Link> = dump.links.iter().filter_map(Link::read).collect();
+        let there: BTreeSet<u32> = links.iter().map(|link| link.index).collect();
         let held: Vec<u32> = self.links.keys().copied().collect();
-        for gone in held.iter().filter(|index| !links.contains_key(index)) {
-            self.forget(*gone);
-        }
-        let indices: Vec<u32> = links.keys().copied().collect();
-        for link in links.into_values() {
-            self.hold(link);
-        }
-        // Edges last, when both their ends are there.
-        for index in indices {
-            self.join(index);
-        }
+        held.into_iter().filter(|index| !there.contains(index)).for_each(|gone| self.forget(gone));
+        links.into_iter().for_each(|link| self.hold(link));
     }
 
     /// Takes over changes, in the order the kernel told them.
@@ -106,7 +114,7 @@ impl Namespace {
                     if let Some((index, pvid)) = link::read_pvid(message) {
                         self.set_pvid(index, pvid);
                     } else if let Some(link) = Link::read(message) {
-                        self.update(link);
+                        self.hold(link);
                     }
                 }
                 RouteNetlinkMessage::DelLink(message) => {
@@ -114,7 +122,9 @@ impl Namespace {
                     if let Some((index, _)) = link::read_pvid(message) {
                         self.set_pvid(index, None);
                     } else {
-                        self.remove(message.header.index);
+                        self.addresses.remove(&message.header.index);
+                        self.pvids.remove(&message.header.index);
+                        self.forget(message.header.index);
                     }
                 }
                 RouteNetlinkMessage::NewAddress(message) => {
@@ -122,7 +132,7 @@ impl Namespace {
                         let held = self.addresses.entry(index).or_default();
                         if !held.contains(&cidr) {
                             held.push(cidr);
-                            self.refresh(index);
+                            self.dirty.insert(index);
                         }
                     }
                 }
@@ -131,26 +141,106 @@ impl Namespace {
                         && let Some(held) = self.addresses.get_mut(&index)
                     {
                         held.retain(|other| *other != cidr);
-                        self.refresh(index);
+                        self.dirty.insert(index);
                     }
+                }
+                RouteNetlinkMessage::NewNsId(message) | RouteNetlinkMessage::DelNsId(message) => {
+                    self.unname(message);
                 }
                 _ => {}
             }
         }
     }
 
-    /// Writes the counters of links that are known already.
-    pub(super) fn count(&mut self, messages: &[LinkMessage]) {
-        let now = (self.clock)();
-        let mut graph = lock(&self.graph);
-        for link in messages.iter().filter_map(Link::read) {
-            if let Some(followed) = self.links.get(&link.index) {
-                graph.update::<Node>(&followed.node, now, |metadata| {
-                    metric::write(metadata, link.counters, self.counted, now);
-                });
+    /// Takes over tables that were read.
+    pub(super) fn take_tables(&mut self, mut tables: Tables) {
+        for (index, followed) in &mut self.links {
+            let mut changed = false;
+            if let Some(neighbours) = &mut tables.neighbours {
+                changed |= replace(&mut followed.neighbours, neighbours.take(*index));
+            }
+            if let Some(fdb) = &mut tables.fdb {
+                changed |= replace(&mut followed.fdb, fdb.take(*index));
+            }
+            if let Some(routes) = &mut tables.routes {
+                changed |= replace(&mut followed.routes, routes.take(*index));
+            }
+            if changed {
+                self.dirty.insert(*index);
             }
         }
-        self.counted = Some(now);
+    }
+
+    /// Takes over what drivers told of the links that they were `asked` about.
+    pub(super) fn take_settings(&mut self, asked: &BTreeSet<u32>, mut told: SettingsByLink) {
+        for index in asked {
+            if let Some(followed) = self.links.get_mut(index)
+                && replace(&mut followed.settings, told.remove(index).unwrap_or_default())
+            {
+                self.dirty.insert(*index);
+            }
+        }
+    }
+
+    /// Takes over the virtual functions that a dump shows.
+    pub(super) fn take_vfs(&mut self, links: &[Link]) {
+        for link in links {
+            if let Some(followed) = self.links.get_mut(&link.index)
+                && replace(&mut followed.link.vfs, link.vfs.clone())
+            {
+                self.dirty.insert(link.index);
+            }
+        }
+    }
+
+    /// Takes over which namespace has which number here.
+    pub(super) fn take_peers(&mut self, named: &[(i32, NetnsKey)]) {
+        for (id, peer) in named {
+            if self.peers.insert(*id, *peer) != Some(*peer) {
+                self.touch(*id);
+            }
+        }
+    }
+
+    /// Forgets a namespace that is gone.
+    pub(super) fn forget_peer(&mut self, gone: NetnsKey) {
+        let ids = self.peers.iter().filter(|(_, peer)| **peer == gone);
+        let ids: Vec<i32> = ids.map(|(id, _)| *id).collect();
+        for id in ids {
+            self.peers.remove(&id);
+            self.touch(id);
+        }
+    }
+
+    /// Numbers of namespaces that links refer to, but nobody knows whose they are.
+    pub(super) fn unnamed(&self) -> BTreeSet<i32> {
+        let ids = self.links.values().filter_map(|followed| followed.link.parent_netns);
+        ids.filter(|id| *id >= 0 && !self.peers.contains_key(id)).collect()
+    }
+
+    /// Where the link under a link is, or its veth peer.
+    pub(super) fn parent_of(&self, own: NetnsKey, link: &Link) -> Option<(NetnsKey, u32)> {
+        let netns = match link.parent_netns {
+            None => own,
+            Some(id) => *self.peers.get(&id)?,
+        };
+        (link.parent != 0).then_some((netns, link.parent))
+    }
+
+    /// What is known of a link beside the link itself.
+    pub(super) fn around<'a>(&'a self, link: &Link, peer_netns: Option<&'a str>) -> Around<'a> {
+        Around {
+            owner: &self.identity.owner.tid,
+            addresses: self.addresses.get(&link.index).map_or(&[], Vec::as_slice),
+            pvid: self.pvids.get(&link.index).copied(),
+            peer_netns,
+        }
+    }
+
+    /// A link is to be read again.
+    pub(super) fn doubt(&mut self, index: u32) {
+        self.stale.insert(index);
+        self.poke.notify_one();
     }
 
     fn set_pvid(&mut self, index: u32, pvid: Option<u16>) {
@@ -159,298 +249,60 @@ impl Namespace {
             None => self.pvids.remove(&index),
         };
         if before != pvid {
-            self.refresh(index);
+            self.dirty.insert(index);
         }
     }
 
-    /// Takes over a link that is new or may have changed, with the edges it has a part in.
-    fn update(&mut self, link: Link) {
+    fn hold(&mut self, mut link: Link) {
         let index = link.index;
-        self.hold(link);
-        self.join_around(index);
+        let followed = self.links.entry(index).or_default();
+        link.vfs = link.vfs.or_else(|| followed.link.vfs.take());
+        followed.device = Device::look(Path::new("/sys"), &link, self.identity.name.is_none());
+        if !followed.link.refers_as(&link) {
+            self.moved.insert(index);
+        }
+        followed.link = link;
+        self.dirty.insert(index);
     }
 
-    /// Takes over a link, without edges.
-    fn hold(&mut self, link: Link) {
-        let index = link.index;
-        let device = Device::look(Path::new("/sys"), &link);
-        match self.links.get_mut(&index) {
-            Some(followed) => {
-                followed.link = link;
-                followed.device = device;
-            }
-            None => {
-                let followed = Followed { link, device, node: String::new(), edges: Vec::new() };
-                self.links.insert(index, followed);
-            }
-        }
-        self.rewrite(index);
-    }
-
-    /// Writes a link of which something is known anew.
-    fn refresh(&mut self, index: u32) {
-        if self.rewrite(index) {
-            self.join_around(index);
-        }
-    }
-
-    /// Makes the edges between a link and those that may refer to it.
-    fn join_around(&mut self, index: u32) {
-        let referring = self.links.values().map(|followed| &followed.link);
-        let referring: Vec<u32> = referring
-            .filter(|link| link.master == index || link.parent == index)
-            .map(|link| link.index)
-            .chain([index])
-            .collect();
-        for index in referring {
-            self.join(index);
-        }
-    }
-
-    /// Writes the node of a link. True if it is a new one, because the link is new or because
-    /// somebody deleted its node.
-    fn rewrite(&mut self, index: u32) -> bool {
-        let Some(followed) = self.links.get_mut(&index) else {
-            return false;
-        };
-        let addresses = self.addresses.get(&index).map_or(&[][..], Vec::as_slice);
-        let pvid = self.pvids.get(&index).copied();
-        let link = &followed.link;
-        let mut metadata = link.metadata(&followed.device, addresses, pvid);
-        let tid = uuid_v5(&[&self.owner.tid, &link.name, link.kind_name()]);
-        metadata.insert("TID".into(), tid.to_string().into());
-        let now = (self.clock)();
-        let mut graph = lock(&self.graph);
-        let written = graph.update::<Node>(&followed.node, now, |held| {
-            renew(held, link::KEYS, &metadata);
-        });
-        let new = written.is_none();
-        if new {
-            metric::write(&mut metadata, link.counters, None, now);
-            let node = self.author.node(metadata);
-            followed.node.clone_from(&node.id);
-            if let Err(error) = graph.add(node, now) {
-                warn!(%error, link = followed.link.name, "cannot add a link to the graph");
-            }
-        }
-        new
-    }
-
-    /// Makes the edges that are up to a link those it should have.
-    fn join(&mut self, index: u32) {
-        let Some(followed) = self.links.get(&index) else {
-            return;
-        };
-        let wanted = self.edges(followed);
-        let ids: Vec<String> = wanted.iter().map(|edge| edge.id.clone()).collect();
-        let now = (self.clock)();
-        let mut graph = lock(&self.graph);
-        for gone in followed.edges.iter().filter(|id| !ids.contains(id)) {
-            graph.delete::<Edge>(gone, now);
-        }
-        for edge in wanted {
-            add_edge(&mut graph, edge, now);
-        }
-        drop(graph);
-        if let Some(followed) = self.links.get_mut(&index) {
-            followed.edges = ids;
-        }
-    }
-
-    fn edges(&self, followed: &Followed) -> Vec<Edge> {
-        let Followed { link, node, .. } = followed;
-        let edge = |parent: &str, kind| self.author.edge(parent, node, relation::LAYER2, kind);
-        let ownership = self.author.edge(&self.owner.id, node, relation::OWNERSHIP, None);
-        let mut edges = vec![ownership];
-        if let Some(master) = self.links.get(&link.master)
-            && master.link.switches()
-        {
-            edges.push(edge(&master.node, None));
-        }
-        let under = self.links.get(&link.parent);
-        if let Some(under) = under.filter(|_| link.parent_netns.is_none()) {
-            match link.kind_name() {
-                // One edge for both ends, from the lower index. Both have to say so: an index
-                // means another link in another namespace.
-                "veth" if under.link.parent == link.index && under.link.index < link.index => {
-                    edges.push(edge(&under.node, Some("veth")));
-                }
-                "vlan" => edges.push(edge(&under.node, Some("vlan"))),
-                _ => {}
-            }
-        }
-        for port in self.ports.iter().filter(|port| port.link == link.name) {
-            edges.push(self.author.edge(node, &port.node, relation::LAYER2, None));
-        }
-        edges
-    }
-
-    /// Drops all that is known of a link that is gone.
-    fn remove(&mut self, index: u32) {
-        self.addresses.remove(&index);
-        self.pvids.remove(&index);
-        self.forget(index);
-    }
-
-    /// Deletes the node of a link, and with it its edges.
     fn forget(&mut self, index: u32) {
+        self.dirty.remove(&index);
+        self.moved.remove(&index);
+        self.stale.remove(&index);
         if let Some(followed) = self.links.remove(&index) {
-            lock(&self.graph).delete::<Node>(&followed.node, (self.clock)());
+            self.gone.push((index, followed.node));
         }
+    }
+
+    /// Another namespace may have the number now.
+    fn unname(&mut self, message: &NsidMessage) {
+        for attribute in &message.attributes {
+            if let NsidAttribute::Id(id) = attribute
+                && self.peers.remove(id).is_some()
+            {
+                self.touch(*id);
+            }
+        }
+    }
+
+    /// Links that refer to the namespace of that number are to be written again.
+    fn touch(&mut self, id: i32) {
+        let links = self.links.values().map(|followed| &followed.link);
+        let links = links.filter(|link| link.parent_netns == Some(id)).map(|link| link.index);
+        let links: Vec<u32> = links.collect();
+        self.dirty.extend(&links);
+        self.moved.extend(&links);
     }
 }
 
-fn add_edge(graph: &mut Graph, edge: Edge, now: Timestamp) {
-    if graph.edge(&edge.id).is_some() {
-        return;
-    }
-    // A node deleted by somebody comes back with its next change, and its edges with it.
-    if let Err(error) = graph.add(edge, now) {
-        debug!(%error, "cannot add an edge to the graph");
-    }
+/// The counters of links, as a dump shows them.
+pub(super) fn read(messages: &[LinkMessage]) -> Vec<Link> {
+    messages.iter().filter_map(Link::read).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rtnetlink::packet_route::AddressFamily;
-    use rtnetlink::packet_route::link::{
-        AfSpecBridge, BridgeVlanInfo, BridgeVlanInfoFlags, InfoKind, LinkAttribute, LinkInfo,
-    };
-    use sonde_proto::graph::{Metadata, Node};
-    use std::sync::Arc;
-
-    /// A namespace whose links nobody else has, with the DPDK port `tap` on the link `lower`.
-    fn namespace() -> Namespace {
-        let author = Author::new("h");
-        let mut graph = Graph::new();
-        let mut add = |name: &str| {
-            let mut metadata = Metadata::new();
-            metadata.insert("Name".into(), name.into());
-            let node = author.node(metadata);
-            let id = node.id.clone();
-            graph.add(node, Timestamp::default()).unwrap();
-            id
-        };
-        let owner = Owner { id: add("h"), tid: "owner".into() };
-        let port = Lower { link: "lower".into(), node: add("tap") };
-        let graph = SharedGraph::new(graph.into());
-        Namespace::new(graph, author, owner, vec![port], Timestamp::default)
-    }
-
-    fn link(index: u32, name: &str, kind: &str, more: &[LinkAttribute]) -> LinkMessage {
-        let mut message = LinkMessage::default();
-        message.header.index = index;
-        let kind = LinkInfo::Kind(InfoKind::from(kind));
-        message.attributes =
-            vec![LinkAttribute::IfName(name.into()), LinkAttribute::LinkInfo(vec![kind])];
-        message.attributes.extend_from_slice(more);
-        message
-    }
-
-    fn new(message: LinkMessage) -> RouteNetlinkMessage {
-        RouteNetlinkMessage::NewLink(message)
-    }
-
-    fn node(namespace: &Namespace, name: &str) -> Option<Arc<Node>> {
-        let graph = namespace.graph.read().unwrap();
-        let mut nodes = graph.nodes();
-        nodes.find(|node| node.text("Name") == name).cloned()
-    }
-
-    /// The layer2 edges as text, in order.
-    fn layer2(namespace: &Namespace) -> Vec<String> {
-        let graph = namespace.graph.read().unwrap();
-        let name = |id: &str| graph.node(id).unwrap().text("Name").to_owned();
-        let edges = graph.edges().filter(|edge| edge.metadata["RelationType"] == "layer2");
-        let mut edges: Vec<String> = edges
-            .map(|edge| {
-                let kind = edge.metadata.get("Type").and_then(|kind| kind.as_str());
-                let (parent, child) = (name(&edge.parent), name(&edge.child));
-                format!("{parent} -> {child} {}", kind.unwrap_or_default())
-            })
-            .collect();
-        edges.sort();
-        edges
-    }
-
-    #[test]
-    fn edges_come_with_the_second_end_whichever_it_is() {
-        let messages = [
-            new(link(1, "parent", "ifb", &[])),
-            new(link(2, "parent.7", "vlan", &[LinkAttribute::Link(1)])),
-            new(link(3, "br", "bridge", &[])),
-            new(link(4, "va", "veth", &[LinkAttribute::Link(5), LinkAttribute::Controller(3)])),
-            new(link(5, "vb", "veth", &[LinkAttribute::Link(4)])),
-            new(link(6, "red", "vrf", &[])),
-            new(link(7, "routed", "ifb", &[LinkAttribute::Controller(6)])),
-            new(link(8, "lower", "ifb", &[])),
-        ];
-        let expected = ["br -> va ", "lower -> tap ", "parent -> parent.7 vlan", "va -> vb veth"];
-        let mut forward = namespace();
-        forward.apply(&messages);
-        assert_eq!(layer2(&forward), expected);
-        let mut backward = namespace();
-        for message in messages.iter().rev() {
-            backward.apply(std::slice::from_ref(message));
-        }
-        assert_eq!(layer2(&backward), expected);
-    }
-
-    #[test]
-    fn a_port_stays_on_the_link_of_that_name() {
-        let mut namespace = namespace();
-        namespace.apply(&[new(link(8, "lower", "ifb", &[]))]);
-        namespace.apply(&[new(link(8, "other", "ifb", &[]))]);
-        assert_eq!(layer2(&namespace), [""; 0]);
-        namespace.apply(&[new(link(9, "lower", "ifb", &[]))]);
-        assert_eq!(layer2(&namespace), ["lower -> tap "]);
-    }
-
-    #[test]
-    fn a_port_that_leaves_its_bridge_is_not_gone() {
-        let mut namespace = namespace();
-        let mut port = link(4, "va", "veth", &[]);
-        namespace.apply(&[new(port.clone())]);
-        port.header.interface_family = AddressFamily::Bridge;
-        let vlan = |vid, flags| AfSpecBridge::VlanInfo(BridgeVlanInfo { flags, vid });
-        let vlans = vec![
-            vlan(2, BridgeVlanInfoFlags::Untagged),
-            vlan(9, BridgeVlanInfoFlags::Pvid | BridgeVlanInfoFlags::Untagged),
-        ];
-        port.attributes.push(LinkAttribute::AfSpecBridge(vlans));
-        namespace.apply(&[new(port.clone())]);
-        assert_eq!(node(&namespace, "va").unwrap().metadata["Vlan"], 9);
-        namespace.apply(&[RouteNetlinkMessage::DelLink(port.clone())]);
-        assert!(!node(&namespace, "va").unwrap().metadata.contains_key("Vlan"));
-        port.header.interface_family = AddressFamily::Unspec;
-        namespace.apply(&[RouteNetlinkMessage::DelLink(port)]);
-        assert_eq!(node(&namespace, "va"), None);
-    }
-
-    #[test]
-    fn a_dump_repairs_what_was_lost() {
-        let mut namespace = namespace();
-        namespace.apply(&[
-            new(link(1, "gone", "ifb", &[])),
-            new(link(3, "br", "bridge", &[])),
-            new(link(4, "port", "ifb", &[LinkAttribute::Controller(3)])),
-        ]);
-        let before = node(&namespace, "port").unwrap();
-        namespace.resynchronise(Dump {
-            links: vec![
-                link(4, "port", "ifb", &[LinkAttribute::Mtu(1400)]),
-                link(8, "lower", "ifb", &[LinkAttribute::Controller(9)]),
-                link(9, "br1", "bridge", &[]),
-            ],
-            bridge: Vec::new(),
-            addresses: Vec::new(),
-        });
-        let after = node(&namespace, "port").unwrap();
-        assert_eq!(after.id, before.id);
-        assert_eq!(after.metadata["MTU"], 1400);
-        assert_eq!(node(&namespace, "gone"), None);
-        assert_eq!(node(&namespace, "br"), None);
-        assert_eq!(layer2(&namespace), ["br1 -> lower ", "lower -> tap "]);
-    }
+/// True if it is another one.
+fn replace<T: PartialEq>(held: &mut T, fresh: T) -> bool {
+    let changed = *held != fresh;
+    *held = fresh;
+    changed
 }

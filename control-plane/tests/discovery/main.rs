@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod many;
+mod namespaces;
 mod netns;
+mod tables;
 
-use netns::{Netns, edge, host_tid, node, tid, within_a_second};
+use netns::{Netns, edge, gone, host_tid, node, tid, within_a_second};
 use serde_json::json;
 use sonde_control_plane::discovery::{MacTids, PortNode};
 use sonde_control_plane::graph::Graph;
@@ -55,7 +58,6 @@ fn links_appear_with_their_edges_and_vanish() {
         let unbridged = |graph: &Graph| edge(graph, "br0", "va").is_none().then_some(());
         within_a_second(&graph, "leaving the bridge", unbridged).await;
         netns.ip("link del va");
-        let gone = |name| move |graph: &Graph| node(graph, name).is_none().then_some(());
         within_a_second(&graph, "end of va", gone("va")).await;
         within_a_second(&graph, "end of vb", gone("vb")).await;
         let graph = graph.read().unwrap();
@@ -151,8 +153,7 @@ fn a_peer_in_another_namespace_is_no_neighbour() {
     netns.discover(Vec::new(), async |graph| {
         within_a_second(&graph, "pair", |graph| edge(graph, "va", "vb")).await;
         netns.ip(&format!("link set vb netns {}", other.name()));
-        let gone = |graph: &Graph| node(graph, "vb").is_none().then_some(());
-        within_a_second(&graph, "end of vb", gone).await;
+        within_a_second(&graph, "end of vb", gone("vb")).await;
         // Another link gets the index that is vb's over there.
         netns.ip("link add d0 index 12 type bridge");
         netns.ip("link set va mtu 1400");

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, RwLock};
 use std::thread;
@@ -29,6 +30,18 @@ impl Netns {
         &self.0
     }
 
+    /// The file that stands for it.
+    pub(crate) fn path(&self) -> String {
+        format!("/run/netns/{}", self.0)
+    }
+
+    /// Runs `bridge` in the namespace.
+    pub(crate) fn bridge(&self, arguments: &str) {
+        let mut words = vec!["-n", self.0.as_str()];
+        words.extend(arguments.split(' '));
+        run_command("bridge", &words);
+    }
+
     /// Runs `ip` in the namespace.
     pub(crate) fn ip(&self, arguments: &str) {
         let mut words = vec!["-n", self.0.as_str()];
@@ -44,31 +57,54 @@ impl Netns {
         run(&["-n", &self.0, "-batch", path]);
     }
 
-    /// Runs `body` with a graph that discovery fills from the namespace. The thread that enters it
-    /// ends with the test.
+    /// Runs `body` with a graph that discovery fills from the namespace, which has no others beside
+    /// it.
     pub(crate) fn discover(
         &self,
         ports: Vec<PortNode>,
         body: impl AsyncFnOnce(SharedGraph) + Send,
     ) {
-        let file = File::open(format!("/run/netns/{}", self.0)).unwrap();
-        let inside = || {
-            setns(&file, CloneFlags::CLONE_NEWNET).unwrap();
+        self.discover_as(host(), ports, body);
+    }
+
+    /// As [`Self::discover`], with the namespaces that have their names in `netns_dir`.
+    pub(crate) fn discover_in(&self, netns_dir: &Path, body: impl AsyncFnOnce(SharedGraph) + Send) {
+        let host = HostConfig { netns_dir: netns_dir.to_owned(), ..host() };
+        self.discover_as(host, Vec::new(), body);
+    }
+
+    /// As [`Self::discover`], on that host. The thread that enters the namespace ends with the
+    /// test.
+    pub(crate) fn discover_as(
+        &self,
+        host: HostConfig,
+        ports: Vec<PortNode>,
+        body: impl AsyncFnOnce(SharedGraph) + Send,
+    ) {
+        self.inside(|| {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let graph = Arc::new(RwLock::new(Graph::new()));
-                let discovery = discovery::start(graph.clone(), host(), ports);
+                let discovery = discovery::start(graph.clone(), host, ports);
                 body(graph).await;
                 assert!(!discovery.is_finished(), "discovery gave up");
                 discovery.abort();
             });
-        };
-        thread::scope(|scope| {
-            if let Err(panic) = scope.spawn(inside).join() {
-                std::panic::resume_unwind(panic);
-            }
         });
+    }
+
+    /// Runs `work` in the namespace, on a thread that ends with it.
+    pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let file = File::open(self.path()).unwrap();
+        let inside = || {
+            setns(&file, CloneFlags::CLONE_NEWNET).unwrap();
+            work()
+        };
+        thread::scope(|scope| match scope.spawn(inside).join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
     }
 }
 
@@ -87,6 +123,16 @@ pub(crate) async fn within_a_second<T>(
     what: &str,
     look: impl Fn(&Graph) -> Option<T>,
 ) -> T {
+    within(Duration::from_secs(1), graph, what, look).await
+}
+
+/// Waits until `look` finds something.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    graph: &SharedGraph,
+    what: &str,
+    look: impl Fn(&Graph) -> Option<T>,
+) -> T {
     let wait = async {
         loop {
             if let Some(found) = look(&graph.read().unwrap()) {
@@ -95,15 +141,24 @@ pub(crate) async fn within_a_second<T>(
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    match tokio::time::timeout(Duration::from_secs(1), wait).await {
+    match tokio::time::timeout(limit, wait).await {
         Ok(found) => found,
-        Err(_) => panic!("no {what} within a second: {:#?}", graph.read().unwrap()),
+        Err(_) => {
+            let graph = graph.read().unwrap();
+            let nodes: Vec<_> = graph.nodes().take(40).map(|node| &node.metadata).collect();
+            panic!("no {what} within {limit:?}: {nodes:#?}")
+        }
     }
 }
 
 pub(crate) fn node(graph: &Graph, name: &str) -> Option<Arc<Node>> {
     let mut nodes = graph.nodes();
     nodes.find(|node| node.text("Name") == name).cloned()
+}
+
+/// Finds out that there is no node of that name.
+pub(crate) fn gone(name: &str) -> impl Fn(&Graph) -> Option<()> {
+    move |graph| node(graph, name).is_none().then_some(())
 }
 
 /// The edge between the nodes of these names.
@@ -115,7 +170,12 @@ pub(crate) fn edge(graph: &Graph, parent: &str, child: &str) -> Option<Arc<Edge>
 
 /// The TID of a link of the host.
 pub(crate) fn tid(name: &str, kind: &str) -> String {
-    uuid_v5(&[&host_tid(), name, kind]).to_string()
+    tid_in(&host_tid(), name, kind)
+}
+
+/// The TID of a link of the namespace of that TID.
+pub(crate) fn tid_in(netns: &str, name: &str, kind: &str) -> String {
+    uuid_v5(&[netns, name, kind]).to_string()
 }
 
 /// The TID of the host.
@@ -123,19 +183,27 @@ pub(crate) fn host_tid() -> String {
     uuid_v5(&["lab"]).to_string()
 }
 
-fn host() -> HostConfig {
+/// A host without named namespaces.
+pub(crate) fn host() -> HostConfig {
     HostConfig {
         id: "lab".into(),
         metadata: Metadata::new(),
         clock: || Timestamp::from_millis(1_600_000_000_000),
         counters_every: Duration::from_millis(100),
+        netns_dir: "/nowhere/netns".into(),
+        processes: false,
+        sockets: false,
     }
 }
 
 fn run(arguments: &[&str]) {
-    let status = Command::new("ip").args(arguments).status();
+    run_command("ip", arguments);
+}
+
+pub(crate) fn run_command(program: &str, arguments: &[&str]) {
+    let status = Command::new(program).args(arguments).status();
     assert!(
         status.is_ok_and(|status| status.success()),
-        "ip {arguments:?}: this test needs root and iproute2"
+        "{program} {arguments:?}: this test needs root and iproute2"
     );
 }
