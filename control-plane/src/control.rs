@@ -13,14 +13,17 @@ use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use crate::access::{self, Access, AccessError};
 use crate::api;
-use crate::capture::{CaptureError, Captures, CapturesConfig, StoreError};
+use crate::asker::Asker;
+use crate::capture::{Captures, CapturesConfig};
 use crate::clock::Clock;
 use crate::discovery::{self, HostConfig, MacTids, PortNode};
 use crate::flow_store::{FlowStore, SharedFlowStore, Times};
 use crate::graph::{Graph, HistoryLimits, MemoryHistory, SharedGraph};
 use crate::gremlin;
 use crate::ingest::{self, Names};
+use crate::resource::ResourceError;
 use crate::state::{CREATES, Parts, QUERIES, State};
+use crate::store::{Store, StoreError};
 use crate::stream::{BulkConfig, FlowStream, QueueLimits};
 use crate::topology_stream::TopologyStream;
 use crate::upload::{Replay, Uploads};
@@ -51,7 +54,7 @@ pub struct Config {
     pub limits: QueueLimits,
     /// When a subscriber is given up.
     pub keep_alive: KeepAlive,
-    /// Where captures are kept; forgotten at the end without one.
+    /// Where resources are kept; forgotten at the end without one.
     pub directory: Option<PathBuf>,
     /// Bytes of an uploaded capture file at most.
     pub upload: u64,
@@ -75,12 +78,12 @@ pub struct StartUp {
 /// Why the control plane does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The captures kept cannot be read.
+    /// The state file cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The capture that the configuration asks for is none.
     #[error("the capture to start with: {0}")]
-    StartUp(#[source] CaptureError),
+    StartUp(#[source] ResourceError),
     /// Nobody can be let in.
     #[error(transparent)]
     Access(#[from] AccessError),
@@ -130,9 +133,7 @@ impl Control {
         let captures = CapturesConfig {
             host: host.clone(),
             key_mode: config.key_mode,
-            clock: clock.clone(),
-            graph: graph.clone(),
-            flows: flows.clone(),
+            asker: Asker { clock: clock.clone(), graph: graph.clone(), flows: flows.clone() },
             lcores: lcores.clone(),
         };
         // The ports are nodes before captures look for theirs, and lcores that start after this
@@ -214,7 +215,7 @@ async fn open(
     start_up: Option<StartUp>,
 ) -> Result<Captures, StartError> {
     spawn_blocking(move || {
-        let captures = Captures::open(config, directory.as_deref())?;
+        let captures = Captures::open(config, &Store::open(directory.as_deref())?)?;
         if let Some(wanted) = start_up {
             (captures.start_up(&wanted.gremlin, &wanted.bpf, &wanted.kind))
                 .map_err(StartError::StartUp)?;

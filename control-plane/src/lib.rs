@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod api;
+pub mod asker;
 pub mod assembler;
 pub mod bpf;
 pub mod capture;
@@ -9,6 +10,7 @@ pub mod clock;
 pub mod connections;
 pub mod control;
 pub mod discovery;
+pub mod duration;
 mod envelope;
 mod files;
 pub mod flow;
@@ -18,8 +20,10 @@ pub mod gremlin;
 pub mod ingest;
 mod json;
 pub mod layer;
+pub mod resource;
 pub mod server;
 pub mod state;
+pub mod store;
 pub mod stream;
 pub mod tls;
 pub mod topology_stream;

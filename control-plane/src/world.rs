@@ -19,13 +19,15 @@ use sonde_proto::time::Timestamp;
 use tokio::sync::Semaphore;
 
 use crate::access::{self, Access};
-use crate::capture::{Captures, CapturesConfig, StoreError};
+use crate::asker::Asker;
+use crate::capture::{Captures, CapturesConfig};
 use crate::clock::Clock;
 use crate::flow_store::{FlowKey, FlowStore, Times};
 use crate::graph::Graph;
 use crate::gremlin::Limits;
 use crate::ingest::{self, Names};
 use crate::state::{CREATES, Parts, QUERIES, State};
+use crate::store::{Store, StoreError};
 use crate::stream::{BulkConfig, FlowStream, QueueLimits};
 use crate::topology_stream::TopologyStream;
 use crate::upload::{Damaged, Uploads};
@@ -84,11 +86,10 @@ impl World {
         let config = CapturesConfig {
             host: "here".into(),
             key_mode: KeyMode::L2,
-            clock: clock.clone(),
-            graph: graph.clone(),
-            flows: flows.clone(),
+            asker: Asker { clock: clock.clone(), graph: graph.clone(), flows: flows.clone() },
             lcores: lcores.clone(),
         };
+        let store = Store::open(directory)?;
         let queries = Arc::new(Semaphore::new(QUERIES));
         let topology = TopologyStream::new(
             graph.clone(),
@@ -105,7 +106,7 @@ impl World {
             access,
             graph,
             flows,
-            captures: Captures::open(config, directory)?,
+            captures: Captures::open(config, &store)?,
             lcores,
             ws: WsState {
                 host: "here".into(),

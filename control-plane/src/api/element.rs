@@ -122,7 +122,7 @@ pub(super) async fn patch<K: Resource>(
         return Ok(StatusCode::NOT_FOUND.into_response());
     }
     let operations: Arc<[PatchOperation]> = body.json::<Vec<_>>().map_err(Error::Patch)?.into();
-    for _ in 0..TRIES {
+    for _ in 0..patch::TRIES {
         let Some(known) = get::<K>(&topology(&state), &id) else {
             return Ok(StatusCode::NOT_FOUND.into_response());
         };
@@ -203,6 +203,3 @@ async fn edit<T: Send + 'static>(
 
 /// How often somebody who waits for the end of a TTL looks whether the element is still there.
 const LOOK: Duration = Duration::from_secs(60);
-
-/// Times that a patch is applied anew because the element changed meanwhile.
-const TRIES: usize = 8;

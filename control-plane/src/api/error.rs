@@ -5,9 +5,10 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::{BODY_TIME, MAX_BODY};
-use crate::capture::{CaptureError, StoreError};
 use crate::graph::{GraphError, SchemaError};
 use crate::gremlin::QueryError;
+use crate::resource::ResourceError;
+use crate::store::StoreError;
 use crate::upload::{AT_ONCE, Damaged};
 
 /// Why a request is refused. Its text is the body.
@@ -106,11 +107,11 @@ pub enum Error {
     /// The daemon stops.
     #[error("the daemon stops")]
     Stopping,
-    /// The capture is refused.
+    /// The resource is refused.
     #[error(transparent)]
-    Capture(#[from] CaptureError),
-    /// Others create captures, and wait for DNS.
-    #[error("too many captures are being created")]
+    Resource(#[from] ResourceError),
+    /// Others create resources, and wait for DNS.
+    #[error("too many resources are being created")]
     Busy,
     /// The state file failed.
     #[error(transparent)]
@@ -134,9 +135,11 @@ impl Error {
             Self::Busy | Self::ManyBodies | Self::Contended { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::ManyElements(_) => StatusCode::INSUFFICIENT_STORAGE,
-            Self::Capture(CaptureError::Duplicate) => StatusCode::CONFLICT,
-            Self::Store(_) | Self::Capture(CaptureError::Store(_)) | Self::Defect => {
+            Self::ManyElements(_) | Self::Resource(ResourceError::TooMany { .. }) => {
+                StatusCode::INSUFFICIENT_STORAGE
+            }
+            Self::Resource(ResourceError::Duplicate) => StatusCode::CONFLICT,
+            Self::Store(_) | Self::Resource(ResourceError::Store(_)) | Self::Defect => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
             Self::NoId
@@ -153,7 +156,7 @@ impl Error {
             | Self::Query(_)
             | Self::Upload(_)
             | Self::BrokenBody(_)
-            | Self::Capture(_) => StatusCode::BAD_REQUEST,
+            | Self::Resource(ResourceError::Invalid(_)) => StatusCode::BAD_REQUEST,
         }
     }
 }

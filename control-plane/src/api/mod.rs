@@ -21,11 +21,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderName, Method, header};
+use sonde_proto::capture::Capture;
 use sonde_proto::graph::{Edge, Node};
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use self::element::Resource;
+use self::resource::Served;
 use self::routes::{Routes, Rule};
 use crate::access::Access;
 use crate::state::State;
@@ -52,14 +54,8 @@ fn rest(access: &Access) -> Routes {
         .get("/api/status", Rule::read("status"), status::status)
         .get("/api/topology", Rule::read("topology"), topology::whole)
         .post("/api/topology", Rule::read("topology"), topology::query)
-        .post("/api/pcap", Rule::write("pcap"), upload::upload)
-        .resource("capture")
-        .list(capture::list)
-        .create(capture::create)
-        .show(capture::show)
-        .remove(capture::remove)
-        .patch(capture::patch)
-        .done();
+        .post("/api/pcap", Rule::write("pcap"), upload::upload);
+    let routes = resources::<Capture>(routes, "capture");
     let routes = elements::<Node>(routes, "node");
     elements::<Edge>(routes, "edge")
 }
@@ -79,6 +75,17 @@ fn sockets(access: &Access) -> Routes {
         .socket("/ws/subscriber", ws::topology::subscribe)
         .socket("/ws/publisher", ws::topology::publish)
         .socket("/ws/pubsub", ws::topology::both)
+}
+
+fn resources<R: Served>(routes: Routes, name: &'static str) -> Routes {
+    routes
+        .resource(name)
+        .list(resource::list::<R>)
+        .create(resource::create::<R>)
+        .show(resource::show::<R>)
+        .remove(resource::remove::<R>)
+        .patch(resource::update::<R>)
+        .done()
 }
 
 fn elements<K: Resource>(routes: Routes, name: &'static str) -> Routes {

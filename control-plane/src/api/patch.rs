@@ -30,6 +30,9 @@ pub(super) fn apply(mut document: Value, operations: &[PatchOperation]) -> Resul
     Ok(document)
 }
 
+/// Times that a patch is applied anew because another changed what it is for meanwhile.
+pub(super) const TRIES: usize = 8;
+
 /// What a document costs to keep and to walk.
 struct Size {
     /// Bytes of its text, roughly.

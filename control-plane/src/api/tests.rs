@@ -328,7 +328,7 @@ async fn few_captures_are_created_at_once() {
     let world = World::new();
     let creates = world.state.creates.clone();
     let all = creates.acquire_many(4).await.unwrap();
-    create(&world, "G.V()").await.is_error(503, "too many captures are being created");
+    create(&world, "G.V()").await.is_error(503, "too many resources are being created");
     drop(all);
     assert_eq!(create(&world, "G.V()").await.status, 201);
 }

@@ -181,9 +181,9 @@ mod tests {
     use sonde_proto::plan::KeyMode;
     use sonde_proto::time::Timestamp;
 
-    use super::super::validate::validate;
     use super::*;
     use crate::graph::Graph;
+    use crate::resource::Resource as _;
 
     const NOW: Timestamp = Timestamp::from_millis(1);
 
@@ -220,7 +220,7 @@ mod tests {
             bpf_filter: filter.into(),
             ..Capture::default()
         };
-        validate(&mut capture, KeyMode::L2).unwrap()
+        capture.parse(&KeyMode::L2).unwrap()
     }
 
     fn start(running: &mut Running, id: &str, runnable: &Runnable, graph: &Graph) {

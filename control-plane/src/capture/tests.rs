@@ -6,6 +6,7 @@ use sonde_proto::record::WatchId;
 use sonde_proto::report::WatchState;
 
 use super::*;
+use crate::resource::Resource as _;
 use crate::world::{World, node, within};
 
 fn capture(query: &str) -> Capture {
@@ -91,7 +92,7 @@ async fn nodes_show_what_runs_on_them() {
         "PacketsReceived": 10, "PacketsDropped": 3, "PacketsIfDropped": 7,
     }]);
     assert_eq!(world.shown("p0", "Captures"), entry);
-    assert_eq!(world.state.captures.get(&id).unwrap().count, 1);
+    assert_eq!(world.state.captures.list().get(&id).unwrap().count, 1);
     let revision = world.state.graph.read().unwrap().node("p0").unwrap().revision;
     world.state.captures.show();
     let again = world.state.graph.read().unwrap().node("p0").unwrap().revision;
@@ -102,7 +103,7 @@ async fn nodes_show_what_runs_on_them() {
     let entry = &world.shown("p0", "Captures")[0];
     assert_eq!(entry["State"], "error");
     assert_eq!(entry["Error"], "Operation not permitted (os error 1)");
-    assert_eq!(world.state.captures.get(&id).unwrap().count, 0);
+    assert_eq!(world.state.captures.list().get(&id).unwrap().count, 0);
 
     world.state.captures.delete(&id).unwrap();
     assert_eq!(world.shown("p0", "Captures"), json!(null));
@@ -129,7 +130,7 @@ async fn a_duplicate_is_refused() {
     ] {
         match with(kind, filter) {
             Ok(_) => assert!(accepted, "{kind} {filter}"),
-            Err(CaptureError::Duplicate) => assert!(!accepted, "{kind} {filter}"),
+            Err(ResourceError::Duplicate) => assert!(!accepted, "{kind} {filter}"),
             Err(error) => panic!("{error}"),
         }
     }
@@ -142,11 +143,11 @@ async fn a_duplicate_is_refused() {
 #[tokio::test]
 async fn too_many_are_refused() {
     let world = World::new();
-    for n in 0..MAX_CAPTURES {
+    for n in 0..Capture::LIMIT {
         create(&world, &format!("G.V().Has('Name', 'n{n}')"));
     }
     let error = world.state.captures.create(capture(ETH0), None).unwrap_err();
-    assert!(matches!(error, CaptureError::TooMany));
+    assert!(matches!(error, ResourceError::TooMany { .. }));
 }
 
 #[tokio::test]
@@ -171,7 +172,7 @@ async fn captures_survive_the_process() {
         [(kept.uuid.clone(), kept.clone()), (timed.uuid.clone(), timed.clone())].into()
     );
     world.pass(long);
-    world.state.captures.expire().unwrap();
+    world.state.captures.tick();
     assert_eq!(world.state.captures.list(), [(kept.uuid.clone(), kept)].into());
     drop(world);
     let world = World::open(Some(directory.path())).unwrap();
@@ -184,18 +185,21 @@ async fn a_capture_leaves_after_its_time() {
     tokio::spawn(world.state.captures.clone().run());
     let second = Duration::from_secs(1);
     let id = world.state.captures.create(capture(ETH0), Some(second)).unwrap().uuid;
-    assert!(world.state.captures.get(&id).is_some());
+    assert!(world.state.captures.list().contains_key(&id));
     world.pass(second);
-    within(|| world.state.captures.get(&id).is_none().then_some(())).await;
+    within(|| (!world.state.captures.list().contains_key(&id)).then_some(())).await;
 }
 
-#[test]
-fn one_that_is_not_valid_any_more_is_kept() {
-    let mut stored = Stored { capture: capture("G.NoSuchStep()"), expires: None };
-    stored.capture.layer_key_mode = "L2".into();
-    let entry = Entry::restored(stored.clone(), KeyMode::L2);
-    assert!(entry.runnable.is_none());
-    assert_eq!(entry.stored(), stored);
+#[tokio::test]
+async fn one_that_is_not_valid_any_more_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut wrong = capture("G.NoSuchStep()");
+    (wrong.uuid, wrong.layer_key_mode) = ("old".into(), "L2".into());
+    let store = Store::open(Some(directory.path())).unwrap();
+    store.table("captures").put("old", &wrong, None).unwrap();
+    drop(store);
+    let world = World::open(Some(directory.path())).unwrap();
+    assert_eq!(world.state.captures.list(), [("old".to_owned(), wrong)].into());
 }
 
 proptest! {

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use sonde_proto::capture::Capture;
 use sonde_proto::plan::{BpfInstruction, ExtraLayers, KeyMode, Options};
+use sonde_proto::time::Timestamp;
 
 use super::kind::Kind;
 use crate::bpf;
-use crate::gremlin::{self, Limits};
+use crate::gremlin::Query;
+use crate::resource::{Invalid, Resource, keep, query};
 
 /// What of a capture it takes to run it: its texts parsed and compiled.
 #[derive(Debug)]
-pub(super) struct Runnable {
+pub struct Runnable {
     /// Which nodes.
-    pub(super) query: gremlin::Query,
+    pub(super) query: Query,
     /// Which frames.
     pub(super) filter: Arc<[BpfInstruction]>,
     /// How frames are taken; `None` for the node's default.
@@ -22,32 +24,43 @@ pub(super) struct Runnable {
     pub(super) options: Options,
 }
 
-/// A rule that is broken: the member, and what is wrong with it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{member}: {fault}")]
-pub struct Invalid {
-    member: &'static str,
-    fault: String,
-}
+impl Resource for Capture {
+    type Parsed = Runnable;
+    /// `LayerKeyMode` of captures that name none.
+    type Rules = KeyMode;
 
-impl Invalid {
-    fn new(member: &'static str, fault: impl Into<String>) -> Self {
-        Self { member, fault: fault.into() }
+    const TABLE: &'static str = "captures";
+
+    fn uuid(&mut self) -> &mut String {
+        &mut self.uuid
+    }
+
+    fn parse(&mut self, default_mode: &KeyMode) -> Result<Runnable, Vec<Invalid>> {
+        validate(self, *default_mode)
+    }
+
+    /// Skydive's rule: same type and query, and same filter unless the type allows for several.
+    fn duplicates(&self, other: &Self) -> bool {
+        let several = Kind::named(&self.kind).is_none_or(Kind::several);
+        self.kind == other.kind
+            && self.gremlin_query == other.gremlin_query
+            && (self.bpf_filter == other.bpf_filter || !several)
+    }
+
+    fn stamp(&mut self, _before: Option<&Self>, _now: Timestamp) {
+        self.count = 0;
     }
 }
 
 /// Fills `LayerKeyMode` where it is empty, and parses the capture; or says every rule it breaks.
 ///
 /// A filter may name hosts, so this may block on DNS.
-pub(super) fn validate(
-    capture: &mut Capture,
-    default_mode: KeyMode,
-) -> Result<Runnable, Vec<Invalid>> {
+fn validate(capture: &mut Capture, default_mode: KeyMode) -> Result<Runnable, Vec<Invalid>> {
     if capture.layer_key_mode.is_empty() {
         capture.layer_key_mode = key_mode_name(default_mode).to_owned();
     }
     let mut broken = Vec::new();
-    let query = keep(&mut broken, query(capture));
+    let query = keep(&mut broken, query("GremlinQuery", &capture.gremlin_query));
     let filter = keep(&mut broken, filter(capture));
     let kind = keep(&mut broken, kind(capture));
     let header_size = keep(&mut broken, header_size(capture));
@@ -66,16 +79,6 @@ pub(super) fn validate(
         }
         _ => Err(broken),
     }
-}
-
-fn keep<T>(broken: &mut Vec<Invalid>, result: Result<T, Invalid>) -> Option<T> {
-    result.map_err(|invalid| broken.push(invalid)).ok()
-}
-
-fn query(capture: &Capture) -> Result<gremlin::Query, Invalid> {
-    gremlin::parse(&capture.gremlin_query, &Limits::default()).map_err(|why| {
-        Invalid::new("GremlinQuery", format!("Not a valid Gremlin expression: {why}"))
-    })
 }
 
 fn filter(capture: &Capture) -> Result<Arc<[BpfInstruction]>, Invalid> {
