@@ -22,6 +22,7 @@ use crate::graph::{Graph, HistoryLimits, MemoryHistory, SharedGraph};
 use crate::gremlin;
 use crate::ingest::{self, Names};
 use crate::resource::ResourceError;
+use crate::rule::Rules;
 use crate::state::{CREATES, Parts, QUERIES, State};
 use crate::store::{Store, StoreError};
 use crate::stream::{BulkConfig, FlowStream, QueueLimits};
@@ -139,10 +140,15 @@ impl Control {
         // The ports are nodes before captures look for theirs, and lcores that start after this
         // find the captures in their first plan.
         let discovery = discovery::start(graph.clone(), config.host.clone(), ports);
-        let captures = open(captures, config.directory, config.start_up).await?;
+        let (captures, rules) = open(captures, config.directory, config.start_up).await?;
         lcores.refresh(SETTLE).await;
         let follow = tokio::spawn(access.clone().follow());
-        let tasks = vec![tokio::spawn(captures.clone().run()), discovery, follow];
+        let tasks = vec![
+            tokio::spawn(captures.clone().run()),
+            tokio::spawn(rules.clone().run()),
+            discovery,
+            follow,
+        ];
         let queries = Arc::new(Semaphore::new(QUERIES));
         let topology = TopologyStream::new(
             graph.clone(),
@@ -171,6 +177,7 @@ impl Control {
             lcores,
             ws,
             captures,
+            rules,
             uploads: Uploads::new(replay, config.upload),
             limits: config.query,
             queries,
@@ -208,19 +215,21 @@ impl Control {
 /// How long the first plan may take to reach the rings.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// Opens the captures where it may wait for the disk and for DNS.
+/// Opens the resources where it may wait for the disk and for DNS.
 async fn open(
     config: CapturesConfig,
     directory: Option<PathBuf>,
     start_up: Option<StartUp>,
-) -> Result<Captures, StartError> {
+) -> Result<(Captures, Rules), StartError> {
     spawn_blocking(move || {
-        let captures = Captures::open(config, &Store::open(directory.as_deref())?)?;
+        let store = Store::open(directory.as_deref())?;
+        let rules = Rules::open(&store, config.asker.clone(), &config.host)?;
+        let captures = Captures::open(config, &store)?;
         if let Some(wanted) = start_up {
             (captures.start_up(&wanted.gremlin, &wanted.bpf, &wanted.kind))
                 .map_err(StartError::StartUp)?;
         }
-        Ok(captures)
+        Ok((captures, rules))
     })
     .await?
 }

@@ -21,6 +21,7 @@ pub mod ingest;
 mod json;
 pub mod layer;
 pub mod resource;
+pub mod rule;
 pub mod server;
 pub mod state;
 pub mod store;

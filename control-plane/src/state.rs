@@ -14,6 +14,7 @@ use crate::flow_store::SharedFlowStore;
 use crate::graph::SharedGraph;
 use crate::gremlin::Limits;
 use crate::ingest::Lcores;
+use crate::rule::Rules;
 use crate::upload::Uploads;
 use crate::ws::WsState;
 
@@ -44,20 +45,22 @@ pub struct Parts {
     pub ws: WsState,
     /// The captures.
     pub captures: Captures,
+    /// The rules that add to the topology.
+    pub rules: Rules,
     /// Capture files that clients send.
     pub uploads: Uploads,
     /// What a query may cost.
     pub limits: Limits,
     /// Turns of queries: so many run at once, see [`QUERIES`].
     pub queries: Arc<Semaphore>,
-    /// Turns of those who create captures: so many at once, see [`CREATES`].
+    /// Turns of those who create resources: so many at once, see [`CREATES`].
     pub creates: Arc<Semaphore>,
 }
 
 /// Queries that run at once; each may hold a large answer.
 pub const QUERIES: usize = 8;
 
-/// Captures that are created at once; each may wait for DNS.
+/// Resources that are created at once; each may wait for DNS.
 pub const CREATES: usize = 4;
 
 impl State {

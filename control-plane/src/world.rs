@@ -26,6 +26,7 @@ use crate::flow_store::{FlowKey, FlowStore, Times};
 use crate::graph::Graph;
 use crate::gremlin::Limits;
 use crate::ingest::{self, Names};
+use crate::rule::Rules;
 use crate::state::{CREATES, Parts, QUERIES, State};
 use crate::store::{Store, StoreError};
 use crate::stream::{BulkConfig, FlowStream, QueueLimits};
@@ -83,10 +84,11 @@ impl World {
             let clock = clock.clone();
             move || clock.now()
         });
+        let asker = Asker { clock: clock.clone(), graph: graph.clone(), flows: flows.clone() };
         let config = CapturesConfig {
             host: "here".into(),
             key_mode: KeyMode::L2,
-            asker: Asker { clock: clock.clone(), graph: graph.clone(), flows: flows.clone() },
+            asker: asker.clone(),
             lcores: lcores.clone(),
         };
         let store = Store::open(directory)?;
@@ -107,6 +109,7 @@ impl World {
             graph,
             flows,
             captures: Captures::open(config, &store)?,
+            rules: Rules::open(&store, asker, "here")?,
             lcores,
             ws: WsState {
                 host: "here".into(),

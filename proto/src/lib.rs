@@ -17,5 +17,6 @@ pub mod query;
 pub mod record;
 pub mod report;
 pub mod ring;
+pub mod rule;
 pub mod status;
 pub mod time;

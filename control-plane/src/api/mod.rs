@@ -13,6 +13,7 @@ mod patch;
 mod pcap;
 mod resource;
 mod routes;
+mod rule;
 mod status;
 mod topology;
 mod upload;
@@ -23,6 +24,7 @@ use axum::Router;
 use axum::http::{HeaderName, Method, header};
 use sonde_proto::capture::Capture;
 use sonde_proto::graph::{Edge, Node};
+use sonde_proto::rule::{EdgeRule, NodeRule};
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
@@ -56,6 +58,8 @@ fn rest(access: &Access) -> Routes {
         .post("/api/topology", Rule::read("topology"), topology::query)
         .post("/api/pcap", Rule::write("pcap"), upload::upload);
     let routes = resources::<Capture>(routes, "capture");
+    let routes = resources::<NodeRule>(routes, "noderule");
+    let routes = resources::<EdgeRule>(routes, "edgerule");
     let routes = elements::<Node>(routes, "node");
     elements::<Edge>(routes, "edge")
 }

@@ -22,6 +22,7 @@ use crate::world::{UPLOAD_LIMIT, World, node, record, within};
 
 mod access;
 mod element;
+mod rule;
 mod traversal;
 
 /// What came back.

@@ -1,19 +1,21 @@
-//! A rule of a resource that is broken, with Skydive's texts (API §2.1).
+//! Rules of resources that are broken, with Skydive's texts (API §2.1).
 
 use crate::gremlin::{self, Limits, Query};
 
-/// The member, and what is wrong with it.
+/// A rule that is broken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{member}: {fault}")]
-pub struct Invalid {
-    member: &'static str,
-    fault: String,
-}
+#[error("{0}")]
+pub struct Invalid(String);
 
 impl Invalid {
-    /// Says so.
-    pub fn new(member: &'static str, fault: impl Into<String>) -> Self {
-        Self { member, fault: fault.into() }
+    /// What is wrong with a member.
+    pub fn new(member: &'static str, fault: impl AsRef<str>) -> Self {
+        Self(format!("{member}: {}", fault.as_ref()))
+    }
+
+    /// What is wrong with all of it.
+    pub fn whole(fault: impl Into<String>) -> Self {
+        Self(fault.into())
     }
 }
 
