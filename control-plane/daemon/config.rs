@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) dpdk: DpdkSection,
     /// Capture files that clients send.
     pub(crate) upload: UploadSection,
+    /// Alerts.
+    pub(crate) alert: AlertSection,
     /// A capture that is created at start, unless the same is there already.
     pub(crate) startup_capture: Option<StartupCapture>,
 }
@@ -75,6 +77,14 @@ pub(crate) struct AfPacketSection {
 pub(crate) struct UploadSection {
     /// Bytes of one file at most.
     pub(crate) max_bytes: u64,
+}
+
+/// Alerts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AlertSection {
+    /// Whether they may run programs: whoever may create an alert then runs what he likes, as us.
+    pub(crate) scripts: bool,
 }
 
 /// DPDK.
@@ -215,6 +225,7 @@ impl Default for Config {
             af_packet: AfPacketSection::default(),
             dpdk: DpdkSection::default(),
             upload: UploadSection::default(),
+            alert: AlertSection::default(),
             startup_capture: None,
         }
     }
@@ -300,6 +311,7 @@ mod tests {
         assert_eq!(sample.flow.bulk, default.flow.bulk);
         assert_eq!(format!("{:?}", sample.access()), format!("{:?}", default.access()));
         assert_eq!((sample.query, sample.graph), (default.query, default.graph));
+        assert_eq!(sample.alert, default.alert);
         assert_eq!(sample.listen, default.listen);
         assert_eq!(sample.discovery, default.discovery);
         assert_eq!(sample.flow.application_ports().unwrap(), ApplicationPorts::default());

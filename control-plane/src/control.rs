@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use crate::access::{self, Access, AccessError};
+use crate::alert::{Alerts, AlertsConfig};
 use crate::api;
 use crate::asker::Asker;
 use crate::capture::{Captures, CapturesConfig};
@@ -21,6 +22,7 @@ use crate::flow_store::{FlowStore, SharedFlowStore, Times};
 use crate::graph::{Graph, HistoryLimits, MemoryHistory, SharedGraph};
 use crate::gremlin;
 use crate::ingest::{self, Names};
+use crate::notice::Notices;
 use crate::resource::ResourceError;
 use crate::rule::Rules;
 use crate::state::{CREATES, Parts, QUERIES, State};
@@ -59,6 +61,8 @@ pub struct Config {
     pub directory: Option<PathBuf>,
     /// Bytes of an uploaded capture file at most.
     pub upload: u64,
+    /// Whether alerts may run programs.
+    pub alert_scripts: bool,
     /// `LayerKeyMode` of captures that name none.
     pub key_mode: KeyMode,
     /// A capture to begin with.
@@ -140,12 +144,21 @@ impl Control {
         // The ports are nodes before captures look for theirs, and lcores that start after this
         // find the captures in their first plan.
         let discovery = discovery::start(graph.clone(), config.host.clone(), ports);
-        let (captures, rules) = open(captures, config.directory, config.start_up).await?;
+        let notices = Notices::new();
+        let alerts = AlertsConfig {
+            scripts: config.alert_scripts,
+            asker: captures.asker.clone(),
+            lcores: lcores.clone(),
+            notices: notices.clone(),
+        };
+        let (captures, rules, alerts) =
+            open(captures, alerts, config.directory, config.start_up).await?;
         lcores.refresh(SETTLE).await;
         let follow = tokio::spawn(access.clone().follow());
         let tasks = vec![
             tokio::spawn(captures.clone().run()),
             tokio::spawn(rules.clone().run()),
+            tokio::spawn(alerts.clone().run()),
             discovery,
             follow,
         ];
@@ -178,6 +191,8 @@ impl Control {
             ws,
             captures,
             rules,
+            alerts,
+            notices,
             uploads: Uploads::new(replay, config.upload),
             limits: config.query,
             queries,
@@ -218,18 +233,20 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// Opens the resources where it may wait for the disk and for DNS.
 async fn open(
     config: CapturesConfig,
+    alerts: AlertsConfig,
     directory: Option<PathBuf>,
     start_up: Option<StartUp>,
-) -> Result<(Captures, Rules), StartError> {
+) -> Result<(Captures, Rules, Alerts), StartError> {
     spawn_blocking(move || {
         let store = Store::open(directory.as_deref())?;
         let rules = Rules::open(&store, config.asker.clone(), &config.host)?;
+        let alerts = Alerts::open(alerts, &store)?;
         let captures = Captures::open(config, &store)?;
         if let Some(wanted) = start_up {
             (captures.start_up(&wanted.gremlin, &wanted.bpf, &wanted.kind))
                 .map_err(StartError::StartUp)?;
         }
-        Ok((captures, rules))
+        Ok((captures, rules, alerts))
     })
     .await?
 }
@@ -268,6 +285,7 @@ mod tests {
             keep_alive: KeepAlive::default(),
             directory: None,
             upload: upload::LIMIT,
+            alert_scripts: false,
             key_mode: KeyMode::L2,
             start_up: Some(StartUp { gremlin: gremlin.into(), ..StartUp::default() }),
         }

@@ -12,6 +12,14 @@ pub(crate) fn text(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     Ok(text)
 }
 
+/// The JSON text of `value`; `None` when it has more than `limit` bytes, or a key of a map is no
+/// text.
+pub(crate) fn text_within(value: &impl Serialize, limit: usize) -> Option<Vec<u8>> {
+    let mut bounded = Bounded { text: Vec::new(), limit };
+    write(&mut bounded, value).ok()?;
+    Some(bounded.text)
+}
+
 /// Appends the JSON text of a value whose maps have texts as keys.
 pub(crate) fn append(out: &mut Vec<u8>, value: &impl Serialize) {
     if let Err(error) = write(out, value) {
@@ -33,8 +41,27 @@ pub(crate) fn append_text(out: &mut Vec<u8>, text: &str) {
     }
 }
 
-fn write(out: &mut Vec<u8>, value: &impl Serialize) -> serde_json::Result<()> {
+fn write(out: impl io::Write, value: &impl Serialize) -> serde_json::Result<()> {
     value.serialize(&mut serde_json::Serializer::with_formatter(out, HtmlSafe))
+}
+
+/// Takes so many bytes and no more.
+struct Bounded {
+    text: Vec<u8>,
+    limit: usize,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.text.len() + bytes.len() <= self.limit {
+            true => self.text.write(bytes),
+            false => Err(io::ErrorKind::OutOfMemory.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Escapes `<`, `>`, `&`, U+2028 and U+2029 in strings, as `encoding/json` does.

@@ -1,6 +1,7 @@
 //! The control plane of sonde: topology graph, flow store, captures, REST and WebSocket.
 
 pub mod access;
+pub mod alert;
 pub mod api;
 pub mod asker;
 pub mod assembler;
@@ -20,6 +21,7 @@ pub mod gremlin;
 pub mod ingest;
 mod json;
 pub mod layer;
+pub mod notice;
 pub mod resource;
 pub mod rule;
 pub mod server;

@@ -8,12 +8,14 @@ use sonde_proto::time::Timestamp;
 use tokio::sync::Semaphore;
 
 use crate::access::Access;
+use crate::alert::Alerts;
 use crate::capture::Captures;
 use crate::clock::Clock;
 use crate::flow_store::SharedFlowStore;
 use crate::graph::SharedGraph;
 use crate::gremlin::Limits;
 use crate::ingest::Lcores;
+use crate::notice::Notices;
 use crate::rule::Rules;
 use crate::upload::Uploads;
 use crate::ws::WsState;
@@ -45,6 +47,10 @@ pub struct Parts {
     pub ws: WsState,
     /// The captures.
     pub captures: Captures,
+    /// The alerts.
+    pub alerts: Alerts,
+    /// What subscribers are told besides the topology.
+    pub notices: Notices,
     /// The rules that add to the topology.
     pub rules: Rules,
     /// Capture files that clients send.

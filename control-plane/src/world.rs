@@ -19,6 +19,7 @@ use sonde_proto::time::Timestamp;
 use tokio::sync::Semaphore;
 
 use crate::access::{self, Access};
+use crate::alert::{Alerts, AlertsConfig};
 use crate::asker::Asker;
 use crate::capture::{Captures, CapturesConfig};
 use crate::clock::Clock;
@@ -26,6 +27,7 @@ use crate::flow_store::{FlowKey, FlowStore, Times};
 use crate::graph::Graph;
 use crate::gremlin::Limits;
 use crate::ingest::{self, Names};
+use crate::notice::Notices;
 use crate::rule::Rules;
 use crate::state::{CREATES, Parts, QUERIES, State};
 use crate::store::{Store, StoreError};
@@ -100,6 +102,13 @@ impl World {
             clock.clone(),
             queries.clone(),
         );
+        let notices = Notices::new();
+        let alerts = AlertsConfig {
+            scripts: true,
+            asker: asker.clone(),
+            lcores: lcores.clone(),
+            notices: notices.clone(),
+        };
         let state = State::new(Parts {
             host: "here".into(),
             version: "0.0.0".into(),
@@ -109,6 +118,8 @@ impl World {
             graph,
             flows,
             captures: Captures::open(config, &store)?,
+            alerts: Alerts::open(alerts, &store)?,
+            notices,
             rules: Rules::open(&store, asker, "here")?,
             lcores,
             ws: WsState {

@@ -6,6 +6,7 @@
 //!
 //! Nothing here knows DPDK, tokio or HTTP.
 
+pub mod alert;
 pub mod capture;
 pub mod entry;
 pub mod flow;

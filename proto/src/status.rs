@@ -45,6 +45,8 @@ pub struct Status {
     pub flow_store: FlowStoreStatus,
     /// The flow stream.
     pub flow_stream: FlowStreamStatus,
+    /// What became of alerts.
+    pub alert_deliveries: AlertStatus,
     /// What was lost or late because somebody was too slow.
     pub overload: Overload,
 }
@@ -197,6 +199,22 @@ pub struct FlowStreamStatus {
     pub bulks: u64,
     /// Messages that subscribers lost because they were slow.
     pub lost: u64,
+}
+
+/// What became of alerts, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct AlertStatus {
+    /// Times that an alert had news.
+    pub fired: u64,
+    /// News that webhooks and programs took.
+    pub delivered: u64,
+    /// News that they did not take.
+    pub failed: u64,
+    /// News that were too large to tell.
+    pub too_large: u64,
+    /// Queries that failed, or took too long.
+    pub queries_failed: u64,
 }
 
 /// What was lost or late between the lcores and the subscribers because somebody was too slow,

@@ -1,6 +1,7 @@
 //! The REST API (Skydive API §1, §2), and the way to the WebSockets: `router(State) -> Router`, and
 //! no port.
 
+mod alert;
 mod answer;
 mod body;
 mod capture;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderName, Method, header};
+use sonde_proto::alert::Alert;
 use sonde_proto::capture::Capture;
 use sonde_proto::graph::{Edge, Node};
 use sonde_proto::rule::{EdgeRule, NodeRule};
@@ -57,6 +59,7 @@ fn rest(access: &Access) -> Routes {
         .get("/api/topology", Rule::read("topology"), topology::whole)
         .post("/api/topology", Rule::read("topology"), topology::query)
         .post("/api/pcap", Rule::write("pcap"), upload::upload);
+    let routes = resources::<Alert>(routes, "alert");
     let routes = resources::<Capture>(routes, "capture");
     let routes = resources::<NodeRule>(routes, "noderule");
     let routes = resources::<EdgeRule>(routes, "edgerule");

@@ -55,6 +55,7 @@ fn of(state: &State) -> Status {
         totals: (&state.lcores.totals()).into(),
         flow_store: flow_store(state),
         flow_stream: flow_stream(state),
+        alert_deliveries: state.alerts.status(),
         overload: overload(state),
         ..Status::default()
     }

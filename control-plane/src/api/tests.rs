@@ -21,6 +21,7 @@ use crate::upload::AT_ONCE;
 use crate::world::{UPLOAD_LIMIT, World, node, record, within};
 
 mod access;
+mod alert;
 mod element;
 mod rule;
 mod traversal;
@@ -368,6 +369,7 @@ async fn the_status_shows_the_books() {
         ("/Totals/Metered", json!(5)),
         ("/FlowStore", json!({"Flows": 0, "Refused": 0, "PacketsLost": 0})),
         ("/FlowStream/Lost", json!(0)),
+        ("/AlertDeliveries/Failed", json!(0)),
     ] {
         assert_eq!(status.pointer(pointer), Some(&value), "{pointer}");
     }

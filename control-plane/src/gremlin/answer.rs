@@ -48,6 +48,22 @@ impl Answer {
             _ => None,
         }
     }
+
+    /// Whether nothing was found. A number is something, 0 too; and so is the graph.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Nodes(nodes) => nodes.is_empty(),
+            Self::Edges(edges) => edges.is_empty(),
+            Self::Paths(paths) => paths.is_empty(),
+            Self::Flows(flows) => flows.is_empty(),
+            Self::Values(values) => values.is_empty(),
+            Self::Value(value) => value.is_null(),
+            Self::Keyed(lists) => lists.is_empty(),
+            Self::RawPackets(packets) => packets.is_empty(),
+            Self::Groups(groups) => groups.is_empty(),
+            Self::Graph { .. } | Self::Number(_) => false,
+        }
+    }
 }
 
 impl Serialize for Answer {

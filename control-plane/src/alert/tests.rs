@@ -1,0 +1,201 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::post;
+use serde_json::{Value, json};
+use sonde_proto::graph::Node;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::*;
+use crate::world::{World, node, within};
+
+const LONG: Duration = Duration::from_secs(10);
+
+fn alert(expression: &str, trigger: &str, action: &str) -> Alert {
+    Alert {
+        expression: expression.into(),
+        trigger: trigger.into(),
+        action: action.into(),
+        ..Alert::default()
+    }
+}
+
+fn create(world: &World, alert: Alert) -> String {
+    world.state.alerts.resources.create(alert, None).unwrap().resource.uuid.clone()
+}
+
+fn add(world: &World, name: &str, kind: &str) {
+    let now = world.state.clock.now();
+    world.state.graph.write().unwrap().add(node(name, kind, 9), now).unwrap();
+}
+
+fn delete(world: &World, name: &str) {
+    let now = world.state.clock.now();
+    world.state.graph.write().unwrap().delete::<Node>(name, now).unwrap();
+}
+
+/// A server that answers with a status, and what it is told.
+async fn receiver(status: StatusCode) -> (String, mpsc::UnboundedReceiver<Value>) {
+    let (told, messages) = mpsc::unbounded_channel();
+    let take = post(move |body: String| async move {
+        told.send(serde_json::from_str(&body).unwrap()).unwrap();
+        status
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = format!("http://{}/hook", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, Router::new().route("/hook", take)).into_future());
+    (at, messages)
+}
+
+async fn told<T>(messages: &mut mpsc::UnboundedReceiver<T>) -> T {
+    timeout(LONG, messages.recv()).await.unwrap().unwrap()
+}
+
+async fn noticed(notices: &mut crate::notice::Subscription) -> Value {
+    let notice = timeout(LONG, notices.next()).await.unwrap().unwrap();
+    assert_eq!((notice.namespace, notice.kind), ("Alert", "Alert"));
+    serde_json::from_slice(&notice.obj).unwrap()
+}
+
+#[tokio::test]
+async fn news_go_to_the_webhook_and_to_subscribers() {
+    let world = World::new();
+    tokio::spawn(world.state.alerts.clone().run());
+    let (at, mut messages) = receiver(StatusCode::NO_CONTENT).await;
+    let mut notices = world.state.notices.subscribe();
+    let id = create(&world, alert("G.V().Has('Type', 'veth').Values('Name')", "graph", &at));
+    for _ in 0..2 {
+        add(&world, "veth0", "veth");
+        let message = told(&mut messages).await;
+        let expected = json!({
+            "UUID": id, "Timestamp": "2020-09-13T12:26:40Z", "ReasonData": ["veth0"],
+        });
+        assert_eq!(message, expected);
+        assert_eq!(noticed(&mut notices).await, expected);
+        // The same is no news; something else is; and nothing makes the first news again.
+        add(&world, "eth7", "device");
+        add(&world, "veth1", "veth");
+        let message = told(&mut messages).await;
+        let mut names: Vec<_> = message["ReasonData"].as_array().unwrap().clone();
+        names.sort_by_key(|name| name.as_str().map(str::to_owned));
+        assert_eq!(names, ["veth0", "veth1"]);
+        noticed(&mut notices).await;
+        for gone in ["veth0", "veth1", "eth7"] {
+            delete(&world, gone);
+        }
+        tokio::time::sleep(2 * DEBOUNCE).await;
+    }
+    let delivered = || (world.state.alerts.status().delivered == 4).then_some(());
+    within(delivered).await;
+    assert_eq!(world.state.alerts.status().fired, 4);
+}
+
+#[tokio::test]
+async fn a_new_alert_looks_at_once_and_one_that_changed_again() {
+    let world = World::new();
+    tokio::spawn(world.state.alerts.clone().run());
+    let mut notices = world.state.notices.subscribe();
+    let id = create(&world, alert("G.V().Count()", "graph", ""));
+    assert_eq!(noticed(&mut notices).await["ReasonData"], json!(3));
+    let resources = &world.state.alerts.resources;
+    let before = resources.entries()[&id].clone();
+    let mut other = before.resource.clone();
+    other.expression = "G.V().Has('Name', 'none').Count()".into();
+    resources.update(&id, &before, other).unwrap().unwrap();
+    assert_eq!(noticed(&mut notices).await["ReasonData"], json!(0), "a number is something");
+}
+
+#[tokio::test]
+async fn a_duration_looks_again_and_again() {
+    let world = World::new();
+    tokio::spawn(world.state.alerts.clone().run());
+    let mut notices = world.state.notices.subscribe();
+    create(&world, alert("G.Flows().Count()", "duration:100ms", ""));
+    assert_eq!(noticed(&mut notices).await["ReasonData"], json!(0));
+    let mut world = world;
+    world.meter(crate::world::record(1)).await;
+    assert_eq!(noticed(&mut notices).await["ReasonData"], json!(1), "no change of the graph");
+}
+
+#[tokio::test]
+async fn a_program_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let (program, out) = (directory.path().join("program"), directory.path().join("out"));
+    let text = format!("#!/bin/sh\ncat > {0}.part && mv {0}.part {0}\n", out.display());
+    fs::write(&program, text).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+    let world = World::new();
+    tokio::spawn(world.state.alerts.clone().run());
+    let action = format!("file://{}", program.display());
+    let id = create(&world, alert("G.V('eth0').Values('Name')", "", &action));
+    let message = within(|| fs::read(&out).ok()).await;
+    let message: Value = serde_json::from_slice(&message).unwrap();
+    assert_eq!((&message["UUID"], &message["ReasonData"]), (&json!(id), &json!(["eth0"])));
+}
+
+#[tokio::test]
+async fn what_is_not_delivered_is_counted() {
+    let world = World::new();
+    tokio::spawn(world.state.alerts.clone().run());
+    let (refuses, mut messages) = receiver(StatusCode::SERVICE_UNAVAILABLE).await;
+    create(&world, alert("G.V().Count()", "", &refuses));
+    told(&mut messages).await;
+    // Nobody listens there; the name of no server is in a certificate there either.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let closed = listener.local_addr().unwrap();
+    drop(listener);
+    create(&world, alert("G.V().Count()", "", &format!("http://{closed}/")));
+    let plain = refuses.replace("http://", "https://");
+    create(&world, alert("G.V().Count()", "", &plain));
+    create(&world, alert("G.V().Count()", "", "file:///none/such"));
+    create(&world, alert("G.At('-1h').V()", "", ""));
+    let counted = |status: AlertStatus| status.failed == 4 && status.queries_failed > 0;
+    within(|| counted(world.state.alerts.status()).then_some(())).await;
+    assert_eq!(world.state.alerts.status().delivered, 0);
+}
+
+#[tokio::test]
+async fn a_slow_server_delays_no_other_and_hears_the_newest() {
+    let world = World::new();
+    tokio::spawn(world.state.alerts.clone().run());
+    let (told_to, mut messages) = mpsc::unbounded_channel();
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let held = gate.clone();
+    let take = post(move |body: String| async move {
+        told_to.send(serde_json::from_str::<Value>(&body).unwrap()).unwrap();
+        held.acquire().await.unwrap().forget();
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let slow = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, Router::new().route("/", take)).into_future());
+    let (fast, mut others) = receiver(StatusCode::OK).await;
+    create(&world, alert("G.V().Count()", "", &slow));
+    assert_eq!(told(&mut messages).await["ReasonData"], json!(3));
+    create(&world, alert("G.V().Count()", "", &fast));
+    assert_eq!(told(&mut others).await["ReasonData"], json!(3));
+    for (n, name) in [(4, "a"), (5, "b")] {
+        add(&world, name, "veth");
+        assert_eq!(told(&mut others).await["ReasonData"], json!(n));
+    }
+    gate.add_permits(2);
+    assert_eq!(told(&mut messages).await["ReasonData"], json!(5), "4 is no news any more");
+}
+
+#[tokio::test]
+async fn alerts_survive_the_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(Some(directory.path())).unwrap();
+    create(&world, alert("G.V('eth0').Values('Name')", "", ""));
+    let before = world.state.alerts.resources.entries();
+    drop(world);
+    let world = World::open(Some(directory.path())).unwrap();
+    let after = world.state.alerts.resources.entries();
+    assert_eq!(after.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
+    let mut notices = world.state.notices.subscribe();
+    tokio::spawn(world.state.alerts.clone().run());
+    assert_eq!(noticed(&mut notices).await["ReasonData"], json!(["eth0"]));
+}
