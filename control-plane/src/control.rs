@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use crate::access::{self, Access, AccessError};
+use crate::additions::Additions;
 use crate::alert::{Alerts, AlertsConfig};
 use crate::api;
 use crate::asker::Asker;
@@ -151,11 +152,12 @@ impl Control {
             lcores: lcores.clone(),
             notices: notices.clone(),
         };
-        let (captures, rules, alerts) =
+        let (additions, captures, rules, alerts) =
             open(captures, alerts, config.directory, config.start_up).await?;
         lcores.refresh(SETTLE).await;
         let follow = tokio::spawn(access.clone().follow());
         let tasks = vec![
+            tokio::spawn(additions.clone().run()),
             tokio::spawn(captures.clone().run()),
             tokio::spawn(rules.clone().run()),
             tokio::spawn(alerts.clone().run()),
@@ -189,6 +191,7 @@ impl Control {
             flows,
             lcores,
             ws,
+            additions,
             captures,
             rules,
             alerts,
@@ -236,9 +239,12 @@ async fn open(
     alerts: AlertsConfig,
     directory: Option<PathBuf>,
     start_up: Option<StartUp>,
-) -> Result<(Captures, Rules, Alerts), StartError> {
+) -> Result<(Additions, Captures, Rules, Alerts), StartError> {
     spawn_blocking(move || {
         let store = Store::open(directory.as_deref())?;
+        let Asker { graph, clock, .. } = config.asker.clone();
+        // Before captures look for their nodes.
+        let additions = Additions::open(&store, graph, clock)?;
         let rules = Rules::open(&store, config.asker.clone(), &config.host)?;
         let alerts = Alerts::open(alerts, &store)?;
         let captures = Captures::open(config, &store)?;
@@ -246,7 +252,7 @@ async fn open(
             (captures.start_up(&wanted.gremlin, &wanted.bpf, &wanted.kind))
                 .map_err(StartError::StartUp)?;
         }
-        Ok((captures, rules, alerts))
+        Ok((additions, captures, rules, alerts))
     })
     .await?
 }

@@ -1,6 +1,7 @@
 //! The control plane of sonde: topology graph, flow store, captures, REST and WebSocket.
 
 pub mod access;
+pub mod additions;
 pub mod alert;
 pub mod api;
 pub mod asker;

@@ -8,6 +8,7 @@ use sonde_proto::time::Timestamp;
 use tokio::sync::Semaphore;
 
 use crate::access::Access;
+use crate::additions::Additions;
 use crate::alert::Alerts;
 use crate::capture::Captures;
 use crate::clock::Clock;
@@ -47,6 +48,8 @@ pub struct Parts {
     pub ws: WsState,
     /// The captures.
     pub captures: Captures,
+    /// What clients added to the topology.
+    pub additions: Additions,
     /// The alerts.
     pub alerts: Alerts,
     /// What subscribers are told besides the topology.

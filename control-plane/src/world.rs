@@ -19,6 +19,7 @@ use sonde_proto::time::Timestamp;
 use tokio::sync::Semaphore;
 
 use crate::access::{self, Access};
+use crate::additions::Additions;
 use crate::alert::{Alerts, AlertsConfig};
 use crate::asker::Asker;
 use crate::capture::{Captures, CapturesConfig};
@@ -94,6 +95,7 @@ impl World {
             lcores: lcores.clone(),
         };
         let store = Store::open(directory)?;
+        let additions = Additions::open(&store, graph.clone(), clock.clone())?;
         let queries = Arc::new(Semaphore::new(QUERIES));
         let topology = TopologyStream::new(
             graph.clone(),
@@ -118,6 +120,7 @@ impl World {
             graph,
             flows,
             captures: Captures::open(config, &store)?,
+            additions,
             alerts: Alerts::open(alerts, &store)?,
             notices,
             rules: Rules::open(&store, asker, "here")?,

@@ -3,27 +3,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use axum::extract::State as Extract;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use json_patch::PatchOperation;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use sonde_proto::graph::{Edge, Metadata, Node};
-use sonde_proto::time::Timestamp;
-use tokio::time::sleep;
 
 use super::answer::{Json, blocking};
 use super::body::{Body, Object};
 use super::resource::{Id, ttl};
 use super::{Error, patch};
-use crate::graph::{ELEMENTS, Graph, Kind, Topology};
+use crate::additions::Added;
+use crate::graph::{Kind, Topology};
 use crate::state::State;
 
 /// A kind of element as REST handles it.
-pub(super) trait Resource: Kind + Serialize + DeserializeOwned {
+pub(super) trait Resource: Added {
     /// What one is called in errors.
     const TITLE: &'static str;
     /// Metadata that clients cannot change.
@@ -82,21 +78,7 @@ pub(super) async fn create<K: Resource>(
     if origin.is_empty() {
         *origin = format!("api.{}", state.host);
     }
-    let element = edit(&state, move |graph, now| {
-        if graph.len() >= ELEMENTS {
-            return Err(Error::ManyElements(ELEMENTS));
-        }
-        Ok(graph.add(element, now)?)
-    })
-    .await??;
-    if let Some(ttl) = ttl {
-        tokio::spawn(expire::<K>(
-            state,
-            element.element().id.clone(),
-            element.element().created_at,
-            ttl,
-        ));
-    }
+    let element = blocking(move || state.additions.create(element, ttl)).await??;
     Ok((StatusCode::CREATED, Json::new(&element)?).into_response())
 }
 
@@ -105,9 +87,9 @@ pub(super) async fn remove<K: Resource>(
     Id(id): Id,
 ) -> Result<Response, Error> {
     let wanted = id.clone();
-    match edit(&state, move |graph, now| graph.delete::<K>(&wanted, now)).await? {
-        Some(_) => Ok([(header::CONTENT_TYPE, "text/plain")].into_response()),
-        None => Err(Error::NoResource { title: K::TITLE, id }),
+    match blocking(move || state.additions.delete::<K>(&wanted)).await?? {
+        true => Ok([(header::CONTENT_TYPE, "text/plain")].into_response()),
+        false => Err(Error::NoResource { title: K::TITLE, id }),
     }
 }
 
@@ -128,15 +110,12 @@ pub(super) async fn patch<K: Resource>(
         };
         let (source, operations) = (known.clone(), operations.clone());
         let patched = blocking(move || patched(&*source, &operations)).await??;
-        let (id, before) = (id.clone(), known.clone());
-        let updated = edit(&state, move |graph, now| {
-            let same = get::<K>(graph, &id).is_some_and(|there| Arc::ptr_eq(&there, &before));
-            same.then(|| {
-                let wanted = patched.element().metadata.clone();
-                graph.update::<K>(&id, now, |metadata| replace(metadata, wanted, K::KEPT))
-            })?
+        let (id, before, state) = (id.clone(), known.clone(), state.clone());
+        let updated = blocking(move || {
+            let wanted = patched.element().metadata.clone();
+            (state.additions).update(&id, &before, |metadata| replace(metadata, wanted, K::KEPT))
         });
-        match updated.await? {
+        match updated.await?? {
             Some(element) if Arc::ptr_eq(&element, &known) => {
                 return Ok(StatusCode::NOT_MODIFIED.into_response());
             }
@@ -157,30 +136,6 @@ fn patched<K: Resource>(element: &K, operations: &[PatchOperation]) -> Result<K,
     Ok(patched)
 }
 
-/// Deletes the element after `ttl`. When somebody does it before, that is noticed after [`LOOK`].
-async fn expire<K: Resource>(state: State, id: String, born: Option<i64>, mut ttl: Duration) {
-    while !ttl.is_zero() {
-        let pause = ttl.min(LOOK);
-        sleep(pause).await;
-        ttl -= pause;
-        if !is_of::<K>(&topology(&state), &id, born) {
-            return;
-        }
-    }
-    let wanted = id.clone();
-    let deleted = edit(&state, move |graph, now| {
-        is_of::<K>(graph, &wanted, born).then(|| graph.delete::<K>(&wanted, now)).flatten()
-    });
-    if deleted.await.is_err() {
-        tracing::error!(id, "an element outlives its TTL");
-    }
-}
-
-/// Whether the element of that ID is the one that was `born` then.
-fn is_of<K: Resource>(topology: &Topology, id: &str, born: Option<i64>) -> bool {
-    get::<K>(topology, id).is_some_and(|found| found.element().created_at == born)
-}
-
 fn get<K: Kind>(topology: &Topology, id: &str) -> Option<Arc<K>> {
     K::all(topology).get(id).cloned()
 }
@@ -188,18 +143,3 @@ fn get<K: Kind>(topology: &Topology, id: &str) -> Option<Arc<K>> {
 fn topology(state: &State) -> Arc<Topology> {
     state.graph.read().unwrap_or_else(PoisonError::into_inner).snapshot()
 }
-
-/// Changes the graph where waiting for its lock stops nobody.
-async fn edit<T: Send + 'static>(
-    state: &State,
-    change: impl FnOnce(&mut Graph, Timestamp) -> T + Send + 'static,
-) -> Result<T, Error> {
-    let (graph, clock) = (state.graph.clone(), state.clock.clone());
-    blocking(move || {
-        change(&mut graph.write().unwrap_or_else(PoisonError::into_inner), clock.now())
-    })
-    .await
-}
-
-/// How often somebody who waits for the end of a TTL looks whether the element is still there.
-const LOOK: Duration = Duration::from_secs(60);

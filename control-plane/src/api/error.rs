@@ -5,7 +5,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::{BODY_TIME, MAX_BODY};
-use crate::graph::{GraphError, SchemaError};
+use crate::additions::AdditionError;
+use crate::graph::SchemaError;
 use crate::gremlin::QueryError;
 use crate::resource::ResourceError;
 use crate::store::StoreError;
@@ -77,12 +78,9 @@ pub enum Error {
     /// A node or an edge is none.
     #[error(transparent)]
     Schema(#[from] SchemaError),
-    /// The graph is as large as clients may make it.
-    #[error("the graph has {0} nodes and edges already")]
-    ManyElements(usize),
-    /// The graph refuses the element.
+    /// The element is not added.
     #[error(transparent)]
-    Graph(#[from] GraphError),
+    Addition(#[from] AdditionError),
     /// Resources of that kind cannot change.
     #[error("updating resource with patched version: resource not updatable")]
     NotUpdatable,
@@ -135,13 +133,13 @@ impl Error {
             Self::Busy | Self::ManyBodies | Self::Contended { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::ManyElements(_) | Self::Resource(ResourceError::TooMany { .. }) => {
-                StatusCode::INSUFFICIENT_STORAGE
-            }
+            Self::Addition(AdditionError::TooMany)
+            | Self::Resource(ResourceError::TooMany { .. }) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Resource(ResourceError::Duplicate) => StatusCode::CONFLICT,
-            Self::Store(_) | Self::Resource(ResourceError::Store(_)) | Self::Defect => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            Self::Store(_)
+            | Self::Addition(AdditionError::Store(_))
+            | Self::Resource(ResourceError::Store(_))
+            | Self::Defect => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NoId
             | Self::Path(_)
             | Self::Json(_)
@@ -151,7 +149,7 @@ impl Error {
             | Self::PatchCost(_)
             | Self::Patched(_)
             | Self::Schema(_)
-            | Self::Graph(_)
+            | Self::Addition(AdditionError::Graph(_))
             | Self::NotUpdatable
             | Self::Query(_)
             | Self::Upload(_)

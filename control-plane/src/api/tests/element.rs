@@ -153,8 +153,10 @@ async fn an_element_dies_of_its_ttl() {
     let got = ask_with(&world, "/api/node", ("x-resource-ttl", "soon"), &body).await;
     assert_eq!(got.status, 400);
     assert!(got.text.starts_with("invalid ttl: "), "{}", got.text);
-    let got = ask_with(&world, "/api/node", ("x-resource-ttl", "10ms"), &body).await;
+    tokio::spawn(world.state.additions.clone().run());
+    let got = ask_with(&world, "/api/node", ("x-resource-ttl", "10s"), &body).await;
     assert_eq!(got.status, 201);
+    world.pass(Duration::from_secs(10));
     let graph = world.state.graph.clone();
     within(|| graph.read().unwrap().node("TOR").is_none().then_some(())).await;
 }
