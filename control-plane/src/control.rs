@@ -136,16 +136,17 @@ impl Control {
             config.host.clock,
         );
         let host = config.host.id.clone();
+        let notices = Notices::new();
         let captures = CapturesConfig {
             host: host.clone(),
             key_mode: config.key_mode,
             asker: Asker { clock: clock.clone(), graph: graph.clone(), flows: flows.clone() },
             lcores: lcores.clone(),
+            notices: notices.clone(),
         };
         // The ports are nodes before captures look for theirs, and lcores that start after this
         // find the captures in their first plan.
         let discovery = discovery::start(graph.clone(), config.host.clone(), ports);
-        let notices = Notices::new();
         let alerts = AlertsConfig {
             scripts: config.alert_scripts,
             asker: captures.asker.clone(),

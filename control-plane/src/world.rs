@@ -88,11 +88,13 @@ impl World {
             move || clock.now()
         });
         let asker = Asker { clock: clock.clone(), graph: graph.clone(), flows: flows.clone() };
+        let notices = Notices::new();
         let config = CapturesConfig {
             host: "here".into(),
             key_mode: KeyMode::L2,
             asker: asker.clone(),
             lcores: lcores.clone(),
+            notices: notices.clone(),
         };
         let store = Store::open(directory)?;
         let additions = Additions::open(&store, graph.clone(), clock.clone())?;
@@ -104,7 +106,6 @@ impl World {
             clock.clone(),
             queries.clone(),
         );
-        let notices = Notices::new();
         let alerts = AlertsConfig {
             scripts: true,
             asker: asker.clone(),

@@ -1,6 +1,7 @@
 //! Captures: which nodes are watched, and how. They come by REST or with the start of the daemon,
 //! are kept in the state file, and become the data plane's plan whenever they or the graph change.
 
+mod announced;
 mod kind;
 mod running;
 mod shown;
@@ -20,12 +21,14 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use crate::asker::Asker;
 use crate::graph::{Graph, Topology};
 use crate::ingest::Lcores;
+use crate::notice::Notices;
 use crate::resource::{ResourceError, Resources};
 use crate::store::{Store, StoreError};
 
 pub use kind::Kind;
 pub use validate::Runnable;
 
+use announced::Announced;
 use running::Running;
 use shown::{Counted, Shown};
 
@@ -47,6 +50,8 @@ pub struct CapturesConfig {
     pub asker: Asker,
     /// Who does what captures ask for.
     pub lcores: Lcores,
+    /// Where it is told what becomes of captures.
+    pub notices: Notices,
 }
 
 #[derive(Debug)]
@@ -60,6 +65,7 @@ struct Inner {
 struct Book {
     running: Running,
     shown: Shown,
+    announced: Announced,
     /// What the lcores were last told.
     told: Plan,
 }
@@ -70,6 +76,7 @@ impl Captures {
         let resources = Resources::open(store, config.asker.clock.clone(), config.key_mode)?;
         let captures = Self(Arc::new(Inner { config, resources, book: Mutex::default() }));
         captures.reconcile();
+        captures.announce();
         Ok(captures)
     }
 
@@ -82,6 +89,7 @@ impl Captures {
     ) -> Result<Capture, ResourceError> {
         let entry = self.0.resources.create(capture, ttl)?;
         self.reconcile();
+        self.announce();
         Ok(entry.resource.clone())
     }
 
@@ -110,22 +118,14 @@ impl Captures {
         if known {
             self.reconcile();
             self.show();
+            self.announce();
         }
         Ok(known)
     }
 
     /// All captures by ID, each with its `Count`.
     pub fn list(&self) -> BTreeMap<String, Capture> {
-        let counted = self.counted();
-        let mut captures: BTreeMap<_, _> = (self.0.resources.entries().iter())
-            .map(|(id, entry)| (id.clone(), entry.resource.clone()))
-            .collect();
-        for (pair, run) in self.book().running.pairs() {
-            if let Some(capture) = captures.get_mut(&pair.capture) {
-                capture.count += u64::from(counted.is_active(run));
-            }
-        }
-        captures
+        self.listed(&self.book())
     }
 
     /// Follows the graph and the counters until it is dropped.
@@ -166,6 +166,7 @@ impl Captures {
             Err(error) => tracing::error!(%error, "captures whose time is over stay"),
         }
         self.show();
+        self.announce();
     }
 
     /// Tells the lcores what the captures ask for now.
@@ -201,6 +202,26 @@ impl Captures {
             &config.asker.graph,
             config.asker.clock.now(),
         );
+    }
+
+    /// Tells subscribers what the captures are now.
+    fn announce(&self) {
+        let mut book = self.book();
+        let captures = self.listed(&book);
+        book.announced.update(captures, &self.0.config.notices);
+    }
+
+    fn listed(&self, book: &Book) -> BTreeMap<String, Capture> {
+        let counted = self.counted();
+        let mut captures: BTreeMap<_, _> = (self.0.resources.entries().iter())
+            .map(|(id, entry)| (id.clone(), entry.resource.clone()))
+            .collect();
+        for (pair, run) in book.running.pairs() {
+            if let Some(capture) = captures.get_mut(&pair.capture) {
+                capture.count += u64::from(counted.is_active(run));
+            }
+        }
+        captures
     }
 
     /// The nodes that `runnable` asks for; none, and a line in the log, when its query fails.

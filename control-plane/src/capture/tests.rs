@@ -110,6 +110,33 @@ async fn nodes_show_what_runs_on_them() {
 }
 
 #[tokio::test]
+async fn subscribers_are_told_what_becomes_of_captures() {
+    let mut world = World::new();
+    let mut notices = world.state.notices.subscribe();
+    let mut next = async || {
+        let notice = notices.next().await.unwrap();
+        assert_eq!(notice.namespace, "OnDemandCaptureNotification");
+        let capture: Capture = serde_json::from_slice(&notice.obj).unwrap();
+        (notice.kind, capture.uuid, capture.count)
+    };
+    let id = create(&world, "G.V().Has('Name', 'p0')").uuid;
+    assert_eq!(next().await, ("Added", id.clone(), 0));
+    world.plan(|plan| !plan.points.is_empty()).await;
+    world.report(WatchId(1), WatchState::Active, 10).await;
+    world.state.captures.tick();
+    assert_eq!(next().await, ("NodeUpdated", id.clone(), 1));
+    world.state.captures.tick();
+    world.state.captures.delete(&id).unwrap();
+    assert_eq!(next().await, ("Deleted", id, 1), "nothing has changed before");
+    let hour = Duration::from_secs(3600);
+    let id = world.state.captures.create(capture(ETH0), Some(hour)).unwrap().uuid;
+    world.pass(hour);
+    world.state.captures.tick();
+    assert_eq!(next().await, ("Added", id.clone(), 0));
+    assert_eq!(next().await, ("Deleted", id, 0), "its time was over");
+}
+
+#[tokio::test]
 async fn a_duplicate_is_refused() {
     let world = World::new();
     let with = |kind: &str, filter: &str| {

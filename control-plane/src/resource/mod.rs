@@ -238,3 +238,6 @@ fn has_room<R: Resource>(entries: &Entries<R>) -> Result<(), ResourceError> {
         false => Err(ResourceError::TooMany { table: R::TABLE, limit: R::LIMIT }),
     }
 }
+
+#[cfg(test)]
+mod tests;
