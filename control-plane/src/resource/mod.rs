@@ -73,6 +73,9 @@ struct Inner<R: Resource> {
     rules: R::Rules,
     clock: Clock,
     table: Table<R>,
+    /// Held by who changes any, while it waits for the disk.
+    turn: Mutex<()>,
+    /// Held for a moment, so that readers wait for no disk.
     entries: Mutex<Arc<Entries<R>>>,
     changed: watch::Sender<()>,
 }
@@ -106,9 +109,14 @@ impl<R: Resource> Resources<R> {
         let entries: Entries<R> = (table.load()?.into_iter())
             .map(|(id, stored)| (id, Arc::new(Entry::restored(stored, &rules))))
             .collect();
-        let entries = Mutex::new(Arc::new(entries));
-        let changed = watch::Sender::new(());
-        let resources = Self(Arc::new(Inner { rules, clock, table, entries, changed }));
+        let resources = Self(Arc::new(Inner {
+            rules,
+            clock,
+            table,
+            turn: Mutex::default(),
+            entries: Mutex::new(Arc::new(entries)),
+            changed: watch::Sender::new(()),
+        }));
         resources.expire()?;
         Ok(resources)
     }
@@ -120,23 +128,22 @@ impl<R: Resource> Resources<R> {
         ttl: Option<Duration>,
     ) -> Result<Arc<Entry<R>>, ResourceError> {
         // Looked at twice: what has no place is not worth a question to DNS.
-        has_room(&self.book())?;
-        let Inner { rules, clock, table, changed, .. } = &*self.0;
+        has_room(&self.entries())?;
+        let Inner { rules, clock, table, .. } = &*self.0;
         let parsed = resource.parse(rules).map_err(ResourceError::Invalid)?;
         let (id, now) = (Uuid::new_v4().to_string(), clock.now());
         resource.uuid().clone_from(&id);
         resource.stamp(None, now);
         let expires = ttl.map(|ttl| now.after(ttl));
         let entry = Arc::new(Entry { resource, parsed: Some(parsed), expires });
-        let mut book = self.book();
-        has_room(&book)?;
-        if book.values().any(|other| other.resource.duplicates(&entry.resource)) {
+        let _turn = self.turn();
+        let entries = self.entries();
+        has_room(&entries)?;
+        if entries.values().any(|other| other.resource.duplicates(&entry.resource)) {
             return Err(ResourceError::Duplicate);
         }
         table.put(&id, &entry.resource, expires)?;
-        Arc::make_mut(&mut book).insert(id, entry.clone());
-        drop(book);
-        changed.send_replace(());
+        self.change(|entries| drop(entries.insert(id, entry.clone())));
         Ok(entry)
     }
 
@@ -148,12 +155,12 @@ impl<R: Resource> Resources<R> {
         before: &Arc<Entry<R>>,
         mut after: R,
     ) -> Result<Option<Arc<Entry<R>>>, ResourceError> {
-        let Inner { rules, clock, table, changed, .. } = &*self.0;
+        let Inner { rules, clock, table, .. } = &*self.0;
         let parsed = Some(after.parse(rules).map_err(ResourceError::Invalid)?);
         id.clone_into(after.uuid());
         after.stamp(Some(&before.resource), clock.now());
-        let mut book = self.book();
-        if !book.get(id).is_some_and(|there| Arc::ptr_eq(there, before)) {
+        let _turn = self.turn();
+        if !self.entries().get(id).is_some_and(|there| Arc::ptr_eq(there, before)) {
             return Ok(None);
         }
         if after == before.resource {
@@ -161,9 +168,7 @@ impl<R: Resource> Resources<R> {
         }
         let entry = Arc::new(Entry { resource: after, parsed, expires: before.expires });
         table.put(id, &entry.resource, entry.expires)?;
-        Arc::make_mut(&mut book).insert(id.to_owned(), entry.clone());
-        drop(book);
-        changed.send_replace(());
+        self.change(|entries| drop(entries.insert(id.to_owned(), entry.clone())));
         Ok(Some(entry))
     }
 
@@ -190,20 +195,26 @@ impl<R: Resource> Resources<R> {
 
     /// Forgets all that are `over`, on the disk first; whether there was any.
     fn remove(&self, over: impl Fn(&str, &Entry<R>) -> bool) -> Result<bool, StoreError> {
-        let mut book = self.book();
-        let ids: Vec<_> =
-            (book.iter()).filter(|(id, entry)| over(id, entry)).map(|(id, _)| id.clone()).collect();
+        let _turn = self.turn();
+        let ids: Vec<_> = (self.entries().iter())
+            .filter(|(id, entry)| over(id, entry))
+            .map(|(id, _)| id.clone())
+            .collect();
         if ids.is_empty() {
             return Ok(false);
         }
         self.0.table.remove(ids.iter().map(String::as_str))?;
-        let entries = Arc::make_mut(&mut book);
-        for id in &ids {
-            entries.remove(id);
-        }
-        drop(book);
-        self.0.changed.send_replace(());
+        self.change(|entries| ids.iter().for_each(|id| drop(entries.remove(id))));
         Ok(true)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Entries<R>)) {
+        change(Arc::make_mut(&mut self.book()));
+        self.0.changed.send_replace(());
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.0.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn book(&self) -> MutexGuard<'_, Arc<Entries<R>>> {
