@@ -32,8 +32,8 @@ impl Asker {
         edit(&mut self.graph.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The answer: of `topology`, or of the past when the query asks for it. It may take as long
-    /// as [`QUERY_TIME`].
+    /// The answer: of `topology`, or of the past when the query asks for it. It may take a
+    /// second.
     pub fn answer(&self, query: &Query, topology: &Topology) -> Result<Answer, QueryError> {
         let begun = self.clock.now();
         let past = self.look(|graph| query.recall(graph, begun))?;

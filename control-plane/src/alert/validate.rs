@@ -97,9 +97,9 @@ fn action(text: &str, scripts: bool) -> Result<Action, Invalid> {
     if let Some(path) = text.strip_prefix("file://") {
         return match (path.starts_with('/'), scripts) {
             (false, _) => Err(invalid("Not an absolute path, expected file:///...")),
-            (true, false) => {
-                Err(invalid("programs are not run, unless the configuration has [alert] scripts"))
-            }
+            (true, false) => Err(invalid(
+                "programs are not run, unless the configuration has [alert] scripts = true",
+            )),
             (true, true) => Ok(Action::Script(path.into())),
         };
     }
@@ -144,5 +144,12 @@ mod tests {
         ] {
             assert_eq!(action(text, true), Ok(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn programs_are_run_where_that_is_wanted_only() {
+        let error = action("file:///bin/true", false).unwrap_err().to_string();
+        let expected = "programs are not run, unless the configuration has [alert] scripts = true";
+        assert_eq!(error, format!("Action: {expected}"));
     }
 }

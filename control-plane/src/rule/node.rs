@@ -68,5 +68,12 @@ fn update(rule: &NodeRule, query: Option<Query>) -> Result<NodeAction, Invalid> 
         // Captures follow the one, and write the other anew all the time.
         return Err(Invalid::whole("TID and Captures fields can not be changed"));
     }
+    if serde_json::to_vec(&rule.metadata).is_ok_and(|text| text.len() > MAX_MARK) {
+        let fault = format!("A valid metadata has <= {MAX_MARK} bytes");
+        return Err(Invalid::new("Metadata", fault));
+    }
     Ok(NodeAction::Update(query, rule.metadata.clone()))
 }
+
+/// Bytes of what a rule adds: it may find every node of the graph.
+const MAX_MARK: usize = 4096;

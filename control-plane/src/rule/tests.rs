@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 use sonde_proto::graph::{Edge, Metadata, Node, uuid_v5};
 
 use super::*;
-use crate::resource::ResourceError;
 use crate::world::{World, node, within};
 
 fn metadata(value: Value) -> Metadata {
@@ -262,14 +261,4 @@ async fn rules_survive_the_process_and_end_at_their_time() {
     world.pass(hour);
     within(|| world.shown(&tor, "Name").is_null().then_some(())).await;
     assert_eq!(world.state.rules.nodes.entries().len(), 1);
-}
-
-#[tokio::test]
-async fn there_are_not_too_many() {
-    let world = World::new();
-    let one = || world.state.rules.nodes.create(updates("", json!({})), None);
-    (0..1024).for_each(|_| drop(one().unwrap()));
-    let error = one().unwrap_err();
-    assert!(matches!(error, ResourceError::TooMany { .. }));
-    assert_eq!(error.to_string(), "there are 1024 noderules already, delete some first");
 }

@@ -85,6 +85,12 @@ async fn a_rule_that_breaks_rules_is_refused() {
             json!({"TID": "x"}),
             "TID and Captures fields can not be changed".into(),
         ),
+        (
+            "noderule",
+            "Metadata",
+            json!({"Zone": "x".repeat(4096)}),
+            "Metadata: A valid metadata has <= 4096 bytes".into(),
+        ),
         ("edgerule", "Src", json!("G.V("), format!("Src: {gremlin}: {syntax}")),
         ("edgerule", "Dst", json!("G.V("), format!("Dst: {gremlin}: {syntax}")),
         ("edgerule", "Metadata", json!({}), "Metadata: RelationType is required".into()),
@@ -115,6 +121,19 @@ async fn a_rule_that_breaks_rules_is_refused() {
     let nothing = format!("{gremlin}: found \"\", expected `G` at column 1");
     let all = format!("Src: {nothing}, Dst: {nothing}, Metadata: RelationType is required");
     ask(&world, "POST", "/api/edgerule", "{}").await.is_error(400, &all);
+}
+
+#[tokio::test]
+async fn there_is_not_room_for_all() {
+    let world = World::new();
+    let body = rule("edgerule").to_string();
+    for _ in 0..1024 {
+        let rule = serde_json::from_str(&body).unwrap();
+        world.state.rules.edges.create(rule, None).unwrap();
+    }
+    ask(&world, "POST", "/api/edgerule", body)
+        .await
+        .is_error(507, "there are 1024 edgerules already, delete some first");
 }
 
 #[tokio::test]
