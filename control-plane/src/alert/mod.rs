@@ -156,8 +156,7 @@ impl Alerts {
             self.config.lcores.refresh(LIVE).await;
         }
         let (alerts, entry, told) = (self.clone(), alert.entry.clone(), alert.told);
-        let id_of = id.to_owned();
-        match spawn_blocking(move || alerts.sight(&id_of, &entry, told)).await {
+        match spawn_blocking(move || alerts.sight(&entry, told)).await {
             Ok(Sight::Known) => {}
             Ok(Sight::Nothing) => alert.told = None,
             Ok(Sight::News(news, message)) => {
@@ -180,9 +179,9 @@ impl Alerts {
     }
 
     /// What the alert's query finds now. Blocks.
-    fn sight(&self, id: &str, entry: &Entry<Alert>, told: Option<u64>) -> Sight {
+    fn sight(&self, entry: &Entry<Alert>, told: Option<u64>) -> Sight {
         let Some(watch) = &entry.parsed else { return Sight::Nothing };
-        let asker = &self.config.asker;
+        let (id, asker) = (&entry.resource.uuid, &self.config.asker);
         let topology = asker.look(Graph::snapshot);
         match asker.answer(&watch.query, &topology) {
             Ok(answer) if answer.is_empty() => Sight::Nothing,

@@ -9,6 +9,7 @@ use sonde_proto::rule::NodeRule;
 use super::{NodeAction, Round};
 use crate::asker::Asker;
 use crate::graph::{Graph, Topology};
+use crate::gremlin::Query;
 use crate::resource::Entries;
 
 /// What is written where.
@@ -32,6 +33,9 @@ struct Mark {
     before: Option<Value>,
 }
 
+/// The queries and metadata of the rules that update nodes, by UUID.
+type Updates<'r> = BTreeMap<&'r str, (&'r Query, &'r Metadata)>;
+
 /// What becomes of the metadata of a node: a key that is absent goes.
 type Edits = Vec<(String, Option<Value>)>;
 
@@ -39,7 +43,7 @@ impl Marks {
     /// Marks the nodes that rules find, and restores those whose rules are gone. Of rules that
     /// write the same key the first has it.
     pub(super) fn follow(&mut self, rules: &Entries<NodeRule>, asker: &Asker) -> Round {
-        let updates: BTreeMap<&str, _> = (rules.iter())
+        let updates: Updates<'_> = (rules.iter())
             .filter_map(|(id, entry)| match &entry.parsed {
                 Some(NodeAction::Update(Some(query), metadata)) => {
                     Some((id.as_str(), (query, metadata)))
@@ -59,27 +63,17 @@ impl Marks {
                 Err(error) => tracing::debug!(rule, %error, "query"),
             }
         }
-        let mut wanted: BTreeMap<&str, BTreeMap<&str, &Value>> = BTreeMap::new();
-        for (rule, nodes) in &self.found {
-            let metadata = updates.get(rule.as_str()).map(|(_, metadata)| *metadata);
-            for node in nodes {
-                let keys = wanted.entry(node).or_default();
-                for (key, value) in metadata.into_iter().flatten() {
-                    keys.entry(key).or_insert(value);
-                }
-            }
-        }
         let mut round = Round::Calm;
         let mut edits: Vec<(String, Edits)> = Vec::new();
-        let marked: BTreeSet<_> =
-            wanted.keys().copied().chain(self.written.keys().map(String::as_str)).collect();
-        let marked: Vec<String> = marked.into_iter().map(str::to_owned).collect();
-        for id in marked {
-            let (Some(node), keys) = (graph.node(&id), wanted.remove(id.as_str())) else {
-                continue;
-            };
+        let mut wanted = wanted(&self.found, &updates);
+        // Those that nobody wants any more are restored.
+        for id in self.written.keys() {
+            wanted.entry(id.clone()).or_default();
+        }
+        for (id, keys) in wanted {
+            let Some(node) = graph.node(&id) else { continue };
             let written = self.written.entry(id.clone()).or_default();
-            let edit = edits_of(&node.metadata, &keys.unwrap_or_default(), written, &mut round);
+            let edit = edits_of(&node.metadata, &keys, written, &mut round);
             if written.is_empty() {
                 self.written.remove(&id);
             }
@@ -100,6 +94,24 @@ impl Marks {
         }
         self.written.retain(|id, _| graph.node(id).is_some());
     }
+}
+
+/// What the nodes that rules found shall carry.
+fn wanted<'r>(
+    found: &BTreeMap<String, BTreeSet<String>>,
+    updates: &Updates<'r>,
+) -> BTreeMap<String, BTreeMap<&'r str, &'r Value>> {
+    let mut wanted: BTreeMap<String, BTreeMap<&str, &Value>> = BTreeMap::new();
+    for (rule, nodes) in found {
+        let Some((_, metadata)) = updates.get(rule.as_str()) else { continue };
+        for node in nodes {
+            let keys = wanted.entry(node.clone()).or_default();
+            for (key, value) in *metadata {
+                keys.entry(key).or_insert(value);
+            }
+        }
+    }
+    wanted
 }
 
 /// How the metadata of a node becomes what is wanted of it, and what was written then.
