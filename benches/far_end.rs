@@ -131,7 +131,16 @@ impl World {
     fn with_sockets(flows: u32, subscribers: u64) -> Self {
         let runtime = runtime();
         let (announcer, rings) = rings();
-        let control = Control::start(config(), rings, Vec::new(), Arc::new(|_| Ok(())));
+        let data_plane = DataPlane {
+            rings,
+            ports: Vec::new(),
+            replay: Arc::new(|_| Ok(())),
+            injector: Injector {
+                open: Arc::new(|_| Err(std::io::ErrorKind::Unsupported.into())),
+                read: Arc::new(|_| Ok(Vec::new())),
+            },
+        };
+        let control = Control::start(config(), data_plane);
         let control = runtime.block_on(control).expect("the control plane starts");
         let listener = TcpListener::bind("127.0.0.1:0");
         let listener = runtime.block_on(listener).expect("loopback is there");

@@ -10,6 +10,7 @@ mod cli;
 mod client;
 mod config;
 mod flow_config;
+mod injection;
 mod log;
 mod output;
 mod ports;

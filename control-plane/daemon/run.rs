@@ -24,6 +24,7 @@ use tokio::runtime::Runtime;
 
 use crate::cli::Run;
 use crate::config::Config;
+use crate::injection;
 use crate::log;
 use crate::ports::Ports;
 use crate::reload::Reload;
@@ -88,9 +89,14 @@ impl Daemon {
             .context("cannot start the supervisor")?;
         // EAL starts threads that inherit the affinity of the control plane's; then ours is pinned.
         let ports = Ports::bring_up(&config, announcer.clone(), flow)?;
-        let replay = upload::replay(announcer, flow, stop.clone());
+        let data_plane = DataPlane {
+            rings,
+            ports: ports.nodes(),
+            replay: upload::replay(announcer, flow, stop.clone()),
+            injector: injection::injector(),
+        };
         let control = runtime
-            .block_on(Control::start(control_config(&config)?, rings, ports.nodes(), replay))
+            .block_on(Control::start(control_config(&config)?, data_plane))
             .context("cannot start the control plane")?;
         let state = control.state();
         ports.follow(&runtime, state.graph.clone(), state.lcores.clone());

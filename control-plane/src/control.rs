@@ -98,6 +98,18 @@ pub enum StartError {
     Defect(#[from] JoinError),
 }
 
+/// What the control plane knows of the data plane.
+pub struct DataPlane {
+    /// The way to the lcores.
+    pub rings: Rings,
+    /// The DPDK ports they poll.
+    pub ports: Vec<PortNode>,
+    /// Meters what clients upload.
+    pub replay: Replay,
+    /// Sends what clients inject.
+    pub injector: Injector,
+}
+
 /// The control plane while it runs.
 #[derive(Debug)]
 pub struct Control {
@@ -234,6 +246,13 @@ impl Control {
 /// How long the first plan may take to reach the rings.
 const SETTLE: Duration = Duration::from_secs(1);
 
+/// The resources.
+struct Opened {
+    captures: Captures,
+    rules: Rules,
+    injections: Injections,
+}
+
 /// Opens the resources where it may wait for the disk and for DNS.
 async fn open(
     config: CapturesConfig,
@@ -298,8 +317,13 @@ mod tests {
         }
     }
 
-    fn replay() -> Replay {
-        Arc::new(|_| Ok(()))
+    fn data_plane(rings: Rings) -> DataPlane {
+        DataPlane {
+            rings,
+            ports: Vec::new(),
+            replay: Arc::new(|_| Ok(())),
+            injector: crate::world::injector().0,
+        }
     }
 
     #[tokio::test]
@@ -308,7 +332,7 @@ mod tests {
         let info =
             LcoreInfo { point: Point::Port("p0".into()), queue: 0, cpu: None, source: "dpdk" };
         let lcore = announcer.open(info, RingSize::default());
-        let control = Control::start(config("G.V()"), rings, vec![], replay()).await.unwrap();
+        let control = Control::start(config("G.V()"), data_plane(rings)).await.unwrap();
         let captures = control.state().captures.list();
         assert_eq!(captures.values().next().unwrap().gremlin_query, "G.V()");
         drop(lcore);
@@ -317,7 +341,7 @@ mod tests {
 
     #[tokio::test]
     async fn says_what_is_wrong_with_the_first_capture() {
-        let error = Control::start(config("G.V("), rings().1, vec![], replay()).await.unwrap_err();
+        let error = Control::start(config("G.V("), data_plane(rings().1)).await.unwrap_err();
         assert!(
             error.to_string().starts_with("the capture to start with: GremlinQuery: "),
             "{error}"

@@ -20,6 +20,7 @@ pub mod flow_store;
 pub mod graph;
 pub mod gremlin;
 pub mod ingest;
+pub mod injection;
 mod json;
 pub mod layer;
 pub mod notice;

@@ -56,6 +56,8 @@ pub struct Parts {
     pub notices: Notices,
     /// The rules that add to the topology.
     pub rules: Rules,
+    /// The packets that nodes send for clients.
+    pub injections: Injections,
     /// Capture files that clients send.
     pub uploads: Uploads,
     /// What a query may cost.

@@ -4,7 +4,7 @@
 use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -40,6 +40,8 @@ use crate::ws::{Endpoints, KeepAlive, WsState};
 pub(crate) struct World {
     pub(crate) state: State,
     pub(crate) lcore: LcoreEnd,
+    /// The frames that nodes were made to send, and where.
+    pub(crate) injected: Injected,
     plan: Arc<Plan>,
     millis: Arc<AtomicU64>,
 }
@@ -140,7 +142,7 @@ impl World {
             queries,
             creates: Arc::new(Semaphore::new(CREATES)),
         });
-        Ok(Self { state, lcore, plan: Arc::default(), millis })
+        Ok(Self { state, lcore, injected, plan: Arc::default(), millis })
     }
 
     /// Turns the clock.
@@ -199,6 +201,26 @@ impl World {
         let value = graph.node(node).and_then(|node| node.metadata.get(key));
         value.cloned().unwrap_or_default()
     }
+}
+
+/// Frames that were sent, and where.
+pub(crate) type Injected = Arc<Mutex<Vec<(Point, Vec<u8>)>>>;
+
+/// Sends nowhere but into a list. A file is one frame, if it has any byte.
+pub(crate) fn injector() -> (Injector, Injected) {
+    let injected = Injected::default();
+    let sent = injected.clone();
+    let open = move |point: &Point| -> std::io::Result<Wire> {
+        let (point, sent) = (point.clone(), sent.clone());
+        Ok(Box::new(move |frame: &[u8]| {
+            sent.lock().unwrap().push((point.clone(), frame.to_vec()));
+            Ok(())
+        }))
+    };
+    let read = |file: &[u8]| -> Result<_, Damaged> {
+        if file.is_empty() { Err("no frames".into()) } else { Ok(vec![file.to_vec()]) }
+    };
+    (Injector { open: Arc::new(open), read: Arc::new(read) }, injected)
 }
 
 /// Takes for a capture what begins with `pcap`.

@@ -11,6 +11,7 @@ pub mod capture;
 pub mod entry;
 pub mod flow;
 pub mod graph;
+pub mod injection;
 pub mod message;
 pub mod null;
 pub mod plan;

@@ -26,6 +26,7 @@ use axum::http::{HeaderName, Method, header};
 use sonde_proto::alert::Alert;
 use sonde_proto::capture::Capture;
 use sonde_proto::graph::{Edge, Node};
+use sonde_proto::injection::PacketInjection;
 use sonde_proto::rule::{EdgeRule, NodeRule};
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};

@@ -26,6 +26,7 @@ use crate::resource::{ResourceError, Resources};
 use crate::store::{Store, StoreError};
 
 pub use kind::Kind;
+pub(crate) use running::point;
 pub use validate::Runnable;
 
 use announced::Announced;

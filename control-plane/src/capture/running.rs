@@ -148,15 +148,19 @@ fn mpls_udp_port(node: &Node) -> Option<u16> {
 
 /// The node's TID and observation point, once both are known.
 fn place(node: &Node, graph: &Topology) -> Option<(Uuid, Point)> {
-    let tid = node.tid()?;
+    Some((node.tid()?, point(node, graph)?))
+}
+
+/// Where frames of the node are seen, and sent, once that is known.
+pub(crate) fn point(node: &Node, graph: &Topology) -> Option<Point> {
     if node.text("Type") == "dpdkport" {
         let name = node.text("Name");
-        return (!name.is_empty()).then(|| (tid, Point::Port(name.to_owned())));
+        return (!name.is_empty()).then(|| Point::Port(name.to_owned()));
     }
     let index = node.metadata.get("IfIndex").and_then(Value::as_u64)?;
     let index = u32::try_from(index).ok().filter(|index| *index != 0)?;
     let netns = netns(node, graph);
-    Some((tid, Point::Interface { index, netns }))
+    Some(Point::Interface { index, netns })
 }
 
 /// The network namespace that owns the node; `None` for the daemon's own.

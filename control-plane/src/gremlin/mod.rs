@@ -44,6 +44,7 @@ pub(crate) mod tests;
 pub use answer::Answer;
 pub use error::QueryError;
 pub use limits::Limits;
+pub use next_hop::next_hop;
 pub use parser::parse;
 pub use view::Ground;
 

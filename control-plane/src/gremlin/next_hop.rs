@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use serde_json::{Map, Value};
 use sonde_proto::graph::{Metadata, Node};
 
-/// Skydive's next hop object; `None` when no route matches.
-pub(super) fn next_hop(node: &Node, to: IpAddr) -> Option<Value> {
+/// Where the node would send a packet, as Skydive's next hop object (`IP`, `MAC`, `IfIndex`,
+/// `Priority`); `None` when no route matches.
+pub fn next_hop(node: &Node, to: IpAddr) -> Option<Value> {
     let (hop, gateway) = route(&node.metadata, to)?;
     let via = gateway.map_or_else(|| to.to_string(), str::to_owned);
     let mac = match text(hop, "MAC") {

@@ -1,7 +1,10 @@
 //! Kernel interfaces, through AF_PACKET (packet(7)).
 
 mod ring;
+mod sender;
 mod socket;
+
+pub use self::sender::PacketSender;
 
 use std::io;
 use std::path::Path;
@@ -52,21 +55,7 @@ impl AfPacket {
         members: u16,
         config: &AfPacketConfig,
     ) -> Result<Vec<Self>, OpenError> {
-        let Some(netns) = netns else {
-            return Self::open_here(index, members, config);
-        };
-        // A thread of its own enters the namespace and ends in it. The sockets stay there.
-        thread::scope(|scope| {
-            thread::Builder::new()
-                .name("sonde-netns".into())
-                .spawn_scoped(scope, || {
-                    socket::enter(netns)?;
-                    Self::open_here(index, members, config)
-                })
-                .map_err(|error| OpenError::new("clone", &error))?
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        in_namespace(netns, || Self::open_here(index, members, config))
     }
 
     fn open_here(
@@ -108,6 +97,27 @@ impl AfPacket {
             gone: None,
         })
     }
+}
+
+/// Opens sockets in the network namespace at `netns` (the calling thread's when absent), where they
+/// stay.
+fn in_namespace<T: Send>(
+    netns: Option<&Path>,
+    open: impl FnOnce() -> Result<T, OpenError> + Send,
+) -> Result<T, OpenError> {
+    let Some(netns) = netns else { return open() };
+    // A thread of its own enters the namespace and ends in it.
+    thread::scope(|scope| {
+        thread::Builder::new()
+            .name("sonde-netns".into())
+            .spawn_scoped(scope, || {
+                socket::enter(netns)?;
+                open()
+            })
+            .map_err(|error| OpenError::new("clone", &error))?
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 impl Source for AfPacket {

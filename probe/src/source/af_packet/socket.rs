@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "no safe library sets up TPACKET_V3 and fanout")]
 
 use std::ffi::{c_int, c_uint};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -189,6 +189,12 @@ impl PacketSocket {
             )
         };
         check(call, rc).map(|()| value)
+    }
+}
+
+impl From<PacketSocket> for File {
+    fn from(socket: PacketSocket) -> Self {
+        socket.0.into()
     }
 }
 

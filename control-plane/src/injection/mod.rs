@@ -1,0 +1,250 @@
+//! Packet injections: frames that nodes send because a client asks for them (Skydive API §2.9, §10).
+//! They begin when they are created, and end when all is sent or when they are deleted; a restart
+//! begins none anew.
+
+mod frame;
+mod job;
+mod recipe;
+mod route;
+mod shown;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sonde_proto::injection::PacketInjection;
+use sonde_proto::plan::Point;
+use sonde_proto::time::Timestamp;
+use tokio::task::spawn_blocking;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::asker::Asker;
+use crate::clock::rfc3339;
+use crate::resource::{Invalid, Resource, ResourceError, Resources};
+use crate::store::{Store, StoreError};
+use crate::upload::Damaged;
+
+use frame::{Frames, any_port, letters};
+use job::{Job, Supply};
+use recipe::{Recipe, Transport};
+use route::{Sender, senders};
+
+/// Sends a frame, from its link-layer header on.
+pub type Wire = Box<dyn FnMut(&[u8]) -> io::Result<()> + Send>;
+
+/// Opens an observation point.
+pub type Open = dyn Fn(&Point) -> io::Result<Wire> + Send + Sync;
+
+/// Reads a capture file.
+pub type Read = dyn Fn(&[u8]) -> Result<Vec<Vec<u8>>, Damaged> + Send + Sync;
+
+/// How frames reach the network. Given by the one who knows the data plane.
+#[derive(Clone)]
+pub struct Injector {
+    /// Opens an observation point for sending.
+    pub open: Arc<Open>,
+    /// Reads the frames of a capture file.
+    pub read: Arc<Read>,
+}
+
+impl fmt::Debug for Injector {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Injector").finish_non_exhaustive()
+    }
+}
+
+/// All packet injections. Clones are the same injections.
+#[derive(Clone, Debug)]
+pub struct Injections(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    resources: Resources<PacketInjection>,
+    asker: Asker,
+    injector: Injector,
+    /// By the UUID of their injection.
+    jobs: Mutex<HashMap<String, Vec<Job>>>,
+    /// Nodes that show what they send.
+    shown: Mutex<shown::Shown>,
+}
+
+/// What an injection's rules depend on.
+#[derive(Debug)]
+pub struct Rules {
+    asker: Asker,
+    injector: Injector,
+    /// Nodes that send now.
+    sending: Arc<AtomicUsize>,
+}
+
+/// What an injection sends, and who does.
+#[derive(Debug)]
+pub struct Prepared {
+    senders: Vec<Sender>,
+    supplies: Vec<Supply>,
+    sending: Arc<AtomicUsize>,
+}
+
+impl Resource for PacketInjection {
+    type Parsed = Prepared;
+    type Rules = Rules;
+
+    const TABLE: &'static str = "packet injections";
+
+    fn uuid(&mut self) -> &mut String {
+        &mut self.uuid
+    }
+
+    fn parse(&mut self, rules: &Rules) -> Result<Prepared, Vec<Invalid>> {
+        let recipe = Recipe::read(self)?;
+        let one = |fault: String| vec![Invalid::whole(fault)];
+        let senders =
+            senders(&rules.asker, &recipe, &self.src).map_err(|no| one(no.to_string()))?;
+        if rules.sending.load(Ordering::Relaxed) + senders.len() > SENDING {
+            return Err(one(format!("{SENDING} nodes inject packets already, try again later")));
+        }
+        let supplies = match &recipe.pcap {
+            Some(pcap) => {
+                let frames = (rules.injector.read)(pcap);
+                let frames = frames.map_err(|why| vec![Invalid::new("Pcap", why.to_string())])?;
+                vec![Supply::File(frames.into()); senders.len()]
+            }
+            None => made(self, &recipe, &senders),
+        };
+        Ok(Prepared { senders, supplies, sending: rules.sending.clone() })
+    }
+
+    fn stamp(&mut self, _before: Option<&Self>, now: Timestamp) {
+        self.start_time = rfc3339(now);
+    }
+}
+
+/// What each node sends: all the same but the identifier, or the source port.
+fn made(of: &PacketInjection, recipe: &Recipe, senders: &[Sender]) -> Vec<Supply> {
+    let (base, dst_port) = match recipe.transport {
+        Transport::Icmp => (of.icmp_id.max(1), 0),
+        Transport::Udp => (of.src_port.max(1), of.dst_port),
+        Transport::Tcp => {
+            let or_any = |port| if port == 0 { any_port() } else { port };
+            (or_any(of.src_port), or_any(of.dst_port))
+        }
+    };
+    let payload: Vec<u8> = match of.payload.is_empty() {
+        true => letters(LETTERS).collect(),
+        false => of.payload.clone().into_bytes(),
+    };
+    let routes = senders.iter().filter_map(|sender| sender.route);
+    let frames = routes.zip(0_u16..).map(|(route, number)| Frames {
+        route,
+        transport: recipe.transport,
+        mode: recipe.mode,
+        id: base.wrapping_add(number),
+        dst_port,
+        ttl: if of.ttl == 0 { TTL } else { of.ttl },
+        payload: payload.clone(),
+        more: usize::try_from(of.increment_payload).unwrap_or_default(),
+        made: 0,
+    });
+    frames.map(Supply::Made).collect()
+}
+
+impl Injections {
+    /// Takes up the injections that `store` keeps; none of them sends.
+    pub fn open(store: &Store, asker: Asker, injector: Injector) -> Result<Self, StoreError> {
+        let (clock, rules) = (
+            asker.clock.clone(),
+            Rules { asker: asker.clone(), injector: injector.clone(), sending: Arc::default() },
+        );
+        let resources = Resources::open(store, clock, rules)?;
+        let (jobs, shown) = Default::default();
+        Ok(Self(Arc::new(Inner { resources, asker, injector, jobs, shown })))
+    }
+
+    /// The injections as clients see them.
+    pub fn resources(&self) -> &Resources<PacketInjection> {
+        &self.0.resources
+    }
+
+    /// Adds an injection, and begins to send.
+    pub fn create(
+        &self,
+        new: PacketInjection,
+        ttl: Option<Duration>,
+    ) -> Result<PacketInjection, ResourceError> {
+        let Inner { resources, injector, .. } = &*self.0;
+        let entry = resources.create(new, ttl)?;
+        if let Some(Prepared { senders, supplies, sending }) = &entry.parsed {
+            let jobs = senders.iter().zip(supplies).map(|(sender, supply)| {
+                Job::start(&entry.resource, sender, supply.clone(), injector, sending.clone())
+            });
+            self.jobs().insert(entry.resource.uuid.clone(), jobs.collect());
+        }
+        self.show();
+        Ok(entry.resource.clone())
+    }
+
+    /// Deletes an injection: it sends no more. `false` when there is none of that ID.
+    pub fn delete(&self, id: &str) -> Result<bool, StoreError> {
+        let known = self.0.resources.delete(id)?;
+        self.show();
+        Ok(known)
+    }
+
+    /// Keeps nodes and the time of injections until it is dropped.
+    pub async fn run(self) {
+        let mut ticks = interval(REFRESH);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let injections = self.clone();
+            let look = move || {
+                if let Err(error) = injections.0.resources.expire() {
+                    tracing::error!(%error, "packet injections whose time is over stay");
+                }
+                injections.show();
+            };
+            if let Err(error) = spawn_blocking(look).await {
+                tracing::error!(%error, "packet injections");
+            }
+        }
+    }
+
+    /// Ends the jobs of injections that are gone, and writes on nodes what they send.
+    fn show(&self) {
+        let Inner { resources, asker, shown, .. } = &*self.0;
+        let entries = resources.entries();
+        let mut jobs = self.jobs();
+        jobs.retain(|id, _| entries.contains_key(id));
+        for jobs in jobs.values_mut() {
+            jobs.retain(|job| !job.is_over());
+        }
+        let entries = jobs.iter().flat_map(|(id, jobs)| {
+            let entry = entries.get(id);
+            entry.into_iter().flat_map(|entry| jobs.iter().map(|job| (&entry.resource, job)))
+        });
+        let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+        asker.edit(|graph| shown.update(graph, entries, asker.clock.now()));
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, HashMap<String, Vec<Job>>> {
+        self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nodes that send at once at most, all injections together: each is a thread.
+const SENDING: usize = 64;
+
+/// Letters of a payload that nobody chose.
+const LETTERS: usize = 56;
+
+/// Time to live that nobody chose.
+const TTL: u8 = 64;
+
+/// Between two looks at what was sent. Skydive: 3 s.
+const REFRESH: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+use serde_json::{Value, json};
+use sonde_proto::graph::Metadata;
+
+use super::*;
+use crate::world::{World, node, within};
+
+fn metadata(value: Value) -> Metadata {
+    value.as_object().unwrap().clone()
+}
+
+/// Two more interfaces, `a` with addresses and a route, and `b`.
+fn world() -> World {
+    let world = World::new();
+    let mut a = node("a", "veth", 7);
+    a.metadata.extend(metadata(json!({
+        "EncapType": "ether", "MAC": "02:00:00:00:00:0a",
+        "IPV4": ["10.0.0.1/24"], "IPV6": ["fd00::a/64"],
+        "RoutingTables": [{"ID": 254, "Routes": [
+            {"Prefix": "0.0.0.0/0", "NextHops": [{"IP": "10.0.0.254", "IfIndex": 7}]}]}],
+        "Neighbors": [{"IP": "10.0.0.254", "MAC": "02:00:00:00:00:fe"}],
+    })));
+    let mut b = node("b", "veth", 8);
+    b.metadata.extend(metadata(json!({
+        "EncapType": "ether", "MAC": "02:00:00:00:00:0b", "IPV4": ["10.0.0.2/24"],
+    })));
+    let now = world.state.clock.now();
+    let mut graph = world.state.graph.write().unwrap();
+    graph.add(a, now).unwrap();
+    graph.add(b, now).unwrap();
+    drop(graph);
+    world
+}
+
+fn injection(value: Value) -> PacketInjection {
+    let mut all = json!({
+        "Src": "G.V().Has('Name', 'a')", "Dst": "G.V().Has('Name', 'b')",
+        "Type": "icmp4", "Count": 3,
+    });
+    all.as_object_mut().unwrap().extend(metadata(value));
+    serde_json::from_value(all).unwrap()
+}
+
+async fn create(world: &World, value: Value) -> Result<PacketInjection, String> {
+    let (injections, new) = (world.state.injections.clone(), injection(value));
+    let created = spawn_blocking(move || injections.create(new, None)).await.unwrap();
+    created.map_err(|error| error.to_string())
+}
+
+/// The frames, once there are so many.
+async fn sent(world: &World, count: usize) -> Vec<(Point, Vec<u8>)> {
+    within(|| {
+        let sent = world.injected.lock().unwrap();
+        (sent.len() >= count).then(|| sent.clone())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_ping_goes_from_node_to_node() {
+    let world = world();
+    let created = create(&world, json!({"ICMPID": 9, "Payload": "hi"})).await.unwrap();
+    assert!(created.start_time.ends_with('Z'));
+    for (number, (point, frame)) in (0..).zip(sent(&world, 3).await) {
+        assert_eq!(point, Point::Interface { index: 7, netns: None });
+        let packet = SlicedPacket::from_ethernet(&frame).unwrap();
+        let Some(etherparse::LinkSlice::Ethernet2(ether)) = packet.link else { panic!() };
+        // The only route is by the gateway.
+        assert_eq!(ether.destination(), [2, 0, 0, 0, 0, 0xfe]);
+        let Some(NetSlice::Ipv4(ip)) = packet.net else { panic!() };
+        assert_eq!(ip.header().destination_addr().to_string(), "10.0.0.2");
+        let Some(TransportSlice::Icmpv4(icmp)) = packet.transport else { panic!() };
+        let etherparse::Icmpv4Type::EchoRequest(echo) = icmp.header().icmp_type else { panic!() };
+        assert_eq!((echo.id, echo.seq, icmp.payload()), (9, number, &b"hi"[..]));
+    }
+}
+
+#[tokio::test]
+async fn what_is_missing_is_said() {
+    let world = world();
+    let none = "G.V().Has('Name', 'nobody')";
+    for (given, why) in [
+        (json!({"Src": none}), format!("Not able to find a source node for '{none}'")),
+        (json!({"Dst": ""}), "No destination node and IP".into()),
+        (json!({"Dst": none}), "No destination node and IP".into()),
+        (json!({"Type": "icmp6"}), "No destination IP in node".into()),
+        (json!({"Src": "G.V().Has('Name', 'eth0')"}), "No source IP in node".into()),
+        (
+            json!({"Src": "G.V().Has('Name', 'eth0')", "SrcIP": "10.0.0.9"}),
+            "No source MAC in node".into(),
+        ),
+        (
+            json!({"Type": "udp6", "Dst": "", "DstIP": "fd00::b"}),
+            "Failed to resolve destination MAC address".into(),
+        ),
+        (
+            json!({"DstIP": "fd00::b"}),
+            "SrcIP and DstIP: expected two addresses of one version, as Type says".into(),
+        ),
+        (
+            json!({"Src": "G.V().Has('Name', 'p0')"}),
+            "packets cannot be injected on a DPDK port yet, 'p0' is one".into(),
+        ),
+        (json!({"Type": "sctp"}), "given type is not supported".into()),
+        (json!({"Pcap": "IA==", "Count": 0}), "Count: expected at least 1".into()),
+    ] {
+        assert_eq!(create(&world, given.clone()).await.unwrap_err(), why, "{given}");
+    }
+    assert!(world.injected.lock().unwrap().is_empty());
+    assert!(world.state.injections.resources().entries().is_empty());
+}
+
+#[tokio::test]
+async fn nodes_that_send_are_told_apart() {
+    let world = world();
+    let both = "G.V().Has('Name', Within('a', 'b'))";
+    let wanted = json!({"Src": both, "Type": "udp4", "Count": 1, "DstPort": 53, "SrcPort": 4000,
+        "Dst": "", "DstIP": "10.0.0.3", "DstMAC": "02:00:00:00:00:03"});
+    create(&world, wanted).await.unwrap();
+    let mut ports: Vec<u16> = (sent(&world, 2).await.iter())
+        .map(|(_, frame)| u16::from_be_bytes([frame[34], frame[35]]))
+        .collect();
+    ports.sort_unstable();
+    assert_eq!(ports, [4000, 4001]);
+}
+
+#[tokio::test]
+async fn a_node_shows_what_it_sends_until_it_ends() {
+    let world = world();
+    let slow = json!({"Type": "tcp4", "Count": 1000, "Interval": 3_600_000, "DstPort": 80});
+    let created = create(&world, slow).await.unwrap();
+    sent(&world, 1).await;
+    let shown = &world.shown("a", "PacketInjections")[0];
+    assert_eq!((&shown["ID"], &shown["State"]), (&json!(created.uuid), &json!("active")));
+    assert_eq!((&shown["SrcIP"], &shown["DstPort"]), (&json!("10.0.0.1"), &json!(80)));
+    assert_eq!(shown["SrcMAC"], "AgAAAAAK");
+    assert!(shown["SrcPort"].as_u64().unwrap() >= 1024);
+    let (injections, id) = (world.state.injections.clone(), created.uuid);
+    assert!(spawn_blocking(move || injections.delete(&id).unwrap()).await.unwrap());
+    assert_eq!(world.shown("a", "PacketInjections"), Value::Null);
+    assert_eq!(sent(&world, 1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_file_is_sent_as_it_is() {
+    let world = world();
+    let wanted = json!({"Pcap": "aGVsbG8=", "Dst": "", "Count": 2});
+    create(&world, wanted).await.unwrap();
+    for (_, frame) in sent(&world, 2).await {
+        assert_eq!(frame, b"hello");
+    }
+    let error = create(&world, json!({"Pcap": "????"})).await.unwrap_err();
+    assert!(error.starts_with("Pcap: Not base64"), "{error}");
+}
+
+#[tokio::test]
+async fn a_restart_sends_nothing_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(Some(directory.path())).unwrap();
+    let wanted = json!({"Src": "G.V().Has('Name', 'eth0')", "Pcap": "aGVsbG8=", "Count": 1});
+    create(&world, wanted).await.unwrap();
+    sent(&world, 1).await;
+    drop(world);
+    let world = within(|| World::open(Some(directory.path())).ok()).await;
+    assert_eq!(world.state.injections.resources().entries().len(), 1);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(world.injected.lock().unwrap().is_empty());
+}
