@@ -19,11 +19,12 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use sonde_control_plane::access;
 use sonde_control_plane::connections::ConnectionLimits;
-use sonde_control_plane::control::{self, Control};
+use sonde_control_plane::control::{self, Control, DataPlane};
 use sonde_control_plane::discovery::{HostConfig, MacTids, NETNS_DIR};
 use sonde_control_plane::flow_store::{FlowStore, SharedFlowStore, Times};
 use sonde_control_plane::graph::{Graph, SharedGraph};
 use sonde_control_plane::ingest::{self, Desired, Lcores, Names, Watched};
+use sonde_control_plane::injection::Injector;
 use sonde_control_plane::server::{self, Entrance};
 use sonde_control_plane::stream::{
     BulkConfig, Encoding, FlowStream, Namespaces, QueueLimits, Subscriber,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use sonde_control_plane::control::{self, Control, StartUp};
+use sonde_control_plane::control::{self, Control, DataPlane, StartUp};
 use sonde_control_plane::discovery::{self, HostConfig};
 use sonde_control_plane::flow_store::Times;
 use sonde_control_plane::server::{self, Entrance};

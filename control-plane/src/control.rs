@@ -23,6 +23,7 @@ use crate::flow_store::{FlowStore, SharedFlowStore, Times};
 use crate::graph::{Graph, HistoryLimits, MemoryHistory, SharedGraph};
 use crate::gremlin;
 use crate::ingest::{self, Names};
+use crate::injection::{Injections, Injector};
 use crate::notice::Notices;
 use crate::resource::ResourceError;
 use crate::rule::Rules;
@@ -118,15 +119,9 @@ pub struct Control {
 }
 
 impl Control {
-    /// Starts all parts: `rings` lead to the lcores, `ports` are the DPDK ports they poll. Links
-    /// are discovered in the network namespace of the calling thread. `replay` meters what clients
-    /// upload.
-    pub async fn start(
-        config: Config,
-        rings: Rings,
-        ports: Vec<PortNode>,
-        replay: Replay,
-    ) -> Result<Self, StartError> {
+    /// Starts all parts. Links are discovered in the network namespace of the calling thread.
+    pub async fn start(config: Config, data_plane: DataPlane) -> Result<Self, StartError> {
+        let DataPlane { rings, ports, replay, injector } = data_plane;
         let access = spawn_blocking(|| Access::open(config.access)).await??;
         let clock = Clock::new(config.host.clock);
         let graph = match config.history {
@@ -165,8 +160,9 @@ impl Control {
             lcores: lcores.clone(),
             notices: notices.clone(),
         };
-        let (additions, captures, rules, alerts) =
-            open(captures, alerts, config.directory, config.start_up).await?;
+        let asker = captures.asker.clone();
+        let Opened { additions, captures, rules, alerts, injections } =
+            open(captures, alerts, injector, config.directory, config.start_up).await?;
         lcores.refresh(SETTLE).await;
         let follow = tokio::spawn(access.clone().follow());
         let tasks = vec![
@@ -174,17 +170,12 @@ impl Control {
             tokio::spawn(captures.clone().run()),
             tokio::spawn(rules.clone().run()),
             tokio::spawn(alerts.clone().run()),
+            tokio::spawn(injections.clone().run()),
             discovery,
             follow,
         ];
         let queries = Arc::new(Semaphore::new(QUERIES));
-        let topology = TopologyStream::new(
-            graph.clone(),
-            flows.clone(),
-            config.query,
-            clock.clone(),
-            queries.clone(),
-        );
+        let topology = TopologyStream::new(asker, config.query, queries.clone(), notices.clone());
         let ws = WsState {
             host: host.clone(),
             stream,
@@ -208,6 +199,7 @@ impl Control {
             captures,
             rules,
             alerts,
+            injections,
             notices,
             uploads: Uploads::new(replay, config.upload),
             limits: config.query,
@@ -248,8 +240,10 @@ const SETTLE: Duration = Duration::from_secs(1);
 
 /// The resources.
 struct Opened {
+    additions: Additions,
     captures: Captures,
     rules: Rules,
+    alerts: Alerts,
     injections: Injections,
 }
 
@@ -257,9 +251,10 @@ struct Opened {
 async fn open(
     config: CapturesConfig,
     alerts: AlertsConfig,
+    injector: Injector,
     directory: Option<PathBuf>,
     start_up: Option<StartUp>,
-) -> Result<(Additions, Captures, Rules, Alerts), StartError> {
+) -> Result<Opened, StartError> {
     spawn_blocking(move || {
         let store = Store::open(directory.as_deref())?;
         let Asker { graph, clock, .. } = config.asker.clone();
@@ -267,12 +262,13 @@ async fn open(
         let additions = Additions::open(&store, graph, clock)?;
         let rules = Rules::open(&store, config.asker.clone(), &config.host)?;
         let alerts = Alerts::open(alerts, &store)?;
+        let injections = Injections::open(&store, config.asker.clone(), injector)?;
         let captures = Captures::open(config, &store)?;
         if let Some(wanted) = start_up {
             (captures.start_up(&wanted.gremlin, &wanted.bpf, &wanted.kind))
                 .map_err(StartError::StartUp)?;
         }
-        Ok((additions, captures, rules, alerts))
+        Ok(Opened { additions, captures, rules, alerts, injections })
     })
     .await?
 }

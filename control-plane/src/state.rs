@@ -16,6 +16,7 @@ use crate::flow_store::SharedFlowStore;
 use crate::graph::SharedGraph;
 use crate::gremlin::Limits;
 use crate::ingest::Lcores;
+use crate::injection::Injections;
 use crate::notice::Notices;
 use crate::rule::Rules;
 use crate::upload::Uploads;

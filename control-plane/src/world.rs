@@ -28,6 +28,7 @@ use crate::flow_store::{FlowKey, FlowStore, Times};
 use crate::graph::Graph;
 use crate::gremlin::Limits;
 use crate::ingest::{self, Names};
+use crate::injection::{Injections, Injector, Wire};
 use crate::notice::Notices;
 use crate::rule::Rules;
 use crate::state::{CREATES, Parts, QUERIES, State};
@@ -101,13 +102,9 @@ impl World {
         let store = Store::open(directory)?;
         let additions = Additions::open(&store, graph.clone(), clock.clone())?;
         let queries = Arc::new(Semaphore::new(QUERIES));
-        let topology = TopologyStream::new(
-            graph.clone(),
-            flows.clone(),
-            Limits::default(),
-            clock.clone(),
-            queries.clone(),
-        );
+        let topology =
+            TopologyStream::new(asker.clone(), Limits::default(), queries.clone(), notices.clone());
+        let (injector, injected) = injector();
         let alerts = AlertsConfig {
             scripts: true,
             asker: asker.clone(),
@@ -126,6 +123,7 @@ impl World {
             additions,
             alerts: Alerts::open(alerts, &store)?,
             notices,
+            injections: Injections::open(&store, asker.clone(), injector)?,
             rules: Rules::open(&store, asker, "here")?,
             lcores,
             ws: WsState {

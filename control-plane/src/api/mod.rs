@@ -9,6 +9,7 @@ mod dot;
 mod element;
 mod error;
 mod guard;
+mod injection;
 mod login;
 mod patch;
 mod pcap;
@@ -64,6 +65,7 @@ fn rest(access: &Access) -> Routes {
     let routes = resources::<Capture>(routes, "capture");
     let routes = resources::<NodeRule>(routes, "noderule");
     let routes = resources::<EdgeRule>(routes, "edgerule");
+    let routes = resources::<PacketInjection>(routes, "injectpacket");
     let routes = elements::<Node>(routes, "node");
     elements::<Edge>(routes, "edge")
 }

@@ -62,15 +62,16 @@ impl TopologyStream {
 
     fn run(&self, query: &Query, moment: &Moment) -> Result<Seen, FilterError> {
         let flows = match query.reads_flows() {
-            true => Snapshot::of(&self.flows),
+            true => Snapshot::of(&self.asker.flows),
             false => Snapshot::default(),
         };
         let ground = match moment {
             Moment::Now(topology) => Ground::Now(topology),
             Moment::Then(past) => Ground::Past(past),
         };
-        let begun = self.clock.now();
-        let expired = || self.clock.now().since(begun) > self.limits.time;
+        let clock = &self.asker.clock;
+        let begun = clock.now();
+        let expired = || clock.now().since(begun) > self.limits.time;
         match query.run(ground, &flows, &self.limits, &expired)? {
             Answer::Graph { nodes, edges } => Ok(Seen::new(nodes, edges)),
             _ => Err(FilterError::NoGraph),

@@ -1,8 +1,8 @@
 //! A client's task: tells it what changes, answers what it asks, and makes its changes.
 
 use std::mem::take;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -19,6 +19,7 @@ use super::telling::{self, Policy};
 use super::{TopologyStream, text};
 use crate::envelope::{Letter, Received};
 use crate::graph::{Event, Graph, Span, Topology};
+use crate::notice::{Notice, Subscription};
 
 /// What a client does here.
 #[derive(Clone, Debug, Default)]
@@ -38,11 +39,18 @@ pub struct Follower {
     part: Part,
     /// Of those who follow.
     ears: Option<Ears>,
+    notices: Option<Subscription>,
     /// What the client knows, if it follows a part.
     shown: Option<Seen>,
     /// A filter runs no earlier.
     not_before: Instant,
     refused: Arc<AtomicU64>,
+}
+
+/// What there is to tell.
+enum Heard {
+    Change,
+    Notice(Notice),
 }
 
 /// The client is gone, or the daemon stops.
@@ -52,11 +60,13 @@ struct Gone;
 impl Follower {
     /// A client that is told of all changes from now on. An error when its filter shows nothing.
     pub async fn new(stream: TopologyStream, part: Part) -> Result<Self, FilterError> {
-        let ears = part.follows.map(|_| Ears::new(&stream.graph()));
+        let ears = part.follows.map(|_| stream.asker.look(Ears::new));
+        let notices = part.follows.map(|_| stream.notices.subscribe());
         let mut follower = Self {
             stream,
             part,
             ears,
+            notices,
             shown: None,
             not_before: Instant::now(),
             refused: Arc::default(),
@@ -93,7 +103,12 @@ impl Follower {
                     }
                     None => break,
                 },
-                () = self.changed() => self.catch_up(&letters).await,
+                heard = self.changed() => match heard {
+                    Heard::Change => self.catch_up(&letters).await,
+                    Heard::Notice(notice) => {
+                        letters.send(telling::notice(&notice)).await.map_err(|_| Gone)
+                    }
+                },
             };
             if done.is_err() {
                 break;
@@ -107,13 +122,20 @@ impl Follower {
     }
 
     /// Waits for something to tell. Nothing is lost when the future is dropped.
-    async fn changed(&mut self) {
-        match &mut self.ears {
-            Some(ears) => ears.listen().await,
-            None => std::future::pending().await,
-        }
-        if self.shown.is_some() {
-            sleep_until(self.not_before).await;
+    async fn changed(&mut self) -> Heard {
+        let (Some(ears), Some(notices)) = (&mut self.ears, &mut self.notices) else {
+            return std::future::pending().await;
+        };
+        let wait = self.shown.is_some().then_some(self.not_before);
+        let change = async {
+            ears.listen().await;
+            if let Some(not_before) = wait {
+                sleep_until(not_before).await;
+            }
+        };
+        tokio::select! {
+            () = change => Heard::Change,
+            Some(notice) = notices.next() => Heard::Notice(notice),
         }
     }
 
@@ -122,7 +144,7 @@ impl Follower {
         let (Some(policy), Some(ears)) = (self.part.follows, &mut self.ears) else {
             return Ok(());
         };
-        let news = ears.news(&self.stream.graph());
+        let news = self.stream.asker.look(|graph| ears.news(graph));
         let now = ears.told().clone();
         let events = match (&self.shown, news) {
             (Some(_), _) => self.filtered(now).await,
@@ -216,10 +238,12 @@ impl Follower {
         };
         let moment = match wanted.time {
             None => Moment::Now(now),
-            Some(at) => match self.stream.graph().recall(Span { from: at, to: at }) {
-                Ok(past) => Moment::Then(Arc::new(past)),
-                Err(why) => return Ok((REFUSED, text_of(&why))),
-            },
+            Some(at) => {
+                match self.stream.asker.look(|graph| graph.recall(Span { from: at, to: at })) {
+                    Ok(past) => Moment::Then(Arc::new(past)),
+                    Err(why) => return Ok((REFUSED, text_of(&why))),
+                }
+            }
         };
         let seen = match self.stream.look(filter.as_ref(), moment).await {
             Ok(seen) => seen,
@@ -244,17 +268,16 @@ impl Follower {
         let work = move || {
             let mut steps = steps.into_iter();
             while steps.len() > 0 {
-                let mut graph = stream.graph.write().unwrap_or_else(PoisonError::into_inner);
-                let now = stream.clock.now();
+                let now = stream.asker.clock.now();
                 let mut change = |graph: &mut Graph| {
                     for step in steps.by_ref().take(AT_ONCE) {
                         step.make(graph, now).unwrap_or_else(|why| refuse(&refused, &why));
                     }
                 };
-                match &mut ears {
-                    Some(ears) => ears.deaf(&mut graph, change),
-                    None => change(&mut graph),
-                }
+                stream.asker.edit(|graph| match &mut ears {
+                    Some(ears) => ears.deaf(graph, change),
+                    None => change(graph),
+                });
             }
             ears
         };
@@ -263,7 +286,7 @@ impl Follower {
     }
 
     fn snapshot(&self) -> Arc<Topology> {
-        self.stream.graph().snapshot()
+        self.stream.asker.look(Graph::snapshot)
     }
 }
 

@@ -14,16 +14,15 @@ mod request;
 mod seen;
 mod telling;
 
-use std::sync::{Arc, PoisonError, RwLockReadGuard};
+use std::sync::Arc;
 
 use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
 
-use crate::clock::Clock;
-use crate::flow_store::SharedFlowStore;
-use crate::graph::{Graph, SharedGraph};
+use crate::asker::Asker;
 use crate::gremlin::Limits;
 use crate::json;
+use crate::notice::Notices;
 
 pub use filter::{Filter, FilterError};
 pub use follower::{Follower, Part};
@@ -33,39 +32,27 @@ pub use telling::Policy;
 /// What followers work on. Clones are the same stream.
 #[derive(Clone, Debug)]
 pub struct TopologyStream {
-    /// The topology.
-    pub graph: SharedGraph,
-    /// The flows, for filters that look at them.
-    pub flows: SharedFlowStore,
+    asker: Asker,
     /// What a filter may cost.
-    pub limits: Limits,
-    /// Tells the time.
-    pub clock: Clock,
+    limits: Limits,
     /// Turns of queries, shared with those over REST.
-    pub queries: Arc<Semaphore>,
+    queries: Arc<Semaphore>,
+    /// What followers are told besides.
+    notices: Notices,
     /// True once the daemon stops.
     stopped: watch::Sender<bool>,
 }
 
 impl TopologyStream {
-    /// A stream of that graph.
-    pub fn new(
-        graph: SharedGraph,
-        flows: SharedFlowStore,
-        limits: Limits,
-        clock: Clock,
-        queries: Arc<Semaphore>,
-    ) -> Self {
-        Self { graph, flows, limits, clock, queries, stopped: watch::Sender::new(false) }
+    /// A stream of the graph that `asker` asks. A filter may cost as much as `limits`, and waits for
+    /// one of the turns of `queries`.
+    pub fn new(asker: Asker, limits: Limits, queries: Arc<Semaphore>, notices: Notices) -> Self {
+        Self { asker, limits, queries, notices, stopped: watch::Sender::new(false) }
     }
 
     /// Ends every follower.
     pub fn close(&self) {
         self.stopped.send_replace(true);
-    }
-
-    fn graph(&self) -> RwLockReadGuard<'_, Graph> {
-        self.graph.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,6 +6,7 @@ use super::operation::PartialUpdate;
 use super::{NAMESPACE, text};
 use crate::envelope::Letter;
 use crate::graph::{Change, Event, Kind};
+use crate::notice::Notice;
 
 /// How changes of metadata are told (`X-Update-Policy`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +47,13 @@ pub(super) fn letter(event: &Event, policy: Policy) -> Letter {
         Event::Edge(change) => told(&EDGE, change, policy),
     };
     Letter { namespace: NAMESPACE, kind, uuid: Uuid::new_v4().to_string(), status: 200, obj }
+}
+
+/// Tells what is no change of the graph.
+pub(super) fn notice(notice: &Notice) -> Letter {
+    let Notice { namespace, kind, ref obj } = *notice;
+    let uuid = Uuid::new_v4().to_string();
+    Letter { namespace, kind, uuid, status: 200, obj: obj.to_vec() }
 }
 
 /// Answers a request for the graph.

@@ -18,10 +18,12 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::*;
+use crate::asker::Asker;
 use crate::clock::Clock;
 use crate::flow_store::{FlowStore, Times};
 use crate::graph::{Graph, HistoryLimits, MemoryHistory, SharedGraph};
 use crate::gremlin::Limits;
+use crate::notice::Notices;
 use crate::stream::BulkConfig;
 
 mod topology;
@@ -39,6 +41,8 @@ struct Server {
     addr: SocketAddr,
     stream: FlowStream,
     topology: TopologyStream,
+    asker: Asker,
+    notices: Notices,
     clients: Endpoints,
 }
 
@@ -50,7 +54,7 @@ impl Server {
     async fn with(limits: QueueLimits, keep_alive: KeepAlive) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let topology = topology();
+        let (topology, asker, notices) = topology();
         let state = WsState {
             host: "probe-1".into(),
             stream: FlowStream::new(BulkConfig { flows: 2, delay: Duration::from_secs(5) }),
@@ -69,7 +73,7 @@ impl Server {
             .with_state(state);
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await });
-        Self { addr, stream, topology, clients }
+        Self { addr, stream, topology, asker, notices, clients }
     }
 
     async fn connect(&self, headers: &[(&str, &str)]) -> Socket {
@@ -118,16 +122,18 @@ impl Server {
     }
 }
 
-fn topology() -> TopologyStream {
+fn topology() -> (TopologyStream, Asker, Notices) {
     let minute = Duration::from_secs(60);
     let history = MemoryHistory::new(HistoryLimits { time: minute, bytes: 1 << 20 });
-    TopologyStream::new(
-        SharedGraph::new(Graph::with_history(history).into()),
-        Arc::new(FlowStore::new(10, Times { hold: minute, silence: minute }).into()),
-        Limits::default(),
-        Clock::new(|| Timestamp::from_millis(1_000)),
-        Arc::new(tokio::sync::Semaphore::new(4)),
-    )
+    let asker = Asker {
+        clock: Clock::new(|| Timestamp::from_millis(1_000)),
+        graph: SharedGraph::new(Graph::with_history(history).into()),
+        flows: Arc::new(FlowStore::new(10, Times { hold: minute, silence: minute }).into()),
+    };
+    let queries = Arc::new(tokio::sync::Semaphore::new(4));
+    let notices = Notices::new();
+    let stream = TopologyStream::new(asker.clone(), Limits::default(), queries, notices.clone());
+    (stream, asker, notices)
 }
 
 trait Frames: futures_util::Stream<Item = Result<Message, Error>> {}

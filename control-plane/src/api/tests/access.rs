@@ -26,7 +26,8 @@ const SINGLE: [(&str, &str, &str, &str); 9] = [
 ];
 
 /// Resources, each with the routes of [`RESOURCE`].
-const RESOURCES: [&str; 6] = ["alert", "capture", "edge", "edgerule", "node", "noderule"];
+const RESOURCES: [&str; 7] =
+    ["alert", "capture", "edge", "edgerule", "injectpacket", "node", "noderule"];
 
 /// The routes of a resource: method, what follows its path, action, whether a denial says it.
 const RESOURCE: [(&str, &str, &str, bool); 7] = [

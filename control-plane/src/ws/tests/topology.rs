@@ -7,6 +7,7 @@ use serde_json::json;
 use sonde_proto::graph::{Edge, Node};
 
 use super::*;
+use crate::notice::Notice;
 use crate::world::within;
 
 const SUBSCRIBER: &str = "/ws/subscriber";
@@ -16,7 +17,7 @@ const NOW: Timestamp = Timestamp::from_millis(1_000);
 
 impl Server {
     fn graph(&self) -> RwLockWriteGuard<'_, Graph> {
-        self.topology.graph.write().unwrap()
+        self.asker.graph.write().unwrap()
     }
 
     fn add(&self, id: &str, kind: &str) {
@@ -215,6 +216,23 @@ async fn namespaces_filter_what_is_told() {
     assert_eq!(told(&mut wild).await, is("NodeAdded", "a"));
     server.topology.close();
     assert_eq!(close_code(&mut deaf).await, 1001);
+}
+
+#[tokio::test]
+async fn notices_are_told_too() {
+    let server = Server::new().await;
+    let mut publisher = server.connect_at(PUBLISHER, &[TYPE]).await;
+    let alerts = [TYPE, ("x-websocket-namespace", "Alert")];
+    let mut socket = server.connect_at(SUBSCRIBER, &alerts).await;
+    within(|| server.notices.is_heard().then_some(())).await;
+    server.add("a", "host");
+    let obj = json!({"UUID": "u"}).to_string().into();
+    server.notices.tell(Notice { namespace: "Alert", kind: "Alert", obj });
+    let message = json(&mut socket).await;
+    assert_eq!((&message["Namespace"], &message["Type"]), (&json!("Alert"), &json!("Alert")));
+    assert_eq!(message["Obj"], json!({"UUID": "u"}));
+    say(&mut publisher, "SyncRequest", json!({})).await;
+    assert_eq!(told(&mut publisher).await, is("SyncReply", "a"));
 }
 
 #[tokio::test]
