@@ -50,7 +50,7 @@ fn replace(metadata: &mut Metadata, mut wanted: Metadata, kept: &[&str]) {
 pub(super) async fn list<K: Resource>(Extract(state): Extract<State>) -> Result<Json, Error> {
     let all = blocking(move || {
         let topology = topology(&state);
-        K::all(&topology).iter().map(|(id, one)| (id.clone(), one.clone())).collect()
+        K::all(&topology).values().map(|one| (one.element().id.clone(), one.clone())).collect()
     });
     let all: BTreeMap<String, Arc<K>> = all.await?;
     Json::new(&all)

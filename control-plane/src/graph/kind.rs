@@ -1,28 +1,31 @@
 //! The two kinds of element, as far as the graph tells them apart.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use sonde_proto::graph::{Edge, Element, Node};
 
+use super::elements::Elements;
 use super::event::{Change, Event};
 use super::schema::{self, SchemaError};
 use super::{GraphError, Revision, Topology};
 
 /// [`Node`] or [`Edge`].
 pub trait Kind: Clone + fmt::Debug + Send + Sync + Sized + 'static {
+    /// Paths into the metadata whose texts are looked up most.
+    const INDEXED: &[&str];
+
     /// What both have.
     fn element(&self) -> &Element;
 
     /// What both have.
     fn element_mut(&mut self) -> &mut Element;
 
-    /// All of the kind, by ID.
-    fn all(topology: &Topology) -> &HashMap<String, Arc<Self>>;
+    /// All of the kind.
+    fn all(topology: &Topology) -> &Elements<Self>;
 
     #[doc(hidden)]
-    fn all_mut(topology: &mut Topology) -> &mut HashMap<String, Arc<Self>>;
+    fn all_mut(topology: &mut Topology) -> &mut Elements<Self>;
 
     /// What it lacks, if it comes from outside.
     fn check(&self) -> Result<(), SchemaError>;
@@ -33,11 +36,11 @@ pub trait Kind: Clone + fmt::Debug + Send + Sync + Sized + 'static {
     /// IDs of the edges that go when this one goes.
     fn edges_at(topology: &Topology, id: &str) -> Vec<String>;
 
-    /// Notes, where edges are looked up by node, that it came.
-    fn attach(&self, topology: &mut Topology);
+    /// Notes, where edges are looked up by node, that it came, and is of that age.
+    fn attach(&self, age: u64, topology: &mut Topology);
 
-    /// Notes that it went.
-    fn detach(&self, topology: &mut Topology);
+    /// Notes that it will go.
+    fn detach(&self, age: u64, topology: &mut Topology);
 
     /// The same, of any kind.
     fn revision(this: Arc<Self>) -> Revision;
@@ -47,6 +50,8 @@ pub trait Kind: Clone + fmt::Debug + Send + Sync + Sized + 'static {
 }
 
 impl Kind for Node {
+    const INDEXED: &[&str] = &["Name", "Type", "TID", "MAC", "PeerIntfMAC", "Captures.ID"];
+
     fn element(&self) -> &Element {
         self
     }
@@ -55,11 +60,11 @@ impl Kind for Node {
         self
     }
 
-    fn all(topology: &Topology) -> &HashMap<String, Arc<Self>> {
+    fn all(topology: &Topology) -> &Elements<Self> {
         &topology.nodes
     }
 
-    fn all_mut(topology: &mut Topology) -> &mut HashMap<String, Arc<Self>> {
+    fn all_mut(topology: &mut Topology) -> &mut Elements<Self> {
         &mut topology.nodes
     }
 
@@ -68,20 +73,20 @@ impl Kind for Node {
     }
 
     fn fits(&self, topology: &Topology) -> Result<(), GraphError> {
-        match topology.nodes.contains_key(&self.id) {
+        match topology.nodes.get(&self.id).is_some() {
             true => Err(GraphError::NodeConflict),
             false => Ok(()),
         }
     }
 
     fn edges_at(topology: &Topology, id: &str) -> Vec<String> {
-        topology.adjacent.get(id).cloned().unwrap_or_default()
+        topology.edges_at(id).map(|edge| edge.id.clone()).collect()
     }
 
-    fn attach(&self, _: &mut Topology) {}
+    fn attach(&self, _: u64, _: &mut Topology) {}
 
-    fn detach(&self, topology: &mut Topology) {
-        topology.adjacent.remove(&self.id);
+    fn detach(&self, age: u64, topology: &mut Topology) {
+        topology.adjacent.remove(age);
     }
 
     fn revision(this: Arc<Self>) -> Revision {
@@ -94,6 +99,8 @@ impl Kind for Node {
 }
 
 impl Kind for Edge {
+    const INDEXED: &[&str] = &["RelationType"];
+
     fn element(&self) -> &Element {
         self
     }
@@ -102,11 +109,11 @@ impl Kind for Edge {
         &mut self.element
     }
 
-    fn all(topology: &Topology) -> &HashMap<String, Arc<Self>> {
+    fn all(topology: &Topology) -> &Elements<Self> {
         &topology.edges
     }
 
-    fn all_mut(topology: &mut Topology) -> &mut HashMap<String, Arc<Self>> {
+    fn all_mut(topology: &mut Topology) -> &mut Elements<Self> {
         &mut topology.edges
     }
 
@@ -115,13 +122,13 @@ impl Kind for Edge {
     }
 
     fn fits(&self, topology: &Topology) -> Result<(), GraphError> {
-        if topology.edges.contains_key(&self.id) {
+        if topology.edges.get(&self.id).is_some() {
             return Err(GraphError::EdgeConflict);
         }
-        if !topology.nodes.contains_key(&self.parent) {
+        if topology.nodes.get(&self.parent).is_none() {
             return Err(GraphError::ParentNotFound);
         }
-        if !topology.nodes.contains_key(&self.child) {
+        if topology.nodes.get(&self.child).is_none() {
             return Err(GraphError::ChildNotFound);
         }
         Ok(())
@@ -131,17 +138,20 @@ impl Kind for Edge {
         Vec::new()
     }
 
-    fn attach(&self, topology: &mut Topology) {
-        topology.adjacent.entry(self.parent.clone()).or_default().push(self.id.clone());
-        if self.parent != self.child {
-            topology.adjacent.entry(self.child.clone()).or_default().push(self.id.clone());
+    fn attach(&self, age: u64, topology: &mut Topology) {
+        for end in [&self.parent, &self.child] {
+            let Some(end) = topology.nodes.age(end) else { continue };
+            let edges = topology.adjacent.get(end).cloned().unwrap_or_default();
+            topology.adjacent.insert(end, edges.insert(age));
         }
     }
 
-    fn detach(&self, topology: &mut Topology) {
+    fn detach(&self, age: u64, topology: &mut Topology) {
         for end in [&self.parent, &self.child] {
-            if let Some(ids) = topology.adjacent.get_mut(end) {
-                ids.retain(|other| *other != self.id);
+            let Some(end) = topology.nodes.age(end) else { continue };
+            match topology.adjacent.get(end).map(|edges| edges.remove(&age)) {
+                Some(edges) if !edges.is_empty() => topology.adjacent.insert(end, edges),
+                _ => drop(topology.adjacent.remove(end)),
             }
         }
     }

@@ -3,17 +3,21 @@
 use std::ops::Deref;
 use std::sync::{Arc, RwLock};
 
-use sonde_proto::graph::{Edge, Element, Metadata};
+use sonde_proto::graph::{Edge, Metadata};
 use sonde_proto::time::Timestamp;
 use tokio::sync::broadcast;
 
+mod elements;
 mod event;
 mod history;
+mod index;
 mod kind;
 mod memory;
+mod numbered;
 mod schema;
 mod topology;
 
+pub use elements::Elements;
 pub use event::{Change, Event};
 pub use history::{History, Past, RecallError, Revision, Span};
 pub use kind::Kind;
@@ -60,8 +64,8 @@ impl Graph {
         Self { history: Some(Box::new(history)), ..Self::new() }
     }
 
-    /// The topology as it is now. It costs nothing; the next change, while anybody holds it, costs
-    /// a copy of the maps.
+    /// The topology as it is now. It costs nothing, and changes of the graph cost hardly more while
+    /// anybody holds it.
     pub fn snapshot(&self) -> Arc<Topology> {
         self.topology.clone()
     }
@@ -97,8 +101,8 @@ impl Graph {
         element.revision = element.revision.max(1);
         let new = Arc::new(new);
         let topology = self.edit();
-        new.attach(topology);
-        K::all_mut(topology).insert(new.element().id.clone(), new.clone());
+        let age = K::all_mut(topology).put(new.clone());
+        new.attach(age, topology);
         self.tell(Change::Added(new.clone()));
         Ok(new)
     }
@@ -111,14 +115,13 @@ impl Graph {
         now: Timestamp,
         change: impl FnOnce(&mut Metadata),
     ) -> Option<Arc<K>> {
-        let known = K::all(&self.topology).get(id)?.element();
-        let mut metadata = known.metadata.clone();
-        change(&mut metadata);
-        let updated = Some(now.millis());
-        let revision = known.revision.saturating_add(1);
-        self.revise(id, now, metadata, |element| {
-            (element.updated_at, element.revision) = (updated, revision);
-        })
+        let before = K::all(&self.topology).get(id)?.clone();
+        let mut after = K::clone(&before);
+        let element = after.element_mut();
+        change(&mut element.metadata);
+        element.updated_at = Some(now.millis());
+        element.revision = element.revision.saturating_add(1);
+        Some(self.revise(before, after, now))
     }
 
     /// Takes over what another, who knows the element better, says of its metadata. Only a greater
@@ -126,14 +129,16 @@ impl Graph {
     /// is none of that ID.
     pub fn overtake<K: Kind>(&mut self, newer: K, now: Timestamp) -> Option<Arc<K>> {
         let newer = newer.element();
-        let known = K::all(&self.topology).get(&newer.id)?;
-        if newer.revision <= known.element().revision {
-            return Some(known.clone());
+        let before = K::all(&self.topology).get(&newer.id)?.clone();
+        if newer.revision <= before.element().revision {
+            return Some(before);
         }
-        self.revise(&newer.id, now, newer.metadata.clone(), |element| {
-            element.updated_at = newer.updated_at.or(Some(now.millis()));
-            element.revision = newer.revision;
-        })
+        let mut after = K::clone(&before);
+        let element = after.element_mut();
+        element.metadata = newer.metadata.clone();
+        element.updated_at = newer.updated_at.or(Some(now.millis()));
+        element.revision = newer.revision;
+        Some(self.revise(before, after, now))
     }
 
     /// Deletes an element, and with a node every edge at it. Its last revision, or `None` when there
@@ -142,36 +147,28 @@ impl Graph {
         for edge in K::edges_at(&self.topology, id) {
             self.delete::<Edge>(&edge, now);
         }
-        K::all(&self.topology).get(id)?;
+        let mut last = K::all(&self.topology).get(id)?.clone();
         let topology = self.edit();
-        let mut last = K::all_mut(topology).remove(id)?;
-        last.detach(topology);
+        if let Some(age) = K::all(topology).age(id) {
+            last.detach(age, topology);
+        }
+        K::all_mut(topology).remove(id);
         Arc::make_mut(&mut last).element_mut().deleted_at = Some(now.millis());
         self.keep(K::revision(last.clone()), now);
         self.tell(Change::Deleted(last.clone()));
         Some(last)
     }
 
-    /// Makes `metadata`, if it is another, the element's, and lets `stamp` say of which revision.
-    fn revise<K: Kind>(
-        &mut self,
-        id: &str,
-        now: Timestamp,
-        metadata: Metadata,
-        stamp: impl FnOnce(&mut Element),
-    ) -> Option<Arc<K>> {
-        let before = K::all(&self.topology).get(id)?.clone();
-        if before.element().metadata == metadata {
-            return Some(before);
+    /// Puts `after` in the place of `before`, if its metadata is another. The element as it is then.
+    fn revise<K: Kind>(&mut self, before: Arc<K>, after: K, now: Timestamp) -> Arc<K> {
+        if before.element().metadata == after.element().metadata {
+            return before;
         }
         self.keep(K::revision(before.clone()), now);
-        let slot = K::all_mut(self.edit()).get_mut(id)?;
-        let element = Arc::make_mut(slot).element_mut();
-        element.metadata = metadata;
-        stamp(element);
-        let after = slot.clone();
+        let after = Arc::new(after);
+        K::all_mut(self.edit()).put(after.clone());
         self.tell(Change::Updated { before, after: after.clone() });
-        Some(after)
+        after
     }
 
     fn edit(&mut self) -> &mut Topology {

@@ -1,17 +1,20 @@
 //! The graph at a moment.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use rpds::RedBlackTreeSetSync;
 use sonde_proto::graph::{Edge, Node};
 
-/// Nodes and edges by ID, at a moment.
+use super::elements::Elements;
+use super::numbered::Numbered;
+
+/// Nodes and edges at a moment. A copy costs nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Topology {
-    pub(super) nodes: HashMap<String, Arc<Node>>,
-    pub(super) edges: HashMap<String, Arc<Edge>>,
-    /// IDs of the edges at each node.
-    pub(super) adjacent: HashMap<String, Vec<String>>,
+    pub(super) nodes: Elements<Node>,
+    pub(super) edges: Elements<Edge>,
+    /// Ages of the edges at each node, by its age.
+    pub(super) adjacent: Numbered<RedBlackTreeSetSync<u64>>,
 }
 
 impl Topology {
@@ -25,12 +28,12 @@ impl Topology {
         self.edges.get(id)
     }
 
-    /// All nodes, in no order.
+    /// All nodes, oldest first.
     pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
         self.nodes.values()
     }
 
-    /// All edges, in no order.
+    /// All edges, oldest first.
     pub fn edges(&self) -> impl Iterator<Item = &Arc<Edge>> {
         self.edges.values()
     }
@@ -47,11 +50,7 @@ impl Topology {
 
     /// The edges at a node, both ways, oldest first.
     pub fn edges_at(&self, node: &str) -> impl Iterator<Item = &Arc<Edge>> {
-        self.adjacent.get(node).into_iter().flatten().filter_map(|id| self.edges.get(id))
-    }
-
-    /// The node whose metadata has `value` as `TID`.
-    pub fn node_by_tid(&self, tid: &str) -> Option<&Arc<Node>> {
-        self.nodes.values().find(|node| node.text("TID") == tid)
+        let ages = self.nodes.age(node).and_then(|age| self.adjacent.get(age));
+        ages.into_iter().flatten().filter_map(|age| self.edges.of_age(*age))
     }
 }

@@ -114,7 +114,8 @@ pub(super) fn lookup<'a>(object: &'a Map<String, Value>, path: &str) -> Option<F
     }
 }
 
-fn unprefixed(path: &str) -> &str {
+/// The path into the metadata that a key is.
+pub(super) fn unprefixed(path: &str) -> &str {
     path.strip_prefix("Metadata.").unwrap_or(path)
 }
 

@@ -21,7 +21,7 @@ pub(super) fn on_graph<'a>(
     match stage.step {
         Step::Graph => Ok(State::Graph),
         Step::Nodes(None) => {
-            let nodes = machine.view.nodes();
+            let nodes = machine.view.nodes_for(stage.has());
             Ok(State::Nodes(select(machine, stage, nodes, |_| true)))
         }
         Step::Nodes(Some(id)) => {
@@ -30,7 +30,7 @@ pub(super) fn on_graph<'a>(
             Ok(State::Nodes(select(machine, stage, revisions, |_| true)))
         }
         Step::Edges(None) => {
-            let edges = machine.view.edges();
+            let edges = machine.view.edges_for(stage.has());
             Ok(State::Edges(select(machine, stage, edges, |_| true)))
         }
         Step::Edges(Some(id)) => {

@@ -20,6 +20,7 @@ mod flow_steps;
 mod graph_steps;
 mod lexer;
 mod limits;
+mod lookup;
 mod metric;
 mod metric_steps;
 mod moment;

@@ -77,6 +77,14 @@ impl Predicate {
 }
 
 impl Literal {
+    /// The text it is.
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     fn equals(&self, value: Scalar<'_>) -> bool {
         match (self, value) {
             (Self::Text(text), Scalar::Text(value)) => text == value,

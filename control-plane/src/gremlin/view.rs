@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use sonde_proto::graph::{Edge, Node};
 
+use super::lookup::candidates;
+use super::predicate::Condition;
 use super::step::Way;
-use crate::graph::{Past, Topology};
+use crate::graph::{Kind, Past, Topology};
 
 /// What a query is asked of.
 #[derive(Clone, Copy, Debug)]
@@ -54,15 +56,31 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn nodes(&self) -> Box<dyn Iterator<Item = &'a Arc<Node>> + '_> {
+        self.nodes_for(&[])
+    }
+
+    pub(super) fn edges(&self) -> Box<dyn Iterator<Item = &'a Arc<Edge>> + '_> {
+        self.edges_for(&[])
+    }
+
+    /// The nodes that may meet all the conditions, in the order of all nodes.
+    pub(super) fn nodes_for(
+        &self,
+        conditions: &[Condition],
+    ) -> Box<dyn Iterator<Item = &'a Arc<Node>> + '_> {
         match self {
-            Self::Whole(graph) => Box::new(graph.nodes()),
+            Self::Whole(graph) => candidates(Kind::all(graph), conditions),
             Self::Part(part) => Box::new(part.nodes.iter().copied()),
         }
     }
 
-    pub(super) fn edges(&self) -> Box<dyn Iterator<Item = &'a Arc<Edge>> + '_> {
+    /// The edges that may meet all the conditions, in the order of all edges.
+    pub(super) fn edges_for(
+        &self,
+        conditions: &[Condition],
+    ) -> Box<dyn Iterator<Item = &'a Arc<Edge>> + '_> {
         match self {
-            Self::Whole(graph) => Box::new(graph.edges()),
+            Self::Whole(graph) => candidates(Kind::all(graph), conditions),
             Self::Part(part) => Box::new(part.edges.iter().copied()),
         }
     }
