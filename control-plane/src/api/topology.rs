@@ -14,7 +14,6 @@ use super::Error;
 use super::answer::{Json, blocking};
 use super::body::{Body, Object};
 use super::{dot, pcap};
-use crate::flow_store::Snapshot;
 use crate::gremlin::{self, Answer, Ground, Query};
 use crate::state::State;
 
@@ -71,11 +70,7 @@ pub(super) fn answer(
         (graph.snapshot(), query.recall(&graph, state.clock.now())?)
     };
     let ground = past.as_ref().map_or(Ground::Now(&graph), Ground::Past);
-    let flows = match query.reads_flows() {
-        true => Snapshot::of(&state.flows),
-        false => Snapshot::default(),
-    };
-    Ok(query.run(ground, &flows, &state.limits, expired)?)
+    Ok(query.run(ground, &state.flows, &state.limits, expired)?)
 }
 
 /// The form of an answer. Whatever `Accept` says, what is no other form is JSON, and is called so:

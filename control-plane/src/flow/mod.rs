@@ -5,35 +5,37 @@ mod json;
 mod protobuf;
 mod small;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use prost::Message as _;
-use sonde_proto::flow::Flow;
+use serde::{Serialize, Serializer};
+use sonde_proto::flow::{Flow, FlowMetric};
 use sonde_proto::record::FlowRecord;
 
-pub(crate) use protobuf::{delimited, number};
+pub(crate) use protobuf::{delimited, network_protocol, number};
+pub(crate) use small::Small;
 
 /// A flow that is made when it is asked for. Clones are the same flow.
 ///
 /// A record takes [`LazyFlow::SIZE`] bytes in one piece, where a [`Flow`] takes about three times
-/// that in a dozen pieces. Both encodings are written from the record itself.
-#[derive(Clone, Debug)]
+/// that in a dozen pieces. Both encodings are written from the record itself, and queries read it.
+#[derive(Clone, Debug, PartialEq)]
 pub struct LazyFlow(Arc<Form>);
 
 /// What a flow is made of.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "nearly all are records")]
-enum Form {
-    /// Its record and its names; and the flow itself, once somebody asked for it.
-    Record { record: FlowRecord, names: FlowNames, flow: OnceLock<Arc<Flow>> },
+pub(crate) enum Form {
+    /// Its record and its names.
+    Record { record: FlowRecord, names: FlowNames },
     /// One that was made, with all that no record holds.
     Flow(Arc<Flow>),
 }
 
 /// What a record does not say of its flow.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct FlowNames {
     /// What its watch watches; `None` when nobody remembers.
     pub watched: Option<Arc<Watched>>,
@@ -57,22 +59,25 @@ pub struct Watched {
 }
 
 impl LazyFlow {
-    /// Bytes that a flow takes which nobody asked for.
+    /// Bytes that the flow of a record takes.
     pub const SIZE: usize = size_of::<Form>() + 2 * size_of::<usize>();
 
     /// The flow of a record.
     pub fn new(record: FlowRecord, names: FlowNames) -> Self {
-        Self(Arc::new(Form::Record { record, names, flow: OnceLock::new() }))
+        Self(Arc::new(Form::Record { record, names }))
     }
 
-    /// The flow itself: made the first time anybody asks, then kept as long as this is.
-    pub fn flow(&self) -> &Arc<Flow> {
+    /// The flow itself: made each time somebody asks, unless it was made already.
+    pub fn flow(&self) -> Arc<Flow> {
         match &*self.0 {
-            Form::Record { record, names, flow } => {
-                flow.get_or_init(|| Arc::new(names.flow(record)))
-            }
-            Form::Flow(flow) => flow,
+            Form::Record { record, names } => Arc::new(names.flow(record)),
+            Form::Flow(flow) => flow.clone(),
         }
+    }
+
+    /// What there is to read without making it.
+    pub(crate) fn form(&self) -> &Form {
+        &self.0
     }
 
     /// The flow after an update that told its raw packets: as in Skydive they are told once.
@@ -92,6 +97,24 @@ impl LazyFlow {
         match &*self.0 {
             Form::Record { names, .. } => names.capture_id(),
             Form::Flow(flow) => &flow.capture_id,
+        }
+    }
+
+    /// TID of the node where it was metered.
+    pub(crate) fn node_tid(&self) -> &str {
+        match &*self.0 {
+            Form::Record { names, .. } => names.node_tid(),
+            Form::Flow(flow) => &flow.node_tid,
+        }
+    }
+
+    /// What was added by its last update, or all there is of one that had none yet.
+    pub(crate) fn newest_metric(&self) -> Option<FlowMetric> {
+        match &*self.0 {
+            Form::Record { record, .. } => {
+                Some(FlowMetric::from(record.last_update.as_ref().unwrap_or(&record.metric)))
+            }
+            Form::Flow(flow) => flow.last_update_metric.or(flow.metric),
         }
     }
 
@@ -117,7 +140,7 @@ impl LazyFlow {
     /// Appends its JSON, as `Flow` serializes.
     pub(crate) fn write_json(&self, out: &mut Vec<u8>) {
         match &*self.0 {
-            Form::Record { record, names, .. } => json::write(record, names, out),
+            Form::Record { record, names } => json::write(record, names, out),
             Form::Flow(flow) => crate::json::append(out, &**flow),
         }
     }
@@ -125,9 +148,15 @@ impl LazyFlow {
     /// Appends its Protobuf form, without a length, as `Flow` encodes.
     pub(crate) fn write_protobuf(&self, out: &mut Vec<u8>) {
         match &*self.0 {
-            Form::Record { record, names, .. } => protobuf::write(record, names, out),
+            Form::Record { record, names } => protobuf::write(record, names, out),
             Form::Flow(flow) => flow.encode_raw(out),
         }
+    }
+}
+
+impl Serialize for LazyFlow {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        self.flow().serialize(out)
     }
 }
 
@@ -152,16 +181,16 @@ impl FlowNames {
         flow
     }
 
-    fn capture_id(&self) -> &str {
+    pub(crate) fn capture_id(&self) -> &str {
         self.watched.as_deref().map_or("", |watched| &watched.capture_id)
     }
 
-    fn node_tid(&self) -> &str {
+    pub(crate) fn node_tid(&self) -> &str {
         self.watched.as_deref().map_or("", |watched| &watched.node_tid)
     }
 
     /// As [`Flow::from`] names it, if its ports do not.
-    fn application<'a>(&'a self, record: &'a FlowRecord) -> &'a str {
+    pub(crate) fn application<'a>(&'a self, record: &'a FlowRecord) -> &'a str {
         let last = || record.layers.as_slice().last().map_or("", |layer| layer.name());
         self.application.as_deref().unwrap_or_else(last)
     }

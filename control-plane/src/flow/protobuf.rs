@@ -57,7 +57,7 @@ pub(super) fn write(record: &FlowRecord, names: &FlowNames, out: &mut Vec<u8>) {
 }
 
 /// The IP version, as Skydive names it.
-pub(super) const fn network_protocol(network: &NetworkEnds) -> FlowProtocol {
+pub(crate) const fn network_protocol(network: &NetworkEnds) -> FlowProtocol {
     match network.a {
         IpAddr::V4(_) => FlowProtocol::Ipv4,
         IpAddr::V6(_) => FlowProtocol::Ipv6,

@@ -6,21 +6,34 @@ use std::net::IpAddr;
 use sonde_proto::record::Mac;
 
 /// A text of [`Small::ROOM`] bytes at most.
-pub(super) struct Small {
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Small {
     bytes: [u8; Self::ROOM],
-    len: usize,
+    len: u8,
 }
 
 impl Small {
     /// The longest IPv6 address fits: 39 bytes, 45 with an IPv4 address inside.
-    const ROOM: usize = 48;
+    const ROOM: usize = 47;
+
+    /// The text, if it is short enough.
+    pub(crate) fn of(text: &str) -> Option<Self> {
+        let mut small = Self::new();
+        small.write_str(text).ok()?;
+        Some(small)
+    }
+
+    /// The text.
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
 
     const fn new() -> Self {
         Self { bytes: [0; Self::ROOM], len: 0 }
     }
 
     /// As [`sonde_proto::flow::hex`].
-    pub(super) fn hex(digest: u64) -> Self {
+    pub(crate) fn hex(digest: u64) -> Self {
         let mut text = Self::new();
         let digits = (16 - digest.leading_zeros() / 4).max(1);
         for place in (0..digits).rev() {
@@ -30,7 +43,7 @@ impl Small {
     }
 
     /// As [`sonde_proto::flow::mac`].
-    pub(super) fn mac(mac: Mac) -> Self {
+    pub(crate) fn mac(mac: Mac) -> Self {
         let mut text = Self::new();
         for (n, byte) in mac.into_iter().enumerate() {
             if n > 0 {
@@ -43,7 +56,7 @@ impl Small {
     }
 
     /// As it is displayed.
-    pub(super) fn ip(ip: IpAddr) -> Self {
+    pub(crate) fn ip(ip: IpAddr) -> Self {
         let mut text = Self::new();
         match ip {
             IpAddr::V4(ip) => {
@@ -70,23 +83,30 @@ impl Small {
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+        self.bytes.get(..self.len.into()).unwrap_or_default()
     }
 
     fn push(&mut self, byte: u8) {
-        if let Some(place) = self.bytes.get_mut(self.len) {
+        if let Some(place) = self.bytes.get_mut(usize::from(self.len)) {
             *place = byte;
             self.len += 1;
         }
     }
 }
 
+impl std::fmt::Debug for Small {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.as_str().fmt(out)
+    }
+}
+
 impl std::fmt::Write for Small {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let end = self.len + text.len();
-        let room = self.bytes.get_mut(self.len..end).ok_or(std::fmt::Error)?;
+        let begin = usize::from(self.len);
+        let end = begin + text.len();
+        let room = self.bytes.get_mut(begin..end).ok_or(std::fmt::Error)?;
         room.copy_from_slice(text.as_bytes());
-        self.len = end;
+        self.len = end as u8;
         Ok(())
     }
 }

@@ -1,30 +1,28 @@
 //! The flows that queries see: live ones, and for a while those that ended.
 
 mod shelves;
-mod snapshot;
+mod walk;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use sonde_proto::flow::Flow;
 use sonde_proto::record::{FlowRecord, WatchId};
 use sonde_proto::time::Timestamp;
 
-pub use snapshot::{Flows, Snapshot};
+pub use walk::Flows;
 
 use crate::flow::LazyFlow;
 use shelves::{Cursor, Shelves};
 
 /// The store as the parts of the control plane share it. Sections are short and never await: who
-/// looks at many flows takes a [`Snapshot`], so that ingest has its turn meanwhile.
+/// looks at many flows walks along them with [`Flows`], so that ingest has its turn meanwhile.
 pub type SharedFlowStore = Arc<RwLock<FlowStore>>;
 
 /// Flows by watch and UUID, at most `capacity` of them. Each is as its last record had it.
 ///
-/// A flow takes [`LazyFlow::SIZE`] bytes, with its place about 720 (the bench `far_end` measures
-/// them), and about 1600 more from when a query looks at it until its next record. So a store of a
-/// million flows takes 0.7 GB, or 2.3 GB after queries looked at all of them.
+/// A flow takes [`LazyFlow::SIZE`] bytes, with its place about 700 (the benches `far_end` and `query`
+/// measure them), so a store of a million flows takes 0.7 GB, whoever looks at them.
 #[derive(Debug)]
 pub struct FlowStore {
     flows: Shelves<Kept>,
@@ -38,6 +36,8 @@ pub struct FlowStore {
     capacity: usize,
     times: Times,
     counts: Counts,
+    /// All flows are there that were put after.
+    horizon: Timestamp,
 }
 
 /// Flows that the store lost, by the reason.
@@ -97,6 +97,7 @@ impl FlowStore {
             capacity,
             times,
             counts: Counts::default(),
+            horizon: Timestamp::default(),
         }
     }
 
@@ -129,6 +130,7 @@ impl FlowStore {
     /// Lets go of flows that ended longer ago than the hold time, and of some that have been silent
     /// too long; so many at a time that nobody waits for it. Called every few milliseconds.
     pub fn expire(&mut self, now: Timestamp) {
+        self.horizon = self.horizon.min(now);
         // One that leaves later than a flow that ends now was put before the clock was set back.
         let latest = now.after(self.times.hold);
         let due = |(leaves, _): &mut (Timestamp, FlowKey)| *leaves <= now || *leaves > latest;
@@ -151,6 +153,7 @@ impl FlowStore {
             // A clock that was set back starts the wait again.
             kept.at = kept.at.min(now);
             if kept.leaves.is_none() && now.since(kept.at) > self.times.silence {
+                self.horizon = self.horizon.max(kept.at);
                 // Another flow takes its place, and is looked at next.
                 self.flows.remove_at(self.next);
                 self.counts.forgotten += 1;
@@ -161,8 +164,8 @@ impl FlowStore {
     }
 
     /// The flow of that key.
-    pub fn get(&self, key: &FlowKey) -> Option<&Arc<Flow>> {
-        self.flows.get(key).map(|kept| kept.flow.flow())
+    pub fn get(&self, key: &FlowKey) -> Option<&LazyFlow> {
+        self.flows.get(key).map(|kept| &kept.flow)
     }
 
     /// How many flows are kept.
@@ -199,8 +202,13 @@ impl FlowStore {
 
     /// Lets go of an ended flow, unless it was put again since; whether it left.
     fn release(&mut self, leaves: Timestamp, key: &FlowKey) -> bool {
-        let confirmed = |kept: &Kept| kept.leaves == Some(leaves);
-        self.flows.get(key).is_some_and(confirmed) && self.flows.remove(key).is_some()
+        let confirmed = |kept: &&Kept| kept.leaves == Some(leaves);
+        let Some(kept) = self.flows.get(key).filter(confirmed) else { return false };
+        // Uploads tell of another time and place.
+        if key.watch != WatchId::UPLOAD {
+            self.horizon = self.horizon.max(kept.at);
+        }
+        self.flows.remove(key).is_some()
     }
 }
 
@@ -215,6 +223,8 @@ const LEAVE: usize = 16_384;
 
 #[cfg(test)]
 mod tests {
+    use sonde_proto::flow::Flow;
+
     use super::*;
 
     const TIMES: Times = Times { hold: Duration::from_secs(10), silence: Duration::from_secs(100) };

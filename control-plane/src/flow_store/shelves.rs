@@ -64,10 +64,6 @@ impl<T> Shelves<T> {
         Some(self.shelves.get(number)?.values())
     }
 
-    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
-        self.shelves.iter().flat_map(IndexMap::values)
-    }
-
     /// The value at the cursor or next after it, round and round; `None` when there is none.
     pub(super) fn at(&mut self, cursor: &mut Cursor) -> Option<&mut T> {
         if self.len == 0 {

@@ -14,6 +14,7 @@ pub(super) struct Numbered<T> {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "values are pointers too")]
 enum Branch<T> {
     Inner(Slots<Arc<Self>>),
     Leaf(Slots<T>),

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 use serde_json::{Number, Value};
-use sonde_proto::flow::{Flow, RawPacket};
+use sonde_proto::flow::RawPacket;
 use sonde_proto::graph::{Edge, Node};
+
+use crate::flow::LazyFlow;
 
 /// The result of a query. Serializes to Skydive's JSON.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +27,7 @@ pub enum Answer {
     /// Paths, each from its start to its target.
     Paths(Vec<Vec<Arc<Node>>>),
     /// Flows.
-    Flows(Vec<Arc<Flow>>),
+    Flows(Vec<LazyFlow>),
     /// Field values.
     Values(Vec<Value>),
     /// A count or a sum.
@@ -37,7 +39,7 @@ pub enum Answer {
     /// Captured packets by the UUID of their flow.
     RawPackets(Vec<(String, Vec<RawPacket>)>),
     /// Flows by what they have in common.
-    Groups(Vec<(String, Vec<Arc<Flow>>)>),
+    Groups(Vec<(String, Vec<LazyFlow>)>),
 }
 
 impl Answer {

@@ -52,8 +52,9 @@ pub(super) enum Fault {
     NotRegistered(String),
     #[error(transparent)]
     Recall(#[from] RecallError),
-    #[error("No storage backend has been configured")]
-    NoStorage,
+    /// Flows that lived before so many milliseconds since the epoch are gone.
+    #[error("No storage backend has been configured: flows are known since {0} ms")]
+    FlowsForgotten(i64),
     /// A fault of an absorbed step, at its own column.
     #[error("{0}")]
     Absorbed(Box<Self>, usize),

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 use sonde_proto::graph::{Edge, Metadata, Node};
 
+use crate::flow::Small;
+
 /// A field that exists.
 #[derive(Clone, Debug)]
 pub(super) enum Field<'a> {
@@ -20,6 +22,8 @@ pub(super) enum Field<'a> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Scalar<'a> {
     Text(&'a str),
+    /// A text that was made to be compared.
+    Short(Small),
     Int(i64),
     Float(f64),
     Bool(bool),
@@ -124,8 +128,20 @@ impl<'a> Field<'a> {
         Self::One(Scalar::Text(text))
     }
 
+    pub(super) fn short(text: Small) -> Self {
+        Self::One(Scalar::Short(text))
+    }
+
     pub(super) fn int(n: i64) -> Self {
         Self::One(Scalar::Int(n))
+    }
+
+    /// The same, of nothing that has to live on.
+    pub(super) fn into_owned(self) -> Field<'static> {
+        match self {
+            Self::One(Scalar::Int(n)) => Field::int(n),
+            other => Field::Json(Cow::Owned(other.to_value())),
+        }
     }
 
     /// Whether the test holds for any value of the field; arrays count by their elements.
@@ -143,6 +159,15 @@ impl<'a> Field<'a> {
         match self {
             Self::One(one) => one.as_int(),
             Self::Json(value) => Scalar::of(value)?.as_int(),
+            _ => None,
+        }
+    }
+
+    /// The text it is.
+    pub(super) fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::One(one) => one.as_text(),
+            Self::Json(value) => value.as_str(),
             _ => None,
         }
     }
@@ -183,15 +208,26 @@ impl<'a> Scalar<'a> {
     pub(super) fn as_int(self) -> Option<i64> {
         match self {
             Self::Text(text) => text.parse().ok(),
+            Self::Short(text) => text.as_str().parse().ok(),
             Self::Int(n) | Self::Port(n) => Some(n),
             Self::Float(f) => Some(f as i64),
             Self::Bool(truth) => Some(truth.into()),
         }
     }
 
+    /// The text it is.
+    pub(super) fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Short(text) => Some(text.as_str()),
+            _ => None,
+        }
+    }
+
     fn to_value(self) -> Value {
         match self {
             Self::Text(text) => text.into(),
+            Self::Short(text) => text.as_str().into(),
             Self::Int(n) | Self::Port(n) => n.into(),
             Self::Float(f) => f.into(),
             Self::Bool(truth) => truth.into(),

@@ -3,39 +3,41 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sonde_proto::flow::{Flow, FlowLayer};
 use sonde_proto::graph::Node;
 
+use super::field::Field;
+use super::flow_field::getter;
 use super::graph_steps::all;
 use super::predicate::Condition;
 use super::state::Machine;
 use super::step::Way;
+use crate::flow::LazyFlow;
 
 /// `Hops`, `CaptureNode`, `Node`: where each flow was captured.
 pub(super) fn capture_nodes<'a>(
     machine: &Machine<'a, '_>,
-    flows: &[&'a Arc<Flow>],
+    flows: &[LazyFlow],
     conditions: &[Condition],
 ) -> Vec<&'a Arc<Node>> {
     let by_tid = index(machine, conditions, &["TID"]);
     let flows = machine.budget.meter(flows.iter());
-    let found = flows.filter_map(|flow| by_tid.get(flow.node_tid.as_str()).copied());
+    let found = flows.filter_map(|flow| by_tid.get(flow.node_tid()).copied());
     machine.budget.collect(found)
 }
 
 /// `Nodes`: where each flow was captured, then its A node, then its B node.
 pub(super) fn nodes<'a>(
     machine: &Machine<'a, '_>,
-    flows: &[&'a Arc<Flow>],
+    flows: &[LazyFlow],
     conditions: &[Condition],
 ) -> Vec<&'a Arc<Node>> {
     let by_tid = index(machine, conditions, &["TID"]);
     let by_mac = index(machine, conditions, &MACS);
     let flows = machine.budget.meter(flows.iter());
     let found = flows.flat_map(|flow| {
-        let captured = by_tid.get(flow.node_tid.as_str()).copied();
+        let captured = by_tid.get(flow.node_tid()).copied();
         let macs = macs(flow, Way::Both);
-        let ends = macs.filter_map(|mac| by_mac.get(mac).copied());
+        let ends = macs.filter_map(|mac| by_mac.get(mac.as_text()?).copied());
         captured.into_iter().chain(ends)
     });
     machine.budget.collect(found)
@@ -44,24 +46,21 @@ pub(super) fn nodes<'a>(
 /// `Out`, `In`, `Both`: the nodes at the B, at the A, at both ends of each flow.
 pub(super) fn ends<'a>(
     machine: &Machine<'a, '_>,
-    flows: &[&'a Arc<Flow>],
+    flows: &[LazyFlow],
     way: Way,
     conditions: &[Condition],
 ) -> Vec<&'a Arc<Node>> {
     let by_mac = index(machine, conditions, &MACS);
     let flows = machine.budget.meter(flows.iter());
-    let found = flows.flat_map(|flow| macs(flow, way)).filter_map(|mac| by_mac.get(mac).copied());
+    let macs = flows.flat_map(|flow| macs(flow, way));
+    let found = macs.filter_map(|mac| by_mac.get(mac.as_text()?).copied());
     machine.budget.collect(found)
 }
 
-fn macs(flow: &Flow, way: Way) -> impl Iterator<Item = &str> {
-    let link = flow.link.as_ref();
-    let mac = |wanted: bool, end: fn(&FlowLayer) -> &String| {
-        link.filter(|_| wanted).map(|link| end(link).as_str())
-    };
-    let a = mac(way != Way::Out, |link| &link.a);
-    let b = mac(way != Way::In, |link| &link.b);
-    a.into_iter().chain(b)
+fn macs(flow: &LazyFlow, way: Way) -> impl Iterator<Item = Field<'_>> {
+    let a = (way != Way::Out).then_some("Link.A");
+    let b = (way != Way::In).then_some("Link.B");
+    a.into_iter().chain(b).filter_map(|name| getter(name)?.read(flow))
 }
 
 /// The nodes that meet the conditions, by the text under any of the keys; the first one counts.

@@ -1,10 +1,11 @@
 //! Steps on flows (Skydive API §3.7).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use ahash::RandomState;
+use indexmap::IndexMap;
 use serde_json::Value;
-use sonde_proto::flow::Flow;
 use sonde_proto::graph::Node;
 
 use super::error::Fault;
@@ -12,20 +13,26 @@ use super::flow_field::{KEYS, getter};
 use super::selection::Selection;
 use super::state::{Machine, Stage, State, refused};
 use super::step::Step;
+use super::text::Text;
 use super::value_steps::number;
 use super::{flow_nodes, metric_steps, packet_steps, socket_steps};
+use crate::flow::LazyFlow;
 use crate::graph::INTERFACES;
 
-/// `Flows`: all flows, or those captured on some nodes.
+/// `Flows`: all flows, or those captured on some nodes; of the past, those that lived in the span.
 pub(super) fn flows<'a>(
     machine: &Machine<'a, '_>,
     nodes: Option<&[&'a Arc<Node>]>,
     stage: &Stage<'a>,
 ) -> Result<State<'a>, Fault> {
-    if machine.span.is_some() {
-        return Err(Fault::NoStorage);
-    }
     let mut selection = Selection::of(stage)?;
+    if let Some(span) = machine.span {
+        let known_since = machine.flows.known_since();
+        if span.from < known_since && span.from != i64::MIN {
+            return Err(Fault::FlowsForgotten(known_since));
+        }
+        selection.alive_in(span);
+    }
     if let Some(nodes) = nodes {
         let tids: HashSet<&str> = nodes
             .iter()
@@ -38,13 +45,12 @@ pub(super) fn flows<'a>(
         }
         selection.captured_at(tids);
     }
-    let flows = machine.flows.flows();
-    Ok(State::Flows(selection.run(machine, flows)))
+    Ok(State::Flows(selection.run(machine, machine.flows)))
 }
 
 pub(super) fn on_flows<'a>(
     machine: &Machine<'a, '_>,
-    flows: Vec<&'a Arc<Flow>>,
+    flows: Vec<LazyFlow>,
     stage: &Stage<'a>,
 ) -> Result<State<'a>, Fault> {
     match stage.step {
@@ -55,7 +61,7 @@ pub(super) fn on_flows<'a>(
         | Step::Limit(_)
         | Step::Range(..) => {
             let selection = Selection::of(stage)?;
-            Ok(State::Flows(selection.run(machine, flows.into_iter())))
+            Ok(State::Flows(selection.run(machine, &flows)))
         }
         Step::HasKey(_) => Err("At least two parameters must be provided".into()),
         Step::Count => Ok(State::Number(flows.len().into())),
@@ -78,30 +84,26 @@ pub(super) fn on_flows<'a>(
             let series = metric_steps::of_flows(machine, &flows, field.as_deref())?;
             Ok(State::Metrics(series))
         }
-        Step::RawPackets => Ok(packet_steps::of_flows(machine, flows)),
+        Step::RawPackets => Ok(packet_steps::of_flows(machine, &flows)),
         Step::Sockets => Ok(State::Sockets(socket_steps::of_flows(machine, &flows))),
-        Step::Group => Ok(State::Groups(groups(&flows))),
+        Step::Group => Ok(State::Groups(groups(flows)?)),
         step => Err(refused(step, "FlowTraversalStep")),
     }
 }
 
 /// Flows by their `TrackingID`, in the order in which those come first.
-fn groups<'a>(flows: &[&'a Arc<Flow>]) -> Vec<(&'a str, Vec<&'a Arc<Flow>>)> {
-    let mut groups: Vec<(&str, Vec<_>)> = Vec::new();
-    let mut places = HashMap::new();
-    for flow in flows.iter().copied() {
-        let id = flow.tracking_id.as_str();
-        let place = *places.entry(id).or_insert(groups.len());
-        match groups.get_mut(place) {
-            Some((_, group)) => group.push(flow),
-            None => groups.push((id, vec![flow])),
-        }
+fn groups(flows: Vec<LazyFlow>) -> Result<Vec<(String, Vec<LazyFlow>)>, Fault> {
+    let tracking_id = getter("TrackingID").ok_or(Fault::NoField)?;
+    let mut groups = IndexMap::<Text, Vec<LazyFlow>, RandomState>::default();
+    for flow in flows {
+        let id = tracking_id.read(&flow).and_then(|id| Some(Text::from(id.as_text()?)));
+        groups.entry(id.ok_or(Fault::NoField)?).or_default().push(flow);
     }
-    groups
+    Ok(groups.into_iter().map(|(id, flows)| (id.as_str().to_owned(), flows)).collect())
 }
 
 pub(super) fn on_groups<'a>(
-    mut groups: Vec<(&'a str, Vec<&'a Arc<Flow>>)>,
+    mut groups: Vec<(String, Vec<LazyFlow>)>,
     stage: &Stage<'a>,
 ) -> Result<State<'a>, Fault> {
     match stage.step {
@@ -116,22 +118,25 @@ pub(super) fn on_groups<'a>(
 /// `Values`: every flow has to have the field.
 fn values<'a>(
     machine: &Machine<'a, '_>,
-    flows: &[&'a Arc<Flow>],
+    flows: &[LazyFlow],
     name: &str,
 ) -> Result<State<'a>, Fault> {
     if flows.is_empty() {
         return Ok(State::Values(Vec::new()));
     }
     let getter = getter(name).ok_or(Fault::NoField)?;
-    let values: Option<Vec<Value>> =
-        machine.budget.meter(flows.iter()).map(|flow| Some(getter(flow)?.to_value())).collect();
+    let values: Option<Vec<Value>> = machine
+        .budget
+        .meter(flows.iter())
+        .map(|flow| Some(getter.read(flow)?.to_value()))
+        .collect();
     values.map(State::Values).ok_or(Fault::NoField)
 }
 
 /// `Sum` of a metric's member; flows without the metric are skipped.
 fn sum<'a>(
     machine: &Machine<'a, '_>,
-    flows: &[&'a Arc<Flow>],
+    flows: &[LazyFlow],
     name: Option<&str>,
 ) -> Result<State<'a>, Fault> {
     let name =
@@ -140,7 +145,8 @@ fn sum<'a>(
         return Err("Sum accepts only sub fields of Metric and LastUpadteMetric".into());
     }
     let getter = getter(name).ok_or(Fault::NoField)?;
-    let integers = machine.budget.meter(flows.iter()).filter_map(|flow| getter(flow)?.as_int());
+    let integers =
+        machine.budget.meter(flows.iter()).filter_map(|flow| getter.read(flow)?.as_int());
     Ok(State::Number(number(integers.map(i128::from).sum())))
 }
 

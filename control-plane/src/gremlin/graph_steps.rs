@@ -20,28 +20,26 @@ pub(super) fn on_graph<'a>(
 ) -> Result<State<'a>, Fault> {
     match stage.step {
         Step::Graph => Ok(State::Graph),
-        Step::Nodes(None) => {
-            let nodes = machine.view.nodes_for(stage.has());
-            Ok(State::Nodes(select(machine, stage, nodes, |_| true)))
-        }
+        Step::Nodes(None) => Ok(State::Nodes(match machine.view.indexed_nodes(stage.has()) {
+            Some(nodes) => select(machine, stage, nodes, |_| true),
+            None => select(machine, stage, machine.view.nodes(), |_| true),
+        })),
         Step::Nodes(Some(id)) => {
             let mut revisions = machine.view.nodes_of(id).peekable();
             revisions.peek().ok_or_else(|| Fault::NoNode(id.clone()))?;
             Ok(State::Nodes(select(machine, stage, revisions, |_| true)))
         }
-        Step::Edges(None) => {
-            let edges = machine.view.edges_for(stage.has());
-            Ok(State::Edges(select(machine, stage, edges, |_| true)))
-        }
+        Step::Edges(None) => Ok(State::Edges(match machine.view.indexed_edges(stage.has()) {
+            Some(edges) => select(machine, stage, edges, |_| true),
+            None => select(machine, stage, machine.view.edges(), |_| true),
+        })),
         Step::Edges(Some(id)) => {
             let mut revisions = machine.view.edges_of(id).peekable();
             revisions.peek().ok_or_else(|| Fault::NoEdge(id.clone()))?;
             Ok(State::Edges(select(machine, stage, revisions, |_| true)))
         }
         Step::Flows(_) => flow_steps::flows(machine, None, stage),
-        // The graph may have a past, flows have none. A first `At` is seen to before the fold; parts
-        // of the graph, as in Skydive, have none either.
-        Step::At(_) if stage.flows_next => Err(Fault::NoStorage),
+        // A first `At` is seen to before the fold; parts of the graph, as in Skydive, have no past.
         Step::At(_) => Err(RecallError::NoHistory.into()),
         // Nothing here runs workflows, so none is known.
         Step::Workflow(id, _) => Err(Fault::NoWorkflow(id.clone())),

@@ -73,10 +73,17 @@ impl<'l> Budget<'l> {
     pub(super) fn collect<T>(&self, items: impl Iterator<Item = T>) -> Vec<T> {
         let room = self.limits.results.saturating_add(1);
         let kept: Vec<T> = items.take(room).collect();
-        if kept.len() == room {
+        self.admits(kept.len());
+        kept
+    }
+
+    /// Whether a step may have so many results.
+    pub(super) fn admits(&self, results: usize) -> bool {
+        let admits = results <= self.limits.results;
+        if !admits {
             self.exhaust(Exhausted::Results(self.limits.results));
         }
-        kept
+        admits
     }
 
     /// Counts one element as looked at; false when that is too much.

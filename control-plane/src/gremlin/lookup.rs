@@ -6,21 +6,18 @@ use super::field::unprefixed;
 use super::predicate::{Condition, Literal, Predicate};
 use crate::graph::{Elements, Kind};
 
-/// The elements that may meet all the conditions, in the order of `elements`: those that the index
-/// names which names fewest, or all when no index knows any of the conditions.
-pub(super) fn candidates<'a, K: Kind>(
+/// Elements among which are all that meet all the conditions, in the order of `elements`: those that
+/// the index names which names fewest; `None` when no index knows any of the conditions.
+pub(super) fn indexed<'a, K: Kind>(
     elements: &'a Elements<K>,
     conditions: &[Condition],
-) -> Box<dyn Iterator<Item = &'a Arc<K>> + 'a> {
+) -> Option<impl Iterator<Item = &'a Arc<K>> + use<'a, K>> {
     let indexed = conditions.iter().filter_map(|condition| {
         let (path, texts) = (unprefixed(&condition.key), texts(&condition.predicate)?);
         Some((elements.count_with(path, &texts)?, path, texts))
     });
-    let fewest = indexed.min_by_key(|(count, ..)| *count);
-    match fewest.and_then(|(_, path, texts)| elements.with(path, &texts)) {
-        Some(found) => Box::new(found),
-        None => Box::new(elements.values()),
-    }
+    let (_, path, texts) = indexed.min_by_key(|(count, ..)| *count)?;
+    elements.with(path, &texts)
 }
 
 /// The texts one of which a field has to have; `None` when other values do as well.

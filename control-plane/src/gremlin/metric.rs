@@ -3,16 +3,24 @@
 use serde_json::{Map, Value};
 use sonde_proto::flow::FlowMetric;
 
+use crate::graph::Span;
+
 /// Counters between two points in time, in milliseconds since the epoch.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Metric {
-    kind: Kind,
     pub(super) start: i64,
     pub(super) last: i64,
     /// By the place of the name in [`Kind::counters`].
-    counters: Vec<i64>,
+    counters: Counters,
     /// Nanoseconds. Not a counter: the greater one counts, and every part has it.
     rtt: i64,
+}
+
+/// In place where there are few: flows are many.
+#[derive(Clone, Debug, PartialEq)]
+enum Counters {
+    Flow([i64; FLOW.len()]),
+    Interface(Box<[i64; INTERFACE.len()]>),
 }
 
 /// Whose counters.
@@ -25,15 +33,23 @@ pub(super) enum Kind {
 impl Metric {
     /// No counts in an interval.
     pub(super) fn empty(kind: Kind, start: i64, last: i64) -> Self {
-        Self { kind, start, last, counters: vec![0; kind.counters().len()], rtt: 0 }
+        let counters = match kind {
+            Kind::Flow => Counters::Flow(Default::default()),
+            Kind::Interface => Counters::Interface(Box::new([0; INTERFACE.len()])),
+        };
+        Self { start, last, counters, rtt: 0 }
     }
 
     pub(super) fn of_flow(metric: &FlowMetric) -> Self {
         Self {
-            kind: Kind::Flow,
             start: metric.start,
             last: metric.last,
-            counters: vec![metric.ab_packets, metric.ab_bytes, metric.ba_packets, metric.ba_bytes],
+            counters: Counters::Flow([
+                metric.ab_packets,
+                metric.ab_bytes,
+                metric.ba_packets,
+                metric.ba_bytes,
+            ]),
             rtt: metric.rtt,
         }
     }
@@ -42,16 +58,23 @@ impl Metric {
     pub(super) fn of_interface(members: &Map<String, Value>) -> Self {
         let read = |name: &str| members.get(name).and_then(Value::as_i64).unwrap_or(0);
         Self {
-            kind: Kind::Interface,
             start: read("Start"),
             last: read("Last"),
-            counters: INTERFACE.iter().map(|name| read(name)).collect(),
+            counters: Counters::Interface(Box::new(INTERFACE.map(read))),
             rtt: 0,
         }
     }
 
     pub(super) fn kind(&self) -> Kind {
-        self.kind
+        match self.counters {
+            Counters::Flow(_) => Kind::Flow,
+            Counters::Interface(_) => Kind::Interface,
+        }
+    }
+
+    /// Whether all of its interval is in the span.
+    pub(super) fn is_inside(&self, span: Span) -> bool {
+        span.from <= self.start && self.last <= span.to
     }
 
     /// The member of that name.
@@ -59,21 +82,22 @@ impl Metric {
         match name {
             "Start" => Some(self.start),
             "Last" => Some(self.last),
-            "RTT" if self.kind == Kind::Flow => Some(self.rtt),
+            "RTT" if self.kind() == Kind::Flow => Some(self.rtt),
             name => {
-                let place = self.kind.counters().iter().position(|n| *n == name)?;
-                self.counters.get(place).copied()
+                let place = self.kind().counters().iter().position(|n| *n == name)?;
+                self.counters.as_slice().get(place).copied()
             }
         }
     }
 
     pub(super) fn is_zero(&self) -> bool {
-        self.counters.iter().all(|n| *n == 0)
+        self.counters.as_slice().iter().all(|n| *n == 0)
     }
 
     /// Adds the counts; the interval stays.
     pub(super) fn add(&mut self, other: &Self) {
-        for (sum, n) in self.counters.iter_mut().zip(&other.counters) {
+        let counters = self.counters.as_mut_slice().iter_mut();
+        for (sum, n) in counters.zip(other.counters.as_slice()) {
             *sum = sum.saturating_add(*n);
         }
         self.rtt = self.rtt.max(other.rtt);
@@ -91,10 +115,10 @@ impl Metric {
         let (mut first, mut second) = (self.clone(), self.clone());
         first.last = at;
         second.start = at;
-        let parts = first.counters.iter_mut().zip(&mut second.counters);
-        for ((a, b), n) in parts.zip(&self.counters) {
+        let parts = first.counters.as_mut_slice().iter_mut().zip(second.counters.as_mut_slice());
+        for ((a, b), n) in parts.zip(self.counters.as_slice()) {
             *a = share(*n, before);
-            *b = match self.kind {
+            *b = match self.kind() {
                 Kind::Flow => n.saturating_sub(*a),
                 Kind::Interface => share(*n, whole - before),
             };
@@ -104,17 +128,33 @@ impl Metric {
 
     /// Skydive's JSON: of an interface, members that are zero are left out.
     pub(super) fn to_value(&self) -> Value {
-        let names = self.kind.counters().iter().copied();
-        let counters = names.zip(self.counters.iter().copied());
+        let names = self.kind().counters().iter().copied();
+        let counters = names.zip(self.counters.as_slice().iter().copied());
         let mut members: Vec<(&str, i64)> = counters.collect();
         members.extend([("Start", self.start), ("Last", self.last)]);
-        if self.kind == Kind::Interface {
+        if self.kind() == Kind::Interface {
             members.retain(|(_, n)| *n != 0);
         } else if self.rtt != 0 {
             members.push(("RTT", self.rtt));
         }
         let members = members.into_iter().map(|(k, n)| (k.to_owned(), n.into()));
         Value::Object(members.collect())
+    }
+}
+
+impl Counters {
+    fn as_slice(&self) -> &[i64] {
+        match self {
+            Self::Flow(counters) => counters,
+            Self::Interface(counters) => counters.as_slice(),
+        }
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [i64] {
+        match self {
+            Self::Flow(counters) => counters,
+            Self::Interface(counters) => counters.as_mut_slice(),
+        }
     }
 }
 

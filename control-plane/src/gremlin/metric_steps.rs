@@ -1,21 +1,25 @@
 //! `Metrics`, `Aggregates` and what can be asked of them (Skydive API §3.7, §3.11).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use ahash::RandomState;
+use indexmap::IndexMap;
 use serde_json::Value;
-use sonde_proto::flow::Flow;
 use sonde_proto::graph::Node;
 
 use super::error::Fault;
 use super::field::lookup;
+use super::flow_field::getter;
 use super::metric::Metric;
 use super::state::{Machine, Stage, State, refused};
 use super::step::Step;
+use super::text::Text;
 use super::value_steps::number;
+use crate::flow::LazyFlow;
 
-/// Metrics by the ID of their node or the UUID of their flow.
-pub(super) type Series = Vec<(String, Vec<Metric>)>;
+/// Metrics, each with the ID of its node or the UUID of its flow.
+pub(super) type Series = Vec<(Text, Metric)>;
 
 pub(super) fn on_metrics<'a>(
     machine: &Machine<'a, '_>,
@@ -23,10 +27,13 @@ pub(super) fn on_metrics<'a>(
     stage: &Stage<'a>,
 ) -> Result<State<'a>, Fault> {
     match stage.step {
-        Step::Count => Ok(State::Number(series.len().into())),
+        Step::Count => {
+            let ids: HashSet<&Text, RandomState> = series.iter().map(|(id, _)| id).collect();
+            Ok(State::Number(ids.len().into()))
+        }
         Step::Keys => {
-            let first = series.iter().find_map(|(_, metrics)| metrics.first());
-            let names = first.into_iter().flat_map(|metric| metric.kind().members());
+            let first = series.first();
+            let names = first.into_iter().flat_map(|(_, metric)| metric.kind().members());
             Ok(State::Values(names.map(Value::from).collect()))
         }
         Step::Sum(name) => sum(&series, name.as_deref()),
@@ -51,57 +58,58 @@ pub(super) fn of_nodes(
     let metrics = machine.budget.meter(nodes.iter()).filter_map(|node| {
         let value = lookup(&node.metadata, path)?.to_value();
         let metric = Metric::of_interface(value.as_object()?);
-        Some((node.id.as_str(), metric))
+        Some((Text::from(node.id.as_str()), metric))
     });
     let Some(span) = machine.span.filter(|span| !span.is_moment()) else {
-        return Ok(by_id(metrics));
+        return Ok(metrics.collect());
     };
-    let inside = |metric: &Metric| span.from <= metric.start && metric.last <= span.to;
-    let mut series = by_id(metrics.filter(|(_, metric)| inside(metric)));
-    for (_, metrics) in &mut series {
+    let inside = metrics.filter(|(_, metric)| metric.is_inside(span));
+    let mut once = Series::new();
+    for (id, mut metrics) in by_id(inside) {
         metrics.sort_by_key(|metric| (metric.start, metric.last));
         metrics.dedup();
+        once.extend(metrics.into_iter().map(|metric| (id.clone(), metric)));
     }
-    Ok(series)
+    Ok(once)
 }
 
-/// `Metrics` of flows: the last update, or the totals of a flow that had none yet.
+/// `Metrics` of flows: the last update, or the totals of a flow that had none yet; of the past,
+/// those that lie inside the span.
 pub(super) fn of_flows(
     machine: &Machine<'_, '_>,
-    flows: &[&Arc<Flow>],
+    flows: &[LazyFlow],
     field: Option<&str>,
 ) -> Result<Series, Fault> {
     if let Some(other) = field.filter(|field| *field != "LastUpdateMetric") {
         return Err(unknown(other));
     }
+    let uuid = getter("UUID").ok_or(Fault::NoField)?;
     let metrics = machine.budget.meter(flows.iter()).filter_map(|flow| {
-        let metric = flow.last_update_metric.as_ref().or(flow.metric.as_ref())?;
-        Some((flow.uuid.as_str(), Metric::of_flow(metric)))
+        let metric = Metric::of_flow(&flow.newest_metric()?);
+        Some((Text::from(uuid.read(flow)?.as_text()?), metric))
     });
-    Ok(by_id(metrics))
+    Ok(match machine.span.filter(|span| !span.is_moment()) {
+        Some(span) => metrics.filter(|(_, metric)| metric.is_inside(span)).collect(),
+        None => metrics.collect(),
+    })
 }
 
 fn unknown(field: &str) -> Fault {
     Fault::Rule { rule: "Metric field unknown", given: format!("[{field}]") }
 }
 
-/// In the order in which the IDs come first.
-fn by_id<'i>(metrics: impl Iterator<Item = (&'i str, Metric)>) -> Series {
-    let mut series = Series::new();
-    let mut places = HashMap::new();
+/// Metrics by their IDs, in the order in which those come first.
+pub(super) fn by_id(metrics: impl IntoIterator<Item = (Text, Metric)>) -> Vec<(Text, Vec<Metric>)> {
+    let mut grouped = IndexMap::<_, Vec<Metric>, RandomState>::default();
     for (id, metric) in metrics {
-        let place = *places.entry(id).or_insert(series.len());
-        match series.get_mut(place) {
-            Some((_, metrics)) => metrics.push(metric),
-            None => series.push((id.to_owned(), vec![metric])),
-        }
+        grouped.entry(id).or_default().push(metric);
     }
-    series
+    grouped.into_iter().collect()
 }
 
 /// The sum of one member, or of whole metrics from the first start to the last end.
 fn sum<'a>(series: &Series, name: Option<&str>) -> Result<State<'a>, Fault> {
-    let mut metrics = series.iter().flat_map(|(_, metrics)| metrics);
+    let mut metrics = series.iter().map(|(_, metric)| metric);
     let Some(first) = metrics.next() else {
         return Ok(State::Value(Value::Null));
     };
@@ -122,7 +130,7 @@ fn sum<'a>(series: &Series, name: Option<&str>) -> Result<State<'a>, Fault> {
 /// One series of metrics over slices of equal length; each metric is shared out to the slices it
 /// overlaps.
 fn aggregates(machine: &Machine<'_, '_>, series: &Series, seconds: i64) -> Result<Series, Fault> {
-    let metrics = || series.iter().flat_map(|(_, metrics)| metrics);
+    let metrics = || series.iter().map(|(_, metric)| metric);
     let (Some(start), Some(last)) =
         (metrics().map(|metric| metric.start).min(), metrics().map(|metric| metric.last).max())
     else {
@@ -165,8 +173,8 @@ fn aggregates(machine: &Machine<'_, '_>, series: &Series, seconds: i64) -> Resul
             rest = second;
         }
     }
-    let slices: Vec<Metric> = slices.into_values().filter(|metric| !metric.is_zero()).collect();
-    Ok(vec![("Aggregated".to_owned(), slices)])
+    let slices = slices.into_values().filter(|metric| !metric.is_zero());
+    Ok(slices.map(|metric| ("Aggregated".into(), metric)).collect())
 }
 
 /// Slices at most.

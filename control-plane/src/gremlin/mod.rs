@@ -1,7 +1,8 @@
 //! Skydive's Gremlin dialect: text -> tokens -> steps -> a fold over the steps.
 //!
 //! A query is a pure function of the graph and the flows: no I/O, no clock, no waiting. It runs on
-//! a snapshot of both, or on what the graph was, and keeps references until the answer is made.
+//! a snapshot of the graph, or on what it was, and walks along the flows, of which it keeps those
+//! that it selects.
 
 use std::fmt;
 
@@ -36,6 +37,7 @@ mod selection;
 mod socket_steps;
 mod state;
 mod step;
+mod text;
 mod value_steps;
 mod view;
 
@@ -76,9 +78,7 @@ impl Query {
     /// The graph as it was when the query asks for; `None` when it asks for now. What it finds is
     /// its own, so that the graph need not be locked while the query runs.
     pub fn recall(&self, graph: &Graph, now: Timestamp) -> Result<Option<Past>, QueryError> {
-        let (Some((at, parameters)), false) = (self.at(), self.asks_for_old_flows()) else {
-            return Ok(None);
-        };
+        let Some((at, parameters)) = self.at() else { return Ok(None) };
         let past = graph.recall(moment::span(parameters, now));
         past.map(Some).map_err(|why| error::Fault::from(why).at(at.column))
     }
@@ -114,10 +114,6 @@ impl Query {
             placed @ Placed { step: Step::At(parameters), .. } => Some((placed, parameters)),
             _ => None,
         }
-    }
-
-    fn asks_for_old_flows(&self) -> bool {
-        matches!(self.steps.get(1), Some(Placed { step: Step::Flows(_), .. }))
     }
 }
 

@@ -1,23 +1,27 @@
 //! Steps on the raw packets of flows (Skydive API §3.7).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use sonde_proto::flow::{Flow, RawPacket};
+use sonde_proto::flow::RawPacket;
 
 use super::error::Fault;
 use super::state::{Machine, Stage, State, refused};
 use super::step::Step;
+use crate::flow::{Form, LazyFlow};
 
 /// Packets by the UUID of their flow. A flow without any is absent.
-pub(super) type Packets<'a> = BTreeMap<&'a str, Vec<&'a RawPacket>>;
+pub(super) type Packets = BTreeMap<String, Vec<RawPacket>>;
 
 /// `RawPackets`: what the flows hold.
-pub(super) fn of_flows<'a>(machine: &Machine<'a, '_>, flows: Vec<&'a Arc<Flow>>) -> State<'a> {
+pub(super) fn of_flows<'a>(machine: &Machine<'a, '_>, flows: &[LazyFlow]) -> State<'a> {
     let mut packets = Packets::new();
-    for flow in machine.budget.meter(flows.into_iter()) {
-        if !flow.last_raw_packets.is_empty() {
-            packets.entry(&flow.uuid).or_default().extend(&flow.last_raw_packets);
+    for flow in machine.budget.meter(flows.iter()) {
+        // No record holds any.
+        if let Form::Flow(flow) = flow.form()
+            && !flow.last_raw_packets.is_empty()
+        {
+            let known = packets.entry(flow.uuid.clone()).or_default();
+            known.extend_from_slice(&flow.last_raw_packets);
         }
     }
     State::RawPackets(packets)
@@ -25,7 +29,7 @@ pub(super) fn of_flows<'a>(machine: &Machine<'a, '_>, flows: Vec<&'a Arc<Flow>>)
 
 pub(super) fn on_packets<'a>(
     machine: &Machine<'a, '_>,
-    packets: Packets<'a>,
+    packets: Packets,
     stage: &Stage<'a>,
 ) -> Result<State<'a>, Fault> {
     let Step::Bpf(filter) = stage.step else {

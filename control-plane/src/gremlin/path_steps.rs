@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use ahash::RandomState;
 use sonde_proto::graph::{Edge, Node, relation};
 
 use super::graph_steps::{all, either};
@@ -19,21 +20,32 @@ pub(super) fn shortest_paths<'a>(
     target: &[Condition],
     along: &[Condition],
 ) -> Vec<Vec<&'a Arc<Node>>> {
-    let paths = starts.iter().filter_map(|start| shortest_path(machine, start, target, along));
+    let indexed = machine.view.indexed_nodes(target).map(|nodes| {
+        let nodes = machine.budget.meter(nodes).filter(|node| all(target, node.as_ref()));
+        HashSet::<&str, RandomState>::from_iter(nodes.map(|node| node.id.as_str()))
+    });
+    let is_target = |node: &Node| match &indexed {
+        Some(targets) => targets.contains(node.id.as_str()),
+        None => all(target, node),
+    };
+    if indexed.as_ref().is_some_and(HashSet::is_empty) {
+        return Vec::new();
+    }
+    let paths = starts.iter().filter_map(|start| shortest_path(machine, start, &is_target, along));
     machine.budget.collect(paths)
 }
 
 fn shortest_path<'a>(
     machine: &Machine<'a, '_>,
     start: &'a Arc<Node>,
-    target: &[Condition],
+    is_target: &dyn Fn(&Node) -> bool,
     along: &[Condition],
 ) -> Option<Vec<&'a Arc<Node>>> {
-    let mut before: HashMap<&str, Option<&'a Arc<Node>>> =
-        HashMap::from([(start.id.as_str(), None)]);
+    let mut before: HashMap<&str, Option<&'a Arc<Node>>, RandomState> =
+        HashMap::from_iter([(start.id.as_str(), None)]);
     let mut queue = VecDeque::from([start]);
     while let Some(node) = queue.pop_front() {
-        if all(target, node.as_ref()) {
+        if is_target(node) {
             let step_back = |node: &&'a Arc<Node>| before.get(node.id.as_str()).copied().flatten();
             let mut path: Vec<_> = std::iter::successors(Some(node), step_back).collect();
             path.reverse();
@@ -68,7 +80,7 @@ pub(super) fn reach<'a>(
         }
         conditions => either(conditions, edge),
     };
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::<&str, RandomState>::default();
     let mut found: Vec<&'a Arc<Node>> =
         starts.iter().copied().filter(|node| seen.insert(node.id.as_str())).collect();
     let (mut hop, mut from) = (0, 0);

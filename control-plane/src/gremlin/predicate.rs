@@ -46,6 +46,15 @@ pub(super) enum Predicate {
 }
 
 impl Predicate {
+    /// Whether it is about as fast as comparing two values.
+    pub(super) fn is_brief(&self) -> bool {
+        match self {
+            Self::Within(list) | Self::Without(list) => list.len() <= BRIEF,
+            Self::Regex(_) => false,
+            _ => true,
+        }
+    }
+
     /// Whether a field admits; `None` is a missing one.
     pub(super) fn admits(&self, field: Option<&Field<'_>>) -> bool {
         let any = |test: &dyn Fn(Scalar<'_>) -> bool| field.is_some_and(|f| f.any(test));
@@ -67,10 +76,10 @@ impl Predicate {
             Self::Ne(literal) => field.is_some() && !any(&|value| literal.equals(value)),
             Self::Nee(literal) => !any(&|value| literal.equals(value)),
             Self::Regex(pattern) => {
-                any(&|value| matches!(value, Scalar::Text(text) if pattern.admits(text)))
+                any(&|value| value.as_text().is_some_and(|text| pattern.admits(text)))
             }
             Self::Ipv4Range(network) | Self::Ipv6Range(network) => {
-                any(&|value| matches!(value, Scalar::Text(text) if network.holds(text)))
+                any(&|value| value.as_text().is_some_and(|text| network.holds(text)))
             }
         }
     }
@@ -87,15 +96,13 @@ impl Literal {
 
     fn equals(&self, value: Scalar<'_>) -> bool {
         match (self, value) {
-            (Self::Text(text), Scalar::Text(value)) => text == value,
             (Self::Text(text), Scalar::Port(port)) => text.parse() == Ok(port),
-            (Self::Text(_), _) => false,
+            (Self::Text(text), value) => value.as_text() == Some(text),
             (Self::Int(n), value) => value.as_int() == Some(*n),
             (Self::Float(f), Scalar::Float(value)) => *f == value,
             (Self::Float(_), _) => false,
             (Self::Bool(truth), Scalar::Bool(value)) => *truth == value,
-            (Self::Bool(truth), Scalar::Text(value)) => value.parse() == Ok(*truth),
-            (Self::Bool(_), _) => false,
+            (Self::Bool(truth), value) => value.as_text().map(str::parse) == Some(Ok(*truth)),
         }
     }
 }
@@ -151,6 +158,9 @@ impl<T: fmt::Display> fmt::Display for Commas<'_, T> {
         Ok(())
     }
 }
+
+/// Values that are compared in no time.
+const BRIEF: usize = 8;
 
 #[cfg(test)]
 mod tests {

@@ -2,9 +2,9 @@
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::ops::ControlFlow;
 
-use sonde_proto::flow::Flow;
+use ahash::RandomState;
 
 use super::Placed;
 use super::error::Fault;
@@ -13,6 +13,10 @@ use super::flow_field::{Getter, filter_getter, getter};
 use super::predicate::{Condition, Predicate};
 use super::state::{Machine, Stage, Window};
 use super::step::{Order, Step};
+use super::text::Text;
+use crate::flow::LazyFlow;
+use crate::flow_store::Flows;
+use crate::graph::Span;
 
 /// `Has`, `HasEither`, `Sort`, `Dedup` and a window as Skydive runs them, however they stand in
 /// the query: filter, then sort, then dedup, then the window.
@@ -26,6 +30,7 @@ pub(super) struct Selection<'q> {
 enum Filter<'q> {
     /// Captured on a node of one of those TIDs.
     At(HashSet<&'q str>),
+    AliveIn(Span),
     All(Vec<Test<'q>>),
     Either(Vec<Test<'q>>),
 }
@@ -78,70 +83,129 @@ impl<'q> Selection<'q> {
         self.filters.insert(0, Filter::At(tids));
     }
 
-    /// The flows that are selected, in order.
-    pub(super) fn run<'a>(
-        &self,
-        machine: &Machine<'a, '_>,
-        flows: impl Iterator<Item = &'a Arc<Flow>>,
-    ) -> Vec<&'a Arc<Flow>> {
-        let budget = &machine.budget;
-        let kept = budget.meter(flows).filter(|flow| self.admits(flow));
-        match self.sort {
-            None => budget.collect(self.window.apply(self.distinct(kept))),
-            Some((order, getter)) => {
-                let sorted = self.sorted(kept.collect(), order, getter);
-                budget.collect(self.window.apply(self.distinct(sorted.into_iter())))
-            }
-        }
+    /// Narrows it to flows that had a packet in the span, or before it and after.
+    pub(super) fn alive_in(&mut self, span: Span) {
+        self.filters.insert(0, Filter::AliveIn(span));
     }
 
-    fn admits(&self, flow: &Flow) -> bool {
+    /// The flows that are selected, in order.
+    pub(super) fn run(&self, machine: &Machine<'_, '_>, flows: &dyn Flows) -> Vec<LazyFlow> {
+        let mut picked =
+            Picked { selection: self, seen: HashSet::default(), passed: 0, kept: vec![] };
+        match self.sort {
+            None => self.each(machine, flows, |flow| picked.offer(machine, flow)),
+            Some((order, getter)) => {
+                let sorted = self.sorted(machine, flows, order, getter);
+                let _ = sorted.iter().try_for_each(|(_, flow)| picked.offer(machine, flow));
+            }
+        }
+        picked.kept
+    }
+
+    /// Hands on the flows that the filters admit, until `take` breaks.
+    fn each(
+        &self,
+        machine: &Machine<'_, '_>,
+        flows: &dyn Flows,
+        mut take: impl FnMut(&LazyFlow) -> ControlFlow<()>,
+    ) {
+        flows.walk(self.is_brief(), &mut |flow| {
+            if !machine.budget.visit() {
+                return ControlFlow::Break(());
+            }
+            if self.admits(flow) { take(flow) } else { ControlFlow::Continue(()) }
+        });
+    }
+
+    /// Whether a look at a flow is about as fast as some comparisons.
+    fn is_brief(&self) -> bool {
+        let tests = self.filters.iter().flat_map(|filter| match filter {
+            Filter::At(_) | Filter::AliveIn(_) => [].as_slice(),
+            Filter::All(tests) | Filter::Either(tests) => tests,
+        });
+        let mut tests = tests.map(|test| test.predicate);
+        let getters = self.sort.iter().map(|(_, getter)| getter).chain(&self.dedup);
+        tests.clone().count() <= BRIEF
+            && tests.all(Predicate::is_brief)
+            && getters.into_iter().all(Getter::is_brief)
+    }
+
+    fn admits(&self, flow: &LazyFlow) -> bool {
         self.filters.iter().all(|filter| match filter {
-            Filter::At(tids) => tids.contains(flow.node_tid.as_str()),
+            Filter::At(tids) => tids.contains(flow.node_tid()),
+            Filter::AliveIn(span) => {
+                let (start, last) = flow.times();
+                start <= span.to && last >= span.from
+            }
             Filter::All(tests) => tests.iter().all(|test| test.admits(flow)),
             Filter::Either(tests) => tests.iter().any(|test| test.admits(flow)),
         })
     }
 
-    /// The first flow of each value; flows without the field are all kept.
-    fn distinct<'a>(
-        &self,
-        flows: impl Iterator<Item = &'a Arc<Flow>>,
-    ) -> impl Iterator<Item = &'a Arc<Flow>> {
-        let mut seen = HashSet::new();
-        flows.filter(move |flow| match self.dedup.map(|getter| getter(flow)) {
-            Some(Some(field)) => seen.insert(Key::of(field)),
-            _ => true,
-        })
-    }
-
     /// By the field, then by UUID so that pages fit together; flows without it come last. Only as
-    /// many as the window needs are sorted.
-    fn sorted<'a>(
+    /// many as the window needs are kept and sorted.
+    fn sorted(
         &self,
-        flows: Vec<&'a Arc<Flow>>,
+        machine: &Machine<'_, '_>,
+        flows: &dyn Flows,
         order: Order,
         getter: Getter,
-    ) -> Vec<&'a Arc<Flow>> {
-        let mut keyed: Vec<(Option<Key<'a>>, &'a Arc<Flow>)> =
-            flows.into_iter().map(|flow| (getter(flow).map(Key::of), flow)).collect();
-        let compare = |a: &(Option<Key<'_>>, &Arc<Flow>), b: &(Option<Key<'_>>, &Arc<Flow>)| {
-            let keys = match (&a.0, &b.0) {
-                (Some(a), Some(b)) => match order {
-                    Order::Ascending => a.cmp(b),
-                    Order::Descending => b.cmp(a),
-                },
-                (a, b) => b.is_some().cmp(&a.is_some()),
-            };
-            keys.then_with(|| a.1.uuid.cmp(&b.1.uuid))
+    ) -> Vec<Keyed> {
+        let needed = match self.dedup {
+            Some(_) => usize::MAX,
+            None => self.window.skip.saturating_add(self.window.take),
         };
-        let needed = self.window.skip.saturating_add(self.window.take);
-        if self.dedup.is_none() && needed < keyed.len() {
-            keyed.select_nth_unstable_by(needed, compare);
-            keyed.truncate(needed);
+        let room = needed.saturating_mul(2).max(ROOM);
+        let mut kept: Vec<Keyed> = Vec::new();
+        // What comes behind it is not needed.
+        let mut last: Option<Option<Key>> = None;
+        self.each(machine, flows, |flow| {
+            let key = getter.read(flow).map(|field| Key::of(&field));
+            if last.as_ref().is_some_and(|last| order.compare(&key, last).is_gt()) {
+                return ControlFlow::Continue(());
+            }
+            kept.push((key, flow.clone()));
+            if kept.len() >= room {
+                kept.select_nth_unstable_by(needed, |a, b| in_order(order, a, b));
+                kept.truncate(needed);
+                last = kept.iter().map(|(key, _)| key).max_by(|a, b| order.compare(a, b)).cloned();
+            }
+            ControlFlow::Continue(())
+        });
+        kept.sort_unstable_by(|a, b| in_order(order, a, b));
+        kept
+    }
+}
+
+/// A flow and the field it is sorted by.
+type Keyed = (Option<Key>, LazyFlow);
+
+/// What passes `Dedup` and the window.
+struct Picked<'s, 'q> {
+    selection: &'s Selection<'q>,
+    seen: HashSet<Key, RandomState>,
+    /// How many came to the window.
+    passed: usize,
+    kept: Vec<LazyFlow>,
+}
+
+impl Picked<'_, '_> {
+    /// Takes the flow, if it is the first of its kind and the window lets it through, and breaks
+    /// when no other can be taken. Flows without the field are all kept.
+    fn offer(&mut self, machine: &Machine<'_, '_>, flow: &LazyFlow) -> ControlFlow<()> {
+        let Window { skip, take } = self.selection.window;
+        let kind = self.selection.dedup.and_then(|getter| getter.read(flow));
+        if kind.is_some_and(|field| !self.seen.insert(Key::of(&field))) {
+            return ControlFlow::Continue(());
         }
-        keyed.sort_unstable_by(compare);
-        keyed.into_iter().map(|(_, flow)| flow).collect()
+        self.passed += 1;
+        if self.passed > skip && self.kept.len() < take {
+            self.kept.push(flow.clone());
+        }
+        match self.kept.len() < take && machine.budget.admits(self.kept.len()) {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        }
     }
 }
 
@@ -154,44 +218,72 @@ fn tests<'q>(conditions: &'q [Condition]) -> Vec<Test<'q>> {
 }
 
 impl Test<'_> {
-    fn admits(&self, flow: &Flow) -> bool {
-        let field = self.getter.and_then(|getter| getter(flow));
+    fn admits(&self, flow: &LazyFlow) -> bool {
+        let field = self.getter.and_then(|getter| getter.read(flow));
         self.predicate.admits(field.as_ref())
     }
 }
 
-/// A field's value to sort and tell apart by.
-#[derive(PartialEq, Eq, Hash)]
-enum Key<'a> {
-    Int(i64),
-    Text(&'a str),
-    Object(String),
-}
-
-impl<'a> Key<'a> {
-    fn of(field: Field<'a>) -> Self {
-        match field {
-            Field::One(Scalar::Int(n) | Scalar::Port(n)) => Self::Int(n),
-            Field::One(Scalar::Text(text)) => Self::Text(text),
-            other => Self::Object(other.to_value().to_string()),
+impl Order {
+    /// Fields in that order, and those that are missing at the end.
+    fn compare(self, a: &Option<Key>, b: &Option<Key>) -> Ordering {
+        match (a, b) {
+            (Some(a), Some(b)) => match self {
+                Self::Ascending => a.cmp(b),
+                Self::Descending => b.cmp(a),
+            },
+            (a, b) => b.is_some().cmp(&a.is_some()),
         }
     }
 }
 
-impl Ord for Key<'_> {
+fn in_order(order: Order, a: &Keyed, b: &Keyed) -> Ordering {
+    order.compare(&a.0, &b.0).then_with(|| uuid(&a.1).cmp(&uuid(&b.1)))
+}
+
+fn uuid(flow: &LazyFlow) -> Option<Key> {
+    Some(Key::of(&getter("UUID")?.read(flow)?))
+}
+
+/// A field's value to sort and tell apart by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Int(i64),
+    /// A text, or an object as one.
+    Text(Text),
+}
+
+impl Key {
+    fn of(field: &Field<'_>) -> Self {
+        match field {
+            Field::One(Scalar::Int(n) | Scalar::Port(n)) => Self::Int(*n),
+            field => Self::Text(match field.as_text() {
+                Some(text) => text.into(),
+                None => field.to_value().to_string().as_str().into(),
+            }),
+        }
+    }
+}
+
+impl Ord for Key {
     fn cmp(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::Int(a), Self::Int(b)) => a.cmp(b),
             (Self::Text(a), Self::Text(b)) => a.cmp(b),
-            (Self::Object(a), Self::Object(b)) => a.cmp(b),
             // A field is of one kind in all flows.
             _ => Ordering::Equal,
         }
     }
 }
 
-impl PartialOrd for Key<'_> {
+impl PartialOrd for Key {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
+
+/// Tests of a flow that take no time.
+const BRIEF: usize = 8;
+
+/// Flows that are kept before those are let go that no window needs.
+const ROOM: usize = 4096;

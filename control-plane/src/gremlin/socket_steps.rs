@@ -12,10 +12,11 @@ use super::field::lookup;
 use super::predicate::Condition;
 use super::state::{Machine, Stage, State, refused};
 use super::step::Step;
+use crate::flow::LazyFlow;
 
 /// Sockets, as the metadata has them, by the ID of their node or the UUID of their flow. What has
 /// none is absent.
-pub(super) type Sockets<'a> = BTreeMap<&'a str, Vec<&'a Socket>>;
+pub(super) type Sockets<'a> = BTreeMap<String, Vec<&'a Socket>>;
 
 type Socket = Map<String, Value>;
 
@@ -24,26 +25,31 @@ type Connection<'a> = (&'a str, (&'a str, i64), (&'a str, i64));
 
 pub(super) fn of_nodes<'a>(machine: &Machine<'a, '_>, nodes: &[&'a Arc<Node>]) -> Sockets<'a> {
     let nodes = machine.budget.meter(nodes.iter());
-    let found = nodes.map(|node| (node.id.as_str(), sockets(&node.metadata).collect()));
+    let found = nodes.map(|node| (node.id.clone(), sockets(&node.metadata).collect()));
     found.filter(|(_, sockets): &(_, Vec<_>)| !sockets.is_empty()).collect()
 }
 
 /// The sockets at either end of each flow, on whichever host they are.
-pub(super) fn of_flows<'a>(machine: &Machine<'a, '_>, flows: &[&'a Arc<Flow>]) -> Sockets<'a> {
-    let mut index: HashMap<Connection<'a>, Vec<&'a Socket>> = HashMap::new();
+pub(super) fn of_flows<'a>(machine: &Machine<'a, '_>, flows: &[LazyFlow]) -> Sockets<'a> {
+    let mut index: HashMap<Connection<'_>, Vec<&'a Socket>> = HashMap::new();
     let sockets = machine.view.nodes().flat_map(|node| sockets(&node.metadata));
     for socket in machine.budget.meter(sockets) {
         index.entry(connection(socket)).or_default().push(socket);
     }
     let mut found = Sockets::new();
+    if index.is_empty() {
+        return found;
+    }
     for flow in machine.budget.meter(flows.iter()) {
-        let Some((protocol, a, b)) = ends(flow) else {
+        let flow = flow.flow();
+        let Some((protocol, a, b)) = ends(&flow) else {
             continue;
         };
-        let at = |key| index.get(&key).into_iter().flatten().copied();
-        let sockets: Vec<_> = at((protocol, a, b)).chain(at((protocol, b, a))).collect();
+        let connections = [(protocol, a, b), (protocol, b, a)];
+        let sockets = connections.iter().filter_map(|connection| index.get(connection));
+        let sockets: Vec<_> = sockets.flatten().copied().collect();
         if !sockets.is_empty() {
-            found.insert(&flow.uuid, sockets);
+            found.insert(flow.uuid.clone(), sockets);
         }
     }
     found

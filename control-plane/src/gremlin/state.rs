@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde_json::{Map, Number, Value};
-use sonde_proto::flow::{Flow, RawPacket};
 use sonde_proto::graph::{Edge, Node};
 
 use super::answer::Answer;
@@ -20,6 +19,7 @@ use super::view::{Ground, View};
 use super::{
     Placed, flow_steps, graph_steps, metric_steps, packet_steps, socket_steps, value_steps,
 };
+use crate::flow::LazyFlow;
 use crate::flow_store::Flows;
 use crate::graph::Span;
 
@@ -30,14 +30,14 @@ pub(super) enum State<'a> {
     Nodes(Vec<&'a Arc<Node>>),
     Edges(Vec<&'a Arc<Edge>>),
     Paths(Vec<Vec<&'a Arc<Node>>>),
-    Flows(Vec<&'a Arc<Flow>>),
+    Flows(Vec<LazyFlow>),
     Values(Vec<Value>),
     Number(Number),
     Value(Value),
     Metrics(Series),
-    RawPackets(Packets<'a>),
+    RawPackets(Packets),
     Sockets(Sockets<'a>),
-    Groups(Vec<(&'a str, Vec<&'a Arc<Flow>>)>),
+    Groups(Vec<(String, Vec<LazyFlow>)>),
     /// Objects by node ID; nothing can follow.
     NextHops(BTreeMap<&'a str, Value>),
 }
@@ -60,8 +60,6 @@ pub(super) struct Stage<'q> {
     pub(super) step: &'q Step,
     pub(super) absorbed: &'q [Placed],
     pub(super) column: usize,
-    /// Whether the next stage asks for flows.
-    pub(super) flows_next: bool,
 }
 
 /// Which elements a `Limit` or `Range` lets through.
@@ -79,13 +77,7 @@ impl<'q> Stage<'q> {
             rest.iter().take_while(|placed| budget.takes(&placed.step)).count()
         };
         let (absorbed, after) = rest.split_at(absorbs(&mut Appetite::of(&first.step)));
-        let stage = Self {
-            step: &first.step,
-            absorbed,
-            column: first.column,
-            flows_next: matches!(after.first(), Some(next) if matches!(next.step, Step::Flows(_))),
-        };
-        Some((stage, after))
+        Some((Self { step: &first.step, absorbed, column: first.column }, after))
     }
 
     /// Conditions of the absorbed `Has`.
@@ -205,30 +197,24 @@ impl<'a, 'l> Machine<'a, 'l> {
             State::Nodes(nodes) => Answer::Nodes(owned(nodes)),
             State::Edges(edges) => Answer::Edges(owned(edges)),
             State::Paths(paths) => Answer::Paths(paths.into_iter().map(owned).collect()),
-            State::Flows(flows) => Answer::Flows(owned(flows)),
+            State::Flows(flows) => Answer::Flows(flows),
             State::Values(values) => Answer::Values(values),
             State::Number(number) => Answer::Number(number),
             State::Value(value) => Answer::Value(value),
             State::Metrics(series) => {
                 let list = |metrics: Vec<Metric>| metrics.iter().map(Metric::to_value).collect();
-                Answer::Keyed(series.into_iter().map(|(id, m)| (id, list(m))).collect())
+                let series = metric_steps::by_id(series).into_iter();
+                Answer::Keyed(series.map(|(id, m)| (id.as_str().to_owned(), list(m))).collect())
             }
-            State::RawPackets(packets) => {
-                let list = |list: Vec<&RawPacket>| list.into_iter().cloned().collect();
-                let packets = packets.into_iter();
-                Answer::RawPackets(packets.map(|(id, all)| (id.to_owned(), list(all))).collect())
-            }
+            State::RawPackets(packets) => Answer::RawPackets(packets.into_iter().collect()),
             State::Sockets(sockets) => {
                 let list = |list: Vec<&Map<String, Value>>| {
                     list.into_iter().cloned().map(Value::Object).collect()
                 };
                 let sockets = sockets.into_iter();
-                Answer::Keyed(sockets.map(|(id, all)| (id.to_owned(), list(all))).collect())
+                Answer::Keyed(sockets.map(|(id, all)| (id, list(all))).collect())
             }
-            State::Groups(groups) => {
-                let group = |(id, flows): (&str, _)| (id.to_owned(), owned(flows));
-                Answer::Groups(groups.into_iter().map(group).collect())
-            }
+            State::Groups(groups) => Answer::Groups(groups),
             State::NextHops(hops) => {
                 let hop = |(id, hop): (&str, _)| (id.to_owned(), hop);
                 Answer::Keyed(hops.into_iter().map(hop).collect())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sonde_proto::graph::{Edge, Node};
 
-use super::lookup::candidates;
+use super::lookup::indexed;
 use super::predicate::Condition;
 use super::step::Way;
 use crate::graph::{Kind, Past, Topology};
@@ -56,32 +56,39 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn nodes(&self) -> Box<dyn Iterator<Item = &'a Arc<Node>> + '_> {
-        self.nodes_for(&[])
-    }
-
-    pub(super) fn edges(&self) -> Box<dyn Iterator<Item = &'a Arc<Edge>> + '_> {
-        self.edges_for(&[])
-    }
-
-    /// The nodes that may meet all the conditions, in the order of all nodes.
-    pub(super) fn nodes_for(
-        &self,
-        conditions: &[Condition],
-    ) -> Box<dyn Iterator<Item = &'a Arc<Node>> + '_> {
         match self {
-            Self::Whole(graph) => candidates(Kind::all(graph), conditions),
+            Self::Whole(graph) => Box::new(graph.nodes()),
             Self::Part(part) => Box::new(part.nodes.iter().copied()),
         }
     }
 
-    /// The edges that may meet all the conditions, in the order of all edges.
-    pub(super) fn edges_for(
+    pub(super) fn edges(&self) -> Box<dyn Iterator<Item = &'a Arc<Edge>> + '_> {
+        match self {
+            Self::Whole(graph) => Box::new(graph.edges()),
+            Self::Part(part) => Box::new(part.edges.iter().copied()),
+        }
+    }
+
+    /// Nodes among which are all that meet all the conditions, in the order of all nodes, when an
+    /// index knows some.
+    pub(super) fn indexed_nodes(
         &self,
         conditions: &[Condition],
-    ) -> Box<dyn Iterator<Item = &'a Arc<Edge>> + '_> {
+    ) -> Option<impl Iterator<Item = &'a Arc<Node>> + use<'a>> {
         match self {
-            Self::Whole(graph) => candidates(Kind::all(graph), conditions),
-            Self::Part(part) => Box::new(part.edges.iter().copied()),
+            Self::Whole(graph) => indexed(Kind::all(graph), conditions),
+            Self::Part(_) => None,
+        }
+    }
+
+    /// The same of edges.
+    pub(super) fn indexed_edges(
+        &self,
+        conditions: &[Condition],
+    ) -> Option<impl Iterator<Item = &'a Arc<Edge>> + use<'a>> {
+        match self {
+            Self::Whole(graph) => indexed(Kind::all(graph), conditions),
+            Self::Part(_) => None,
         }
     }
 

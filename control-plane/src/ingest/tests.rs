@@ -13,6 +13,7 @@ use sonde_proto::report::{LcoreInfo, PacketHead, PacketWant, WatchReport, WatchS
 use sonde_proto::ring::{Announcer, LcoreEnd, RingSize, rings};
 
 use super::*;
+use crate::flow::LazyFlow;
 use crate::flow_store::{FlowKey, FlowStore, Times};
 use crate::stream::{BulkConfig, Namespaces, Obj, QueueLimits, Subscriber};
 
@@ -46,7 +47,7 @@ impl World {
 
     fn stored(&self, flow: u64) -> Option<Arc<sonde_proto::flow::Flow>> {
         let key = FlowKey { watch: WATCH, uuid: uuid(flow) };
-        self.store.read().unwrap().get(&key).cloned()
+        self.store.read().unwrap().get(&key).map(LazyFlow::flow)
     }
 
     fn published(&mut self) -> Vec<String> {

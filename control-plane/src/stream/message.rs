@@ -69,9 +69,7 @@ impl Message {
     /// The content; its flows are made the first time anybody asks for it.
     pub fn obj(&self) -> &Obj {
         self.obj.get_or_init(|| match &self.content {
-            Content::Flows(flows) => {
-                Obj::Flows(flows.iter().map(|flow| flow.flow().clone()).collect())
-            }
+            Content::Flows(flows) => Obj::Flows(flows.iter().map(LazyFlow::flow).collect()),
             Content::Stats(stats) => Obj::Stats(stats.clone()),
         })
     }

@@ -134,7 +134,7 @@ fn errors_say_what_and_where() {
         ),
         ("G.At('-1m').V()", "Backend does not support history at column 3"),
         ("G.At(NOW, FOREVER)", "Backend does not support history at column 3"),
-        ("G.Context(1600000000, 60).Flows()", "No storage backend has been configured at column 3"),
+        ("G.Context(1600000000, 60).Flows()", "Backend does not support history at column 3"),
         ("G.At()", "At least one parameter must be provided to 'Context' at column 3"),
         ("G.At(1, 2, 3)", "At most two parameters must be provided to 'Context' at column 3"),
         ("G.At('noon')", "Time must be in RFC1123 or in Go Duration format at column 3"),

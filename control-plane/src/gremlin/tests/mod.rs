@@ -190,7 +190,7 @@ fn size(answer: &Answer) -> usize {
 
 fn uuids(text: &str) -> Vec<String> {
     match ask(&hosts(), text) {
-        Ok(Answer::Flows(flows)) => flows.iter().map(|flow| flow.uuid.clone()).collect(),
+        Ok(Answer::Flows(flows)) => flows.iter().map(|flow| flow.flow().uuid.clone()).collect(),
         other => panic!("{text}: {other:?}"),
     }
 }

@@ -1,13 +1,17 @@
-//! `At`: the graph as it was.
+//! `At`: the graph as it was, and the flows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sonde_proto::flow::{Flow, FlowMetric};
 use sonde_proto::graph::{Metadata, Node};
+use sonde_proto::record::WatchId;
 use sonde_proto::time::Timestamp;
 
 use super::super::{Ground, Limits, parse};
 use super::{NOW, store};
+use crate::flow_store::{FlowKey, FlowStore, Times};
 use crate::graph::{Graph, HistoryLimits, MemoryHistory};
 
 /// Minutes after [`NOW`].
@@ -22,7 +26,10 @@ fn graph() -> Graph {
     let update = |n: u64| json!({"RxPackets": n, "Start": minute(n).millis(), "Last": minute(n + 1).millis()});
     for (id, metadata) in [
         ("host", json!({"Name": "host", "Type": "host"})),
-        ("eth0", json!({"Name": "eth0", "Type": "device", "LastUpdateMetric": update(0)})),
+        (
+            "eth0",
+            json!({"Name": "eth0", "Type": "device", "TID": "T1", "LastUpdateMetric": update(0)}),
+        ),
     ] {
         super::node(&mut graph, id, metadata);
     }
@@ -42,11 +49,15 @@ fn graph() -> Graph {
 
 /// What is answered in minute 4.
 fn ask(text: &str) -> Result<Value, String> {
-    let (graph, flows, limits) = (graph(), store(), Limits::default());
+    ask_of(&store(), text)
+}
+
+fn ask_of(flows: &FlowStore, text: &str) -> Result<Value, String> {
+    let (graph, limits) = (graph(), Limits::default());
     let query = parse(text, &limits).unwrap();
     let past = query.recall(&graph, minute(4)).map_err(|error| error.to_string())?;
     let ground = past.as_ref().map_or(Ground::Now(&graph), Ground::Past);
-    let answer = query.run(ground, &flows, &limits, &|| false);
+    let answer = query.run(ground, flows, &limits, &|| false);
     Ok(serde_json::to_value(answer.map_err(|error| error.to_string())?).unwrap())
 }
 
@@ -106,11 +117,74 @@ fn metrics_lie_inside_the_span() {
 }
 
 #[test]
-fn flows_have_no_past() {
-    for (text, column) in [("G.At('-1m').Flows()", 3), ("G.At('-1m').V().Flows()", 17)] {
-        let expected = format!("No storage backend has been configured at column {column}");
-        assert_eq!(ask(text), Err(expected), "{text}");
+fn flows_of_the_past_are_those_that_lived() {
+    for (text, expected) in [
+        ("At('-4m')", json!(["a"])),
+        ("At('-210s')", json!(["a", "b"])),
+        ("At('-150s')", json!(["b", "c"])),
+        ("At('-30s')", json!(["c"])),
+        ("At(NOW)", json!(["c"])),
+        ("At('-150s', 30)", json!(["a", "b", "c"])),
+        ("At('-1m', FOREVER)", json!(["a", "b", "c"])),
+        ("At('-5m', FOREVER)", Value::Null),
+        ("At('-150s').V('eth0')", json!(["b"])),
+    ] {
+        let text = format!("G.{text}.Flows().Sort('Start').Values('UUID')");
+        assert_eq!(ask_of(&flows(), &text), Ok(expected), "{text}");
     }
+    let sum =
+        |text: &str| ask_of(&flows(), &format!("G.{text}.Flows().Metrics().Sum('ABPackets')"));
+    assert_eq!(sum("At('-150s', 90)"), Ok(json!(1)), "only what lies inside");
+    assert_eq!(sum("At('-150s')"), Ok(json!(5)), "whole at a moment");
+}
+
+#[test]
+fn flows_that_left_are_not_answered_for() {
+    let mut flows = flows();
+    flows.expire(minute(4));
+    for (text, expected) in [
+        ("G.At('-3m').Flows().Count()", Ok(json!(2))),
+        ("G.At(NOW, FOREVER).Flows().Count()", Ok(json!(2))),
+        ("G.At('-181s').Flows()", Err(1_600_000_060_000_i64)),
+        ("G.At(NOW, 181).V().Flows()", Err(1_600_000_060_000)),
+    ] {
+        let found = ask_of(&flows, text);
+        match expected {
+            Ok(expected) => assert_eq!(found, Ok(expected), "{text}"),
+            Err(since) => {
+                let why = found.unwrap_err();
+                let expected = "No storage backend has been configured: flows are known since";
+                assert!(why.starts_with(&format!("{expected} {since} ms")), "{why}");
+            }
+        }
+    }
+}
+
+/// Flows of minutes 0 to 1, 0.5 to 2 and 1 to 4. The first two have ended, and the first leaves in
+/// minute 4.
+fn flows() -> FlowStore {
+    let times = Times { hold: Duration::from_secs(150), silence: Duration::from_secs(3600) };
+    let mut store = FlowStore::new(10, times);
+    for (n, uuid, from, to) in [(1, "a", 0, 60), (2, "b", 30, 120), (3, "c", 60, 240)] {
+        let [start, last] = [from, to].map(|second| NOW.after(Duration::from_secs(second)));
+        let metric = FlowMetric {
+            ab_packets: n as i64,
+            start: start.millis(),
+            last: last.millis(),
+            ..FlowMetric::default()
+        };
+        let flow = Flow {
+            uuid: uuid.into(),
+            node_tid: if n == 2 { "T1" } else { "T2" }.into(),
+            start: start.millis(),
+            last: last.millis(),
+            metric: Some(metric),
+            ..Flow::default()
+        };
+        let key = FlowKey { watch: WatchId(1), uuid: n };
+        store.put(key, Arc::new(flow), n < 3, last);
+    }
+    store
 }
 
 #[test]
