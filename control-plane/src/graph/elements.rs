@@ -1,5 +1,6 @@
 //! The nodes, or the edges, of a graph: by ID, by age, and by texts in their metadata.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ahash::RandomState;
@@ -57,12 +58,12 @@ impl<K: Kind> Elements<K> {
         texts: &[&str],
     ) -> Option<impl Iterator<Item = &'a Arc<K>> + use<'a, K>> {
         let index = self.index(path)?;
-        let mut ages: Vec<u64> = texts.iter().flat_map(|text| index.ages(text)).collect();
-        if texts.len() > 1 {
-            ages.sort_unstable();
-            ages.dedup();
-        }
-        Some(ages.into_iter().filter_map(|age| self.by_age.get(age)))
+        let (one, several) = match texts {
+            [text] => (Some(index.ages(text)), BTreeSet::new()),
+            texts => (None, texts.iter().flat_map(|text| index.ages(text)).collect()),
+        };
+        let ages = one.into_iter().flatten().chain(several);
+        Some(ages.filter_map(|age| self.by_age.get(age)))
     }
 
     /// The number that tells when the element of that ID came: greater than those before it.

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use ahash::RandomState;
-use rpds::{HashTrieMapSync, RedBlackTreeSetSync};
+use rpds::HashTrieMapSync;
 use serde_json::{Map, Value};
 use sonde_proto::graph::Metadata;
+
+use super::ages::Ages;
 
 /// Ages of elements by the texts at a path: dotted, and across arrays, as queries read it. An
 /// element has as many texts there as it crosses items of arrays.
 #[derive(Clone, Debug)]
 pub(super) struct Index {
     path: &'static str,
-    ages: HashTrieMapSync<Arc<str>, RedBlackTreeSetSync<u64>, RandomState>,
+    ages: HashTrieMapSync<Arc<str>, Ages, RandomState>,
 }
 
 impl Index {
@@ -26,13 +28,13 @@ impl Index {
     }
 
     /// Ages of the elements that have that text, in order.
-    pub(super) fn ages(&self, text: &str) -> impl Iterator<Item = u64> {
-        self.ages.get(text).into_iter().flatten().copied()
+    pub(super) fn ages(&self, text: &str) -> impl Iterator<Item = u64> + use<'_> {
+        self.ages.get(text).into_iter().flat_map(Ages::iter)
     }
 
     /// How many elements have that text.
     pub(super) fn count(&self, text: &str) -> usize {
-        self.ages.get(text).map_or(0, RedBlackTreeSetSync::size)
+        self.ages.get(text).map_or(0, Ages::len)
     }
 
     /// Takes over the metadata `after` of the element of that age, where there was another `before`;
@@ -50,17 +52,18 @@ impl Index {
 
     fn insert(&mut self, text: &str, age: u64) {
         if let Some(ages) = self.ages.get_mut(text) {
-            ages.insert_mut(age);
+            ages.insert(age);
         } else {
-            let ages = RedBlackTreeSetSync::new_sync();
-            self.ages.insert_mut(text.into(), ages.insert(age));
+            let mut ages = Ages::default();
+            ages.insert(age);
+            self.ages.insert_mut(text.into(), ages);
         }
     }
 
     fn remove(&mut self, text: &str, age: u64) {
         let Some(ages) = self.ages.get_mut(text) else { return };
-        ages.remove_mut(&age);
-        if ages.is_empty() {
+        ages.remove(age);
+        if ages.len() == 0 {
             self.ages.remove_mut(text);
         }
     }

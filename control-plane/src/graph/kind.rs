@@ -141,17 +141,20 @@ impl Kind for Edge {
     fn attach(&self, age: u64, topology: &mut Topology) {
         for end in [&self.parent, &self.child] {
             let Some(end) = topology.nodes.age(end) else { continue };
-            let edges = topology.adjacent.get(end).cloned().unwrap_or_default();
-            topology.adjacent.insert(end, edges.insert(age));
+            let mut edges = topology.adjacent.get(end).cloned().unwrap_or_default();
+            edges.insert(age);
+            topology.adjacent.insert(end, edges);
         }
     }
 
     fn detach(&self, age: u64, topology: &mut Topology) {
         for end in [&self.parent, &self.child] {
             let Some(end) = topology.nodes.age(end) else { continue };
-            match topology.adjacent.get(end).map(|edges| edges.remove(&age)) {
-                Some(edges) if !edges.is_empty() => topology.adjacent.insert(end, edges),
-                _ => drop(topology.adjacent.remove(end)),
+            if let Some(mut edges) = topology.adjacent.remove(end) {
+                edges.remove(age);
+                if edges.len() > 0 {
+                    topology.adjacent.insert(end, edges);
+                }
             }
         }
     }

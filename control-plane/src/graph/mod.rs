@@ -7,6 +7,7 @@ use sonde_proto::graph::{Edge, Metadata};
 use sonde_proto::time::Timestamp;
 use tokio::sync::broadcast;
 
+mod ages;
 mod elements;
 mod event;
 mod history;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use rpds::RedBlackTreeSetSync;
 use sonde_proto::graph::{Edge, Node};
 
+use super::ages::Ages;
 use super::elements::Elements;
 use super::numbered::Numbered;
 
@@ -14,7 +14,7 @@ pub struct Topology {
     pub(super) nodes: Elements<Node>,
     pub(super) edges: Elements<Edge>,
     /// Ages of the edges at each node, by its age.
-    pub(super) adjacent: Numbered<RedBlackTreeSetSync<u64>>,
+    pub(super) adjacent: Numbered<Ages>,
 }
 
 impl Topology {
@@ -51,6 +51,6 @@ impl Topology {
     /// The edges at a node, both ways, oldest first.
     pub fn edges_at(&self, node: &str) -> impl Iterator<Item = &Arc<Edge>> {
         let ages = self.nodes.age(node).and_then(|age| self.adjacent.get(age));
-        ages.into_iter().flatten().filter_map(|age| self.edges.of_age(*age))
+        ages.into_iter().flat_map(Ages::iter).filter_map(|age| self.edges.of_age(age))
     }
 }

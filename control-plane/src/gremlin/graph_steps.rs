@@ -21,7 +21,7 @@ pub(super) fn on_graph<'a>(
     match stage.step {
         Step::Graph => Ok(State::Graph),
         Step::Nodes(None) => Ok(State::Nodes(match machine.view.indexed_nodes(stage.has()) {
-            Some(nodes) => select(machine, stage, nodes, |_| true),
+            Some((nodes, others)) => keep(machine, stage, nodes, |node| both(others, node)),
             None => select(machine, stage, machine.view.nodes(), |_| true),
         })),
         Step::Nodes(Some(id)) => {
@@ -30,7 +30,7 @@ pub(super) fn on_graph<'a>(
             Ok(State::Nodes(select(machine, stage, revisions, |_| true)))
         }
         Step::Edges(None) => Ok(State::Edges(match machine.view.indexed_edges(stage.has()) {
-            Some(edges) => select(machine, stage, edges, |_| true),
+            Some((edges, others)) => keep(machine, stage, edges, |edge| both(others, edge)),
             None => select(machine, stage, machine.view.edges(), |_| true),
         })),
         Step::Edges(Some(id)) => {
@@ -201,10 +201,17 @@ fn select<'a, T: Element>(
     test: impl Fn(&T) -> bool,
 ) -> Vec<&'a Arc<T>> {
     let has = stage.has();
-    let kept = machine
-        .budget
-        .meter(elements)
-        .filter(|element| test(element) && all(has, element.as_ref()));
+    keep(machine, stage, elements, |element| test(element) && all(has, element))
+}
+
+/// Looks at the elements, and keeps those that pass the test and the window.
+fn keep<'a, T: Element>(
+    machine: &Machine<'a, '_>,
+    stage: &Stage<'a>,
+    elements: impl Iterator<Item = &'a Arc<T>>,
+    test: impl Fn(&T) -> bool,
+) -> Vec<&'a Arc<T>> {
+    let kept = machine.budget.meter(elements).filter(|element| test(element));
     machine.budget.collect(stage.window().apply(kept))
 }
 
@@ -240,6 +247,11 @@ fn kind<T: Element>(element: &T, keys: &[String]) -> Option<Vec<Option<String>>>
 /// Whether the element meets every condition.
 pub(super) fn all<T: Element>(conditions: &[Condition], element: &T) -> bool {
     conditions.iter().all(|c| c.predicate.admits(element.field(&c.key).as_ref()))
+}
+
+/// Whether the element meets every condition of both lists.
+pub(super) fn both<T: Element>(conditions: [&[Condition]; 2], element: &T) -> bool {
+    conditions.into_iter().all(|conditions| all(conditions, element))
 }
 
 /// Whether the element meets any condition.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ahash::RandomState;
 use sonde_proto::graph::{Edge, Node, relation};
 
-use super::graph_steps::{all, either};
+use super::graph_steps::{all, both, either};
 use super::predicate::Condition;
 use super::state::Machine;
 use super::step::Way;
@@ -20,8 +20,8 @@ pub(super) fn shortest_paths<'a>(
     target: &[Condition],
     along: &[Condition],
 ) -> Vec<Vec<&'a Arc<Node>>> {
-    let indexed = machine.view.indexed_nodes(target).map(|nodes| {
-        let nodes = machine.budget.meter(nodes).filter(|node| all(target, node.as_ref()));
+    let indexed = machine.view.indexed_nodes(target).map(|(nodes, others)| {
+        let nodes = machine.budget.meter(nodes).filter(|node| both(others, node.as_ref()));
         HashSet::<&str, RandomState>::from_iter(nodes.map(|node| node.id.as_str()))
     });
     let is_target = |node: &Node| match &indexed {

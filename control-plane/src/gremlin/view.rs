@@ -69,12 +69,11 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Nodes among which are all that meet all the conditions, in the order of all nodes, when an
-    /// index knows some.
-    pub(super) fn indexed_nodes(
+    /// The nodes that meet one of the conditions, and the others, where an index knows.
+    pub(super) fn indexed_nodes<'c>(
         &self,
-        conditions: &[Condition],
-    ) -> Option<impl Iterator<Item = &'a Arc<Node>> + use<'a>> {
+        conditions: &'c [Condition],
+    ) -> Option<(impl Iterator<Item = &'a Arc<Node>> + use<'a>, [&'c [Condition]; 2])> {
         match self {
             Self::Whole(graph) => indexed(Kind::all(graph), conditions),
             Self::Part(_) => None,
@@ -82,10 +81,10 @@ impl<'a> View<'a> {
     }
 
     /// The same of edges.
-    pub(super) fn indexed_edges(
+    pub(super) fn indexed_edges<'c>(
         &self,
-        conditions: &[Condition],
-    ) -> Option<impl Iterator<Item = &'a Arc<Edge>> + use<'a>> {
+        conditions: &'c [Condition],
+    ) -> Option<(impl Iterator<Item = &'a Arc<Edge>> + use<'a>, [&'c [Condition]; 2])> {
         match self {
             Self::Whole(graph) => indexed(Kind::all(graph), conditions),
             Self::Part(_) => None,
