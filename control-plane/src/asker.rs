@@ -6,7 +6,7 @@ use std::time::Duration;
 use sonde_proto::graph::Node;
 
 use crate::clock::Clock;
-use crate::flow_store::{SharedFlowStore, Snapshot};
+use crate::flow_store::SharedFlowStore;
 use crate::graph::{Graph, SharedGraph, Topology};
 use crate::gremlin::{Answer, Ground, Limits, Query, QueryError};
 
@@ -38,12 +38,8 @@ impl Asker {
         let begun = self.clock.now();
         let past = self.look(|graph| query.recall(graph, begun))?;
         let ground = past.as_ref().map_or(Ground::Now(topology), Ground::Past);
-        let flows = match query.reads_flows() {
-            true => Snapshot::of(&self.flows),
-            false => Snapshot::default(),
-        };
         let expired = || self.clock.now().since(begun) > QUERY_TIME;
-        query.run(ground, &flows, &Limits::default(), &expired)
+        query.run(ground, &self.flows, &Limits::default(), &expired)
     }
 
     /// The nodes of the answer, those of paths included.

@@ -166,7 +166,7 @@ impl Additions {
         let mut kept = self.kept::<K>();
         let graph = self.look(Graph::snapshot);
         let gone = kept.which(|addition| {
-            addition.waits.is_none() && !K::all(&graph).contains_key(&addition.element.element().id)
+            addition.waits.is_none() && K::all(&graph).get(&addition.element.element().id).is_none()
         });
         kept.forget(&gone).map(drop)
     }

@@ -18,15 +18,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-<<<<<<< HEAD
 use crate::asker::Asker;
 use crate::graph::{Graph, Topology};
-=======
-use crate::clock::Clock;
-use crate::flow_store::SharedFlowStore;
-use crate::graph::{Graph, SharedGraph, Topology};
-use crate::gremlin::{Answer, Limits};
->>>>>>> 00ba826 (gremlin: read flows where they lie, and those of the past)
 use crate::ingest::Lcores;
 use crate::notice::Notices;
 use crate::resource::{ResourceError, Resources};
@@ -234,26 +227,10 @@ impl Captures {
 
     /// The nodes that `runnable` asks for; none, and a line in the log, when its query fails.
     fn matches(&self, id: &str, runnable: &Runnable, graph: &Topology) -> Vec<Arc<Node>> {
-<<<<<<< HEAD
         self.0.config.asker.nodes(&runnable.query, graph).unwrap_or_else(|error| {
             tracing::debug!(capture = id, %error, "query");
             Vec::new()
         })
-=======
-        let Inner { config, .. } = &*self.0;
-        let begun = self.now();
-        let expired = || self.now().since(begun) > QUERY_TIME;
-        match runnable.query.run(graph, &config.flows, &Limits::default(), &expired) {
-            Ok(Answer::Nodes(nodes)) => nodes,
-            // Every node of every path.
-            Ok(Answer::Paths(paths)) => paths.concat(),
-            Ok(_) => Vec::new(),
-            Err(error) => {
-                tracing::debug!(capture = id, %error, "query");
-                Vec::new()
-            }
-        }
->>>>>>> 00ba826 (gremlin: read flows where they lie, and those of the past)
     }
 
     fn counted(&self) -> Counted {

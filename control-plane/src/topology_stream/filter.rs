@@ -60,27 +60,14 @@ impl TopologyStream {
     }
 
     fn run(&self, query: &Query, moment: &Moment) -> Result<Seen, FilterError> {
-<<<<<<< HEAD
-        let flows = match query.reads_flows() {
-            true => Snapshot::of(&self.asker.flows),
-            false => Snapshot::default(),
-        };
-=======
->>>>>>> 00ba826 (gremlin: read flows where they lie, and those of the past)
         let ground = match moment {
             Moment::Now(topology) => Ground::Now(topology),
             Moment::Then(past) => Ground::Past(past),
         };
-<<<<<<< HEAD
         let clock = &self.asker.clock;
         let begun = clock.now();
         let expired = || clock.now().since(begun) > self.limits.time;
-        match query.run(ground, &flows, &self.limits, &expired)? {
-=======
-        let begun = self.clock.now();
-        let expired = || self.clock.now().since(begun) > self.limits.time;
-        match query.run(ground, &self.flows, &self.limits, &expired)? {
->>>>>>> 00ba826 (gremlin: read flows where they lie, and those of the past)
+        match query.run(ground, &self.asker.flows, &self.limits, &expired)? {
             Answer::Graph { nodes, edges } => Ok(Seen::new(nodes, edges)),
             _ => Err(FilterError::NoGraph),
         }
