@@ -7,8 +7,8 @@ use crate::world::{World, node, within};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn open(directory: &Path) -> World {
-    World::open(Some(directory)).unwrap()
+async fn open(directory: &Path) -> World {
+    within(|| World::open(Some(directory)).ok()).await
 }
 
 fn create<K: Added>(world: &World, element: K) -> Arc<K> {
@@ -32,8 +32,9 @@ fn ids(world: &World) -> Vec<String> {
     ids
 }
 
-fn kept(directory: &Path) -> Vec<String> {
-    let store = Store::open(Some(directory)).unwrap();
+/// What is on the disk, once the world that wrote it has let go of the file.
+async fn kept(directory: &Path) -> Vec<String> {
+    let store = within(|| Store::open(Some(directory)).ok()).await;
     let nodes = store.table::<Node>("nodes").load().unwrap().into_iter().map(|(id, _)| id);
     let edges = store.table::<Edge>("edges").load().unwrap().into_iter().map(|(id, _)| id);
     nodes.chain(edges).collect()
@@ -49,7 +50,7 @@ fn set(world: &World, id: &str, key: &str, value: Value) {
 #[tokio::test]
 async fn what_clients_added_survives_the_process() {
     let directory = tempfile::tempdir().unwrap();
-    let world = open(directory.path());
+    let world = open(directory.path()).await;
     let additions = &world.state.additions;
     let tor = create(&world, node("tor", "switch", 0));
     create(&world, node("other", "switch", 0));
@@ -70,7 +71,7 @@ async fn what_clients_added_survives_the_process() {
     assert!(!additions.delete::<Node>("other").unwrap());
     drop(world);
 
-    let world = open(directory.path());
+    let world = open(directory.path()).await;
     assert_eq!(ids(&world), ["b", "c", "eth0", "eth1", "p0", "short", "tor"]);
     let again = world.state.graph.read().unwrap().node("tor").unwrap().clone();
     let mut expected = Node::clone(&changed);
@@ -80,13 +81,13 @@ async fn what_clients_added_survives_the_process() {
     world.state.additions.expire().unwrap();
     assert_eq!(ids(&world), ["c", "eth0", "eth1", "p0", "tor"]);
     drop(world);
-    assert_eq!(kept(directory.path()), ["tor", "c"]);
+    assert_eq!(kept(directory.path()).await, ["tor", "c"]);
 }
 
 #[tokio::test]
 async fn an_edge_goes_with_its_end() {
     let directory = tempfile::tempdir().unwrap();
-    let world = open(directory.path());
+    let world = open(directory.path()).await;
     create(&world, edge("a", "eth0", "eth1"));
     let run = tokio::spawn(world.state.additions.clone().run());
     let now = world.state.clock.now();
@@ -96,13 +97,13 @@ async fn an_edge_goes_with_its_end() {
     run.abort();
     run.await.unwrap_err();
     drop(world);
-    assert_eq!(kept(directory.path()), [""; 0]);
+    assert_eq!(kept(directory.path()).await, [""; 0]);
 }
 
 #[tokio::test]
 async fn an_edge_waits_for_its_ends() {
     let directory = tempfile::tempdir().unwrap();
-    let world = open(directory.path());
+    let world = open(directory.path()).await;
     let now = world.state.clock.now();
     let come = |world: &World, name: &str| {
         world.state.graph.write().unwrap().add(node(name, "veth", 9), now).unwrap();
@@ -113,7 +114,7 @@ async fn an_edge_waits_for_its_ends() {
     }
     drop(world);
 
-    let world = open(directory.path());
+    let world = open(directory.path()).await;
     assert_eq!(ids(&world), ["eth0", "eth1", "p0"]);
     assert!(world.state.additions.delete::<Edge>("c").unwrap(), "one that waits can be deleted");
     let run = tokio::spawn(world.state.additions.clone().run());
@@ -125,5 +126,5 @@ async fn an_edge_waits_for_its_ends() {
     run.abort();
     run.await.unwrap_err();
     drop(world);
-    assert_eq!(kept(directory.path()), ["a"]);
+    assert_eq!(kept(directory.path()).await, ["a"]);
 }
