@@ -277,6 +277,7 @@ fn config() -> control::Config {
         keep_alive: KeepAlive::default(),
         directory: None,
         upload: 0,
+        alert_scripts: false,
         key_mode: KeyMode::default(),
         start_up: None,
     }
