@@ -93,7 +93,7 @@ fn record(n: u32) -> FlowRecord {
         transport: Some(TransportEnds { protocol, a: 1024 + (pair % 60_000) as u16, b: port }),
         icmp: None,
         metric,
-        last_update: (n % 3 == 0).then_some(metric),
+        last_update: n.is_multiple_of(3).then_some(metric),
         tcp: None,
         ip: None,
         raw_packets: 0,

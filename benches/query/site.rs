@@ -94,7 +94,7 @@ fn join(graph: &mut Graph, parent: &str, child: &str, relation: &str) {
 fn facts(host: u32, n: u32) -> Value {
     let mut facts = json!({
         "Name": name(host, n), "Type": kind(n), "TID": tid(host * NODES + n), "MAC": mac(host, n),
-        "MTU": if n % 10 == 0 { 1400 } else { 1500 }, "IfIndex": n, "State": "UP",
+        "MTU": if n.is_multiple_of(10) { 1400 } else { 1500 }, "IfIndex": n, "State": "UP",
         "LinkFlags": ["BROADCAST", "MULTICAST", "UP"], "EncapType": "ether", "Driver": kind(n),
         "IPV4": [format!("10.{}.{}.{n}/24", host / 256, host % 256)],
         "Features": {"gro": true, "gso": true, "rx-checksum": false, "tx-checksum-ipv4": true},

@@ -19,8 +19,7 @@ fn open(point: &Point) -> io::Result<Wire> {
     let Point::Interface { index, netns } = point else {
         return Err(io::ErrorKind::Unsupported.into());
     };
-    let mut sender =
-        PacketSender::open(*index, netns.as_deref()).map_err(|error| io::Error::other(error))?;
+    let mut sender = PacketSender::open(*index, netns.as_deref()).map_err(io::Error::other)?;
     Ok(Box::new(move |frame| sender.send(frame)))
 }
 
