@@ -47,6 +47,11 @@ pub trait Resource:
         false
     }
 
+    /// What is said of one that [`Self::duplicates`] another.
+    fn duplicate(&self) -> ResourceError {
+        ResourceError::Duplicate
+    }
+
     /// Sets what the server says and no client: of a new one, or of one that was `before`.
     fn stamp(&mut self, _before: Option<&Self>, _now: Timestamp) {}
 }
@@ -140,7 +145,7 @@ impl<R: Resource> Resources<R> {
         let entries = self.entries();
         has_room(&entries)?;
         if entries.values().any(|other| other.resource.duplicates(&entry.resource)) {
-            return Err(ResourceError::Duplicate);
+            return Err(entry.resource.duplicate());
         }
         table.put(&id, &entry.resource, expires)?;
         self.change(|entries| drop(entries.insert(id, entry.clone())));
@@ -165,6 +170,11 @@ impl<R: Resource> Resources<R> {
         }
         if after == before.resource {
             return Ok(Some(before.clone()));
+        }
+        let entries = self.entries();
+        let mut others = entries.iter().filter(|(other, _)| *other != id);
+        if others.any(|(_, other)| other.resource.duplicates(&after)) {
+            return Err(after.duplicate());
         }
         let entry = Arc::new(Entry { resource: after, parsed, expires: before.expires });
         table.put(id, &entry.resource, entry.expires)?;
