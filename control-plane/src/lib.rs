@@ -26,6 +26,7 @@ pub mod layer;
 pub mod notice;
 pub mod resource;
 pub mod rule;
+pub mod script;
 pub mod server;
 pub mod state;
 pub mod store;

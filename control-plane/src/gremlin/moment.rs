@@ -41,7 +41,7 @@ pub(super) fn check(parameters: Vec<Parameter>) -> Result<Vec<Parameter>, Fault>
 pub(super) fn span(parameters: &[Parameter], now: Timestamp) -> Span {
     let now = now.millis();
     let to = match parameters.first() {
-        Some(Parameter::Literal(Literal::Int(n))) if *n <= i32::MAX.into() => n * 1000,
+        Some(Parameter::Literal(Literal::Int(n))) if *n <= i64::from(i32::MAX) => n * 1000,
         Some(Parameter::Literal(Literal::Int(n))) => *n,
         Some(Parameter::Literal(Literal::Text(text))) => match duration(text) {
             Some(distance) => now.saturating_add(distance),

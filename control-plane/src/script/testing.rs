@@ -1,0 +1,25 @@
+//! Scripts for tests: each on a thread of this process, without bounds.
+
+use std::io::{self, BufReader};
+use std::os::unix::net::UnixStream;
+use std::thread;
+
+use super::process::{Launch, Process};
+use super::{Limits, Scripts, child};
+
+pub(crate) fn scripts() -> Scripts {
+    limited(Limits::default())
+}
+
+pub(crate) fn limited(limits: Limits) -> Scripts {
+    Scripts::new(Launch::new(process), limits)
+}
+
+fn process() -> io::Result<Process> {
+    let (here, there) = UnixStream::pair()?;
+    here.set_nonblocking(true)?;
+    let input = BufReader::new(there.try_clone()?);
+    thread::spawn(move || child::run(input, there, |_, _| Ok(())));
+    let (output, input) = tokio::net::UnixStream::from_std(here)?.into_split();
+    Ok(Process::new(input, output))
+}
