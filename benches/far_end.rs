@@ -25,6 +25,7 @@ use sonde_control_plane::flow_store::{FlowStore, SharedFlowStore, Times};
 use sonde_control_plane::graph::{Graph, SharedGraph};
 use sonde_control_plane::ingest::{self, Desired, Lcores, Names, Watched};
 use sonde_control_plane::injection::Injector;
+use sonde_control_plane::script::{self, Launch, Scripts};
 use sonde_control_plane::server::{self, Entrance};
 use sonde_control_plane::stream::{
     BulkConfig, Encoding, FlowStream, Namespaces, QueueLimits, Subscriber,
@@ -278,6 +279,8 @@ fn config() -> control::Config {
         directory: None,
         upload: 0,
         alert_scripts: false,
+        // None is run.
+        scripts: Scripts::new(Launch::program(PathBuf::new(), &[]), script::Limits::default()),
         key_mode: KeyMode::default(),
         start_up: None,
     }

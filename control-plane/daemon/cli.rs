@@ -37,6 +37,9 @@ pub(crate) enum Command {
     Traffic(Traffic),
     /// Measure the data plane of this machine on made-up traffic.
     Bench(Bench),
+    /// Run the script that the daemon sends on stdin.
+    #[command(hide = true)]
+    Script,
 }
 
 #[derive(Debug, Args)]

@@ -12,6 +12,7 @@ use sonde_control_plane::upload;
 use crate::access_config::{AuthSection, HttpSection, RbacSection, Sections, TlsSection};
 use crate::flow_config::FlowSection;
 use crate::query_config::{GraphSection, QuerySection};
+use crate::workflow_config::WorkflowSection;
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -39,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) query: QuerySection,
     /// What is looked for on this host.
     pub(crate) discovery: DiscoverySection,
+    /// What scripts may take.
+    pub(crate) workflow: WorkflowSection,
     /// AF_PACKET captures.
     pub(crate) af_packet: AfPacketSection,
     /// DPDK.
@@ -190,6 +193,7 @@ impl Config {
         self.query.check()?;
         self.http.check()?;
         self.access().access()?;
+        self.workflow.check()?;
         let workers = self.af_packet.workers;
         ensure!(
             (1..=64).contains(&workers),
@@ -222,6 +226,7 @@ impl Default for Config {
             graph: GraphSection::default(),
             query: QuerySection::default(),
             discovery: DiscoverySection::default(),
+            workflow: WorkflowSection::default(),
             af_packet: AfPacketSection::default(),
             dpdk: DpdkSection::default(),
             upload: UploadSection::default(),
@@ -295,6 +300,9 @@ mod tests {
             ("[[dpdk.port]]\nname='a'\ndevice='net_null0'\ncpus=[]", "at least one cpu"),
             ("[[dpdk.port]]\nname='a'\ndevice='b'\ncpus=[1]\nrss='none'", "`symmetric` or `any`"),
             ("[query]\nmax_steps = 0", "query.max_steps: expected at least 1, found 0"),
+            ("[workflow]\ntimeout = 0", "workflow.timeout: expected at least 1 second, found 0"),
+            ("[workflow]\nmax_memory = 1000", "workflow.max_memory: expected at least 16777216"),
+            ("[workflow]\nat_once = 0", "workflow.at_once: expected 1 to 256, found 0"),
             ("listen = 'nowhere'", "line 1"),
         ] {
             let error = format!("{:#}", Config::parse(text).unwrap_err());
@@ -312,6 +320,7 @@ mod tests {
         assert_eq!(format!("{:?}", sample.access()), format!("{:?}", default.access()));
         assert_eq!((sample.query, sample.graph), (default.query, default.graph));
         assert_eq!(sample.alert, default.alert);
+        assert_eq!(sample.workflow, default.workflow);
         assert_eq!(sample.listen, default.listen);
         assert_eq!(sample.discovery, default.discovery);
         assert_eq!(sample.flow.application_ports().unwrap(), ApplicationPorts::default());

@@ -18,10 +18,12 @@ mod query_config;
 mod read;
 mod reload;
 mod run;
+mod script;
 mod signals;
 mod traffic;
 mod upload;
 mod watch;
+mod workflow_config;
 
 use cli::{Cli, Command};
 
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Command::Flows(options) => watch::flows(&options),
         Command::Traffic(options) => traffic::write(&options),
         Command::Bench(options) => bench::bench(&options),
+        Command::Script => script::script(),
     };
     result.unwrap_or_else(|error| {
         if output::is_closed(&error) {

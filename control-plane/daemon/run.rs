@@ -190,6 +190,7 @@ fn control_config(config: &Config) -> anyhow::Result<control::Config> {
         directory: config.state_dir.clone(),
         upload: config.upload.max_bytes,
         alert_scripts: config.alert.scripts,
+        scripts: config.workflow.scripts(),
         key_mode: KeyMode::default(),
         start_up: config.startup_capture.as_ref().map(|capture| StartUp {
             gremlin: capture.gremlin.clone(),

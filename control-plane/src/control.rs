@@ -8,6 +8,7 @@ use axum::Router;
 use sonde_proto::flow::ApplicationPorts;
 use sonde_proto::plan::KeyMode;
 use sonde_proto::ring::Rings;
+use sonde_proto::workflow::Workflow;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
@@ -25,8 +26,9 @@ use crate::gremlin;
 use crate::ingest::{self, Names};
 use crate::injection::{Injections, Injector};
 use crate::notice::Notices;
-use crate::resource::ResourceError;
+use crate::resource::{ResourceError, Resources};
 use crate::rule::Rules;
+use crate::script::Scripts;
 use crate::state::{CREATES, Parts, QUERIES, State};
 use crate::store::{Store, StoreError};
 use crate::stream::{BulkConfig, FlowStream, QueueLimits};
@@ -65,6 +67,8 @@ pub struct Config {
     pub upload: u64,
     /// Whether alerts may run programs.
     pub alert_scripts: bool,
+    /// Runs the JavaScript of workflows.
+    pub scripts: Scripts,
     /// `LayerKeyMode` of captures that name none.
     pub key_mode: KeyMode,
     /// A capture to begin with.
@@ -161,7 +165,7 @@ impl Control {
             notices: notices.clone(),
         };
         let asker = captures.asker.clone();
-        let Opened { additions, captures, rules, alerts, injections } =
+        let Opened { additions, captures, rules, alerts, injections, workflows } =
             open(captures, alerts, injector, config.directory, config.start_up).await?;
         lcores.refresh(SETTLE).await;
         let follow = tokio::spawn(access.clone().follow());
@@ -201,6 +205,8 @@ impl Control {
             alerts,
             injections,
             notices,
+            workflows,
+            scripts: config.scripts,
             uploads: Uploads::new(replay, config.upload),
             limits: config.query,
             queries,
@@ -245,6 +251,7 @@ struct Opened {
     rules: Rules,
     alerts: Alerts,
     injections: Injections,
+    workflows: Resources<Workflow>,
 }
 
 /// Opens the resources where it may wait for the disk and for DNS.
@@ -263,12 +270,13 @@ async fn open(
         let rules = Rules::open(&store, config.asker.clone(), &config.host)?;
         let alerts = Alerts::open(alerts, &store)?;
         let injections = Injections::open(&store, config.asker.clone(), injector)?;
+        let workflows = Resources::open(&store, config.asker.clock.clone(), ())?;
         let captures = Captures::open(config, &store)?;
         if let Some(wanted) = start_up {
             (captures.start_up(&wanted.gremlin, &wanted.bpf, &wanted.kind))
                 .map_err(StartError::StartUp)?;
         }
-        Ok(Opened { additions, captures, rules, alerts, injections })
+        Ok(Opened { additions, captures, rules, alerts, injections, workflows })
     })
     .await?
 }
@@ -282,7 +290,7 @@ mod tests {
     use sonde_proto::time::Timestamp;
 
     use super::*;
-    use crate::upload;
+    use crate::{script, upload};
 
     fn config(gremlin: &str) -> Config {
         Config {
@@ -308,6 +316,7 @@ mod tests {
             directory: None,
             upload: upload::LIMIT,
             alert_scripts: false,
+            scripts: script::testing::scripts(),
             key_mode: KeyMode::L2,
             start_up: Some(StartUp { gremlin: gremlin.into(), ..StartUp::default() }),
         }

@@ -34,6 +34,7 @@ pub mod stream;
 pub mod tls;
 pub mod topology_stream;
 pub mod upload;
+pub mod workflow;
 pub mod ws;
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use sonde_proto::time::Timestamp;
+use sonde_proto::workflow::Workflow;
 use tokio::sync::Semaphore;
 
 use crate::access::Access;
@@ -18,7 +19,9 @@ use crate::gremlin::Limits;
 use crate::ingest::Lcores;
 use crate::injection::Injections;
 use crate::notice::Notices;
+use crate::resource::Resources;
 use crate::rule::Rules;
+use crate::script::Scripts;
 use crate::upload::Uploads;
 use crate::ws::WsState;
 
@@ -59,6 +62,10 @@ pub struct Parts {
     pub rules: Rules,
     /// The packets that nodes send for clients.
     pub injections: Injections,
+    /// The workflows that clients created.
+    pub workflows: Resources<Workflow>,
+    /// Runs the JavaScript of workflows.
+    pub scripts: Scripts,
     /// Capture files that clients send.
     pub uploads: Uploads,
     /// What a query may cost.

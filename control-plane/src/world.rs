@@ -30,7 +30,9 @@ use crate::gremlin::Limits;
 use crate::ingest::{self, Names};
 use crate::injection::{Injections, Injector, Wire};
 use crate::notice::Notices;
+use crate::resource::Resources;
 use crate::rule::Rules;
+use crate::script;
 use crate::state::{CREATES, Parts, QUERIES, State};
 use crate::store::{Store, StoreError};
 use crate::stream::{BulkConfig, FlowStream, QueueLimits};
@@ -115,7 +117,6 @@ impl World {
             host: "here".into(),
             version: "0.0.0".into(),
             started: clock.now(),
-            clock,
             access,
             graph,
             flows,
@@ -125,6 +126,9 @@ impl World {
             notices,
             injections: Injections::open(&store, asker.clone(), injector)?,
             rules: Rules::open(&store, asker, "here")?,
+            workflows: Resources::open(&store, clock.clone(), ())?,
+            scripts: script::testing::scripts(),
+            clock,
             lcores,
             ws: WsState {
                 host: "here".into(),

@@ -22,3 +22,4 @@ pub mod ring;
 pub mod rule;
 pub mod status;
 pub mod time;
+pub mod workflow;

@@ -14,3 +14,4 @@ mod read;
 mod replay;
 mod stream;
 mod upload;
+mod workflow;

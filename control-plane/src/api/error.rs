@@ -9,6 +9,7 @@ use crate::additions::AdditionError;
 use crate::graph::SchemaError;
 use crate::gremlin::QueryError;
 use crate::resource::ResourceError;
+use crate::script::ScriptError;
 use crate::store::StoreError;
 use crate::upload::{AT_ONCE, Damaged};
 
@@ -111,6 +112,12 @@ pub enum Error {
     /// Others create resources, and wait for DNS.
     #[error("too many resources are being created")]
     Busy,
+    /// No workflow of that ID to call.
+    #[error("No workflow found with ID: {0}")]
+    NoWorkflow(String),
+    /// A workflow gives nothing.
+    #[error(transparent)]
+    Script(#[from] ScriptError),
     /// The state file failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -130,15 +137,17 @@ impl Error {
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::Yaml => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
-            Self::Busy | Self::ManyBodies | Self::Contended { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Busy
+            | Self::ManyBodies
+            | Self::Contended { .. }
+            | Self::Script(ScriptError::Busy(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Addition(AdditionError::TooMany)
             | Self::Resource(ResourceError::TooMany { .. }) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Resource(ResourceError::Duplicate) => StatusCode::CONFLICT,
             Self::Store(_)
             | Self::Addition(AdditionError::Store(_))
             | Self::Resource(ResourceError::Store(_))
+            | Self::Script(ScriptError::Process(_) | ScriptError::Dropped)
             | Self::Defect => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NoId
             | Self::Path(_)
@@ -152,6 +161,8 @@ impl Error {
             | Self::Addition(AdditionError::Graph(_))
             | Self::NotUpdatable
             | Self::Query(_)
+            | Self::NoWorkflow(_)
+            | Self::Script(_)
             | Self::Upload(_)
             | Self::BrokenBody(_)
             | Self::Resource(ResourceError::Invalid(_)) => StatusCode::BAD_REQUEST,

@@ -16,9 +16,11 @@ mod pcap;
 mod resource;
 mod routes;
 mod rule;
+mod script;
 mod status;
 mod topology;
 mod upload;
+mod workflow;
 
 use std::time::Duration;
 
@@ -29,6 +31,7 @@ use sonde_proto::capture::Capture;
 use sonde_proto::graph::{Edge, Node};
 use sonde_proto::injection::PacketInjection;
 use sonde_proto::rule::{EdgeRule, NodeRule};
+use sonde_proto::workflow::Workflow;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
@@ -40,12 +43,13 @@ use crate::state::State;
 use crate::ws;
 
 pub use error::Error;
+pub use script::ScriptHost;
 
 /// All paths.
 pub fn router(state: State) -> Router {
     let access = &state.access;
-    let rest =
-        rest(access).router().fallback(async || Error::NoPage).layer(cors().allow_origin(Any));
+    let rest = rest(access).router().merge(calls(access).router());
+    let rest = rest.fallback(async || Error::NoPage).layer(cors().allow_origin(Any));
     // A page that logs in may stand anywhere; what it needs is a name and a password.
     let own = cors().allow_origin(AllowOrigin::mirror_request()).allow_credentials(true);
     let open = open(access).router().layer(own);
@@ -53,7 +57,7 @@ pub fn router(state: State) -> Router {
     rest.merge(sockets(access).router()).with_state(state)
 }
 
-/// What users may do.
+/// What users may do, and scripts of theirs.
 fn rest(access: &Access) -> Routes {
     let routes = Routes::new(access)
         .get("/api", Rule::User, status::service)
@@ -66,8 +70,16 @@ fn rest(access: &Access) -> Routes {
     let routes = resources::<NodeRule>(routes, "noderule");
     let routes = resources::<EdgeRule>(routes, "edgerule");
     let routes = resources::<PacketInjection>(routes, "injectpacket");
+    let routes = resources::<Workflow>(routes, "workflow");
     let routes = elements::<Node>(routes, "node");
     elements::<Edge>(routes, "edge")
+}
+
+/// What users may do, and no script: one that calls itself would never end. The path of a call ends
+/// with `/call`.
+fn calls(access: &Access) -> Routes {
+    let rule = Rule::write("workflow.call");
+    Routes::new(access).post("/api/workflow/{*id}", rule, workflow::call)
 }
 
 /// How somebody becomes a user.

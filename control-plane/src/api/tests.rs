@@ -22,9 +22,11 @@ use crate::world::{UPLOAD_LIMIT, World, node, record, within};
 
 mod access;
 mod alert;
+mod built_in;
 mod element;
 mod rule;
 mod traversal;
+mod workflow;
 
 /// What came back.
 struct Got {

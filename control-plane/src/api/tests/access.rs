@@ -13,12 +13,13 @@ use super::*;
 use crate::access::{Access, Backend, Config, Origins, Policy, Secret, UserSource};
 
 /// Routes that stand alone: method, path, object, action.
-const SINGLE: [(&str, &str, &str, &str); 9] = [
+const SINGLE: [(&str, &str, &str, &str); 10] = [
     ("GET", "/api", "", ""),
     ("GET", "/api/status", "status", "read"),
     ("GET", "/api/topology", "topology", "read"),
     ("POST", "/api/topology", "topology", "read"),
     ("POST", "/api/pcap", "pcap", "write"),
+    ("POST", "/api/workflow/{*id}", "workflow.call", "write"),
     ("GET", "/ws/subscriber/flow", "websocket", "/ws/subscriber/flow"),
     ("GET", "/ws/subscriber", "websocket", "/ws/subscriber"),
     ("GET", "/ws/publisher", "websocket", "/ws/publisher"),
@@ -26,8 +27,8 @@ const SINGLE: [(&str, &str, &str, &str); 9] = [
 ];
 
 /// Resources, each with the routes of [`RESOURCE`].
-const RESOURCES: [&str; 7] =
-    ["alert", "capture", "edge", "edgerule", "injectpacket", "node", "noderule"];
+const RESOURCES: [&str; 8] =
+    ["alert", "capture", "edge", "edgerule", "injectpacket", "node", "noderule", "workflow"];
 
 /// The routes of a resource: method, what follows its path, action, whether a denial says it.
 const RESOURCE: [(&str, &str, &str, bool); 7] = [
@@ -111,7 +112,7 @@ fn routes() -> Vec<(&'static str, String, Option<Denial>, &'static str, &'static
 #[test]
 fn every_route_has_a_rule() {
     let access = Access::open(Config::default()).unwrap();
-    let declared = [rest(&access), sockets(&access)];
+    let declared = [rest(&access), calls(&access), sockets(&access)];
     let shown = |route: &Declared| {
         let (right, denial) = match route.rule {
             Rule::Right(right, denial) => ((right.object, right.action), Some(denial)),
@@ -415,4 +416,35 @@ async fn a_client_with_many_connections_is_let_in() {
     for request in requests.collect::<Vec<_>>() {
         assert_eq!(request.await.unwrap().unwrap().status(), 200);
     }
+}
+
+#[tokio::test]
+async fn a_workflow_may_what_its_caller_may() {
+    let world = guarded(|config| {
+        let lines = [&LINES[..], &["p, cid, workflow.call, write, allow"]].concat();
+        let lines: Vec<_> = lines.into_iter().map(str::to_owned).collect();
+        config.policy = Policy::new("admin", &lines).unwrap();
+    });
+    let source = "async () => [(await client.captures.list()) instanceof Object, \
+        await client.captures.create({GremlinQuery: 'G.V()'}).catch((error) => error.message)]";
+    let body = json!({"Name": "w", "Source": source}).to_string();
+    let create = from([192, 0, 2, 1], "POST", "/api/workflow");
+    let create = create.header("x-auth-token", token("ann", "secret"));
+    let created = send(&world, create.body(body.into()).unwrap()).await.json();
+    let path = format!("/api/workflow/{}/call", created["UUID"].as_str().unwrap());
+
+    let denied = "'cid' has no 'write' permission on 'capture'";
+    let secret = token("cid", "secret");
+    let by_query = format!("{path}?x-auth-token={}", secret.trim_end_matches('='));
+    for request in [
+        from([192, 0, 2, 1], "POST", &path).header("x-auth-token", &secret),
+        from([192, 0, 2, 1], "POST", &path).header("cookie", format!("authtoken={secret}")),
+        from([192, 0, 2, 1], "POST", &by_query),
+    ] {
+        let got = send(&world, request.body("{}".into()).unwrap()).await;
+        assert_eq!(got.json(), json!([true, denied]));
+    }
+    let request =
+        from([192, 0, 2, 1], "POST", &path).header("x-auth-token", token("bob", "secret"));
+    assert_eq!(send(&world, request.body("{}".into()).unwrap()).await.status, 405);
 }

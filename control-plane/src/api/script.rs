@@ -1,0 +1,101 @@
+//! The REST API as scripts see it: the same paths, without network.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::request::{Builder, Parts};
+use axum::http::{self, HeaderMap, HeaderName, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
+use tower::ServiceExt as _;
+
+use super::{Error, rest};
+use crate::access::{self, Access, AccessError};
+use crate::script::{Host, Reply, Request};
+use crate::state::State;
+
+/// Answers scripts, all but that they cannot call workflows.
+#[derive(Clone, Debug)]
+pub struct ScriptHost {
+    router: Router,
+    /// What the guard knows the caller by.
+    headers: HeaderMap,
+    query: Option<String>,
+    peer: Option<ConnectInfo<SocketAddr>>,
+}
+
+impl ScriptHost {
+    /// Scripts that may everything, as nobody called them.
+    pub fn of_daemon(state: &State) -> Result<Self, AccessError> {
+        let access = Access::open(access::Config::default())?;
+        Ok(Self {
+            router: router(state, &access),
+            headers: HeaderMap::new(),
+            query: None,
+            peer: None,
+        })
+    }
+
+    /// Scripts that may what the sender of a request may.
+    pub(super) fn of_caller(state: &State, parts: &Parts) -> Self {
+        let known = parts.headers.iter().filter(|(name, _)| CREDENTIALS.contains(name));
+        Self {
+            router: router(state, &state.access),
+            headers: known.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            query: parts.uri.query().map(str::to_owned),
+            peer: parts.extensions.get().copied(),
+        }
+    }
+
+    fn request(&self, method: &str, mut path: String) -> Builder {
+        // The query may carry a token, too.
+        if let Some(query) = self.query.as_ref().filter(|_| !path.contains('?')) {
+            path = format!("{path}?{query}");
+        }
+        let mut request = http::Request::builder().method(method).uri(path);
+        if let Some(headers) = request.headers_mut() {
+            headers.extend(self.headers.clone());
+        }
+        match self.peer {
+            Some(peer) => request.extension(peer),
+            None => request,
+        }
+    }
+}
+
+impl Host for ScriptHost {
+    async fn answer(&self, request: Request) -> Reply {
+        let failed = |status: StatusCode, why: String| Reply { status: status.as_u16(), body: why };
+        let Request { method, path, body } = request;
+        let request = match self.request(&method, path).body(Body::from(body)) {
+            Ok(request) => request,
+            Err(why) => return failed(StatusCode::BAD_REQUEST, why.to_string()),
+        };
+        let Ok(response) = self.router.clone().oneshot(request).await;
+        let status = response.status().as_u16();
+        match Limited::new(response.into_body(), ANSWER).collect().await {
+            Ok(body) => {
+                let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+                Reply { status, body }
+            }
+            Err(why) => failed(StatusCode::INSUFFICIENT_STORAGE, format!("the answer: {why}")),
+        }
+    }
+}
+
+fn router(state: &State, access: &Access) -> Router {
+    rest(access).router().fallback(async || Error::NoPage).with_state(state.clone())
+}
+
+/// Headers that say who asks, and from which page.
+const CREDENTIALS: [HeaderName; 5] = [
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::HOST,
+    header::ORIGIN,
+    HeaderName::from_static("x-auth-token"),
+];
+
+/// Bytes of an answer at most.
+const ANSWER: usize = 16 << 20;
