@@ -8,6 +8,7 @@ mod support;
 
 mod access;
 mod bench;
+mod client;
 mod commands;
 mod live;
 mod read;
