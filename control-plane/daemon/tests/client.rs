@@ -12,12 +12,7 @@ fn every_method(auth: &str, arguments: &[&str]) {
     let netns = Netns::new();
     netns.within(|| {
         let directory = tempfile::tempdir().unwrap();
-        // Nobody else's namespaces.
-        let none = directory.path().join("netns");
-        let config = format!(
-            "{auth}\n[flow]\nupdate = 1\nbulk_delay = 1\n[discovery]\nnetns_dir = '{}'\n",
-            none.display()
-        );
+        let config = format!("{auth}\n[flow]\nupdate = 1\nbulk_delay = 1\n");
         let sonde = Sonde::start(&config, directory.path(), Some(&netns));
         let output = netns
             .command("timeout")

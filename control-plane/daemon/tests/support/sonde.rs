@@ -25,6 +25,9 @@ impl Sonde {
     pub(crate) fn start(config: &str, directory: &Path, netns: Option<&Netns>) -> Self {
         let address = free_address();
         let file = directory.join("sonde.toml");
+        // Namespaces of tests that run beside this one are none of its business.
+        let none = directory.join("netns");
+        let config = format!("{config}\n[discovery]\nnetns_dir = '{}'\n", none.display());
         std::fs::write(&file, config).unwrap();
         let mut command = match netns {
             Some(netns) => netns.command(SONDE),
