@@ -98,6 +98,8 @@ pub(crate) struct DpdkSection {
     pub(crate) main_cpu: usize,
     /// Mbufs per NUMA socket.
     pub(crate) mempool: usize,
+    /// Whether the nodes of ports show all that their drivers count.
+    pub(crate) xstats: bool,
     /// The ports to poll. None: DPDK is not started.
     pub(crate) port: Vec<PortSection>,
 }
@@ -250,7 +252,7 @@ impl Default for AfPacketSection {
 
 impl Default for DpdkSection {
     fn default() -> Self {
-        Self { main_cpu: 0, mempool: 16_384, port: Vec::new() }
+        Self { main_cpu: 0, mempool: 16_384, xstats: false, port: Vec::new() }
     }
 }
 

@@ -11,13 +11,17 @@ mod dpdk {
     use std::time::Duration;
 
     use anyhow::Context;
+    use serde_json::json;
     use sonde_control_plane::discovery::{self, COUNTERS_EVERY, PortNode, PortStats};
     use sonde_control_plane::graph::SharedGraph;
     use sonde_control_plane::ingest::Lcores;
     use sonde_probe::lcore::{Dpdk, DpdkConfig, PortConfig, PortInfo, Queue, Rss, Turn};
-    use sonde_probe::source::dpdk::{Idle, RxQueue, Spread, hashes_symmetrically, port_stats};
+    use sonde_probe::source::dpdk::{
+        Idle, RxQueue, Spread, hashes_symmetrically, port_stats, port_xstats,
+    };
     use sonde_probe::source::{Closed, wall_clock};
     use sonde_probe::worker::{FlowConfig, Worker};
+    use sonde_proto::graph::Metadata;
     use sonde_proto::plan::Point;
     use sonde_proto::record::EndReason;
     use sonde_proto::report::LcoreInfo;
@@ -34,6 +38,8 @@ mod dpdk {
         dpdk: Option<Dpdk>,
         announcer: Announcer,
         flow: FlowConfig,
+        /// Whether nodes show all that drivers count.
+        xstats: bool,
     }
 
     impl Ports {
@@ -51,7 +57,7 @@ mod dpdk {
                 tracing::info!(memory = %dpdk.memory(), ports = dpdk.ports().len(), "DPDK is up");
                 dpdk.ports().iter().for_each(warn);
             }
-            Ok(Self { dpdk, announcer, flow })
+            Ok(Self { dpdk, announcer, flow, xstats: config.dpdk.xstats })
         }
 
         /// The ports as the topology wants them.
@@ -61,7 +67,7 @@ mod dpdk {
 
         /// Keeps the books of the ports, and counters and link state of their nodes, current.
         pub(crate) fn follow(&self, runtime: &Runtime, graph: SharedGraph, lcores: Lcores) {
-            let ports: Arc<[PortInfo]> = self.infos().into();
+            let (ports, xstats): (Arc<[PortInfo]>, _) = (self.infos().into(), self.xstats);
             if ports.is_empty() {
                 return;
             }
@@ -71,30 +77,46 @@ mod dpdk {
                 for n in 0.. {
                     tick.tick().await;
                     let read = ports.clone();
+                    let show = n % (COUNTERS_EVERY.as_secs() / LOST_EVERY.as_secs()) == 0;
                     // A driver may wait for its hardware.
                     let stats = spawn_blocking(move || {
                         if n == 0 {
                             read.iter().for_each(check_key);
                         }
-                        read.iter().map(|port| port_stats(port.number)).collect::<Vec<_>>()
+                        let extended = |port: &PortInfo| match show && xstats {
+                            true => port_xstats(port.number),
+                            false => Vec::new(),
+                        };
+                        let look = |port: &PortInfo| (port_stats(port.number), extended(port));
+                        read.iter().map(look).collect::<Vec<_>>()
                     });
                     let Ok(stats) = stats.await else { return };
-                    let show = n % (COUNTERS_EVERY.as_secs() / LOST_EVERY.as_secs()) == 0;
-                    for (PortInfo { name, .. }, stats) in ports.iter().zip(stats) {
+                    for (PortInfo { name, .. }, (stats, extended)) in ports.iter().zip(stats) {
                         let Some(stats) = stats else { continue };
                         lcores.lost(Point::Port(name.clone()), stats.lost);
                         if show {
-                            discovery::port::update(&graph, name, &counters(&stats), wall_clock());
+                            let counters = PortStats { extended, ..counters(&stats) };
+                            discovery::port::update(&graph, name, &counters, wall_clock());
                         }
                     }
                 }
             });
         }
 
+        /// What the host's node shows of DPDK; nothing when it is not up.
+        pub(crate) fn facts(&self) -> Metadata {
+            let mut facts = Metadata::new();
+            if let Some(dpdk) = &self.dpdk {
+                let shown = json!({"Version": dpdk.version(), "Memory": dpdk.memory().to_string()});
+                facts.insert("DPDK".into(), shown);
+            }
+            facts
+        }
+
         /// Polls the ports until `stop`, or until all of them have nothing more to give.
         pub(crate) fn run(self, stop: &Stop, lcores: &Lcores) -> anyhow::Result<()> {
             let names: Vec<_> = self.infos().iter().map(|port| port.name.clone()).collect();
-            let Self { dpdk: Some(dpdk), announcer, flow } = self else { return Ok(()) };
+            let Self { dpdk: Some(dpdk), announcer, flow, .. } = self else { return Ok(()) };
             let open = move |queue: RxQueue, which: &Queue| {
                 let point = Point::Port(which.port.clone());
                 let ring = announcer.open(
@@ -264,6 +286,7 @@ mod without {
     use sonde_control_plane::graph::SharedGraph;
     use sonde_control_plane::ingest::Lcores;
     use sonde_probe::worker::FlowConfig;
+    use sonde_proto::graph::Metadata;
     use sonde_proto::ring::Announcer;
     use tokio::runtime::Runtime;
 
@@ -290,6 +313,11 @@ mod without {
         /// None.
         pub(crate) fn nodes(&self) -> Vec<PortNode> {
             Vec::new()
+        }
+
+        /// Nothing.
+        pub(crate) fn facts(&self) -> Metadata {
+            Metadata::new()
         }
 
         /// Does nothing.

@@ -96,7 +96,7 @@ impl Daemon {
             injector: injection::injector(),
         };
         let control = runtime
-            .block_on(Control::start(control_config(&config)?, data_plane))
+            .block_on(Control::start(control_config(&config, ports.facts())?, data_plane))
             .context("cannot start the control plane")?;
         let state = control.state();
         ports.follow(&runtime, state.graph.clone(), state.lcores.clone());
@@ -155,7 +155,7 @@ fn flow_config(config: &Config) -> anyhow::Result<FlowConfig> {
     })
 }
 
-fn control_config(config: &Config) -> anyhow::Result<control::Config> {
+fn control_config(config: &Config, facts: Metadata) -> anyhow::Result<control::Config> {
     let timers = config.flow.timers()?;
     let id = match config.host_id.as_str() {
         "" => std::fs::read_to_string(HOST_NAME)
@@ -167,7 +167,7 @@ fn control_config(config: &Config) -> anyhow::Result<control::Config> {
     Ok(control::Config {
         host: HostConfig {
             id,
-            metadata: Metadata::new(),
+            metadata: facts,
             clock: wall_clock,
             counters_every: discovery::COUNTERS_EVERY,
             netns_dir: config.discovery.netns_dir.clone(),

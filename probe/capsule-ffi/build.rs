@@ -82,11 +82,12 @@ const FUNCTIONS: &str = "_rte_.*\
     |rte_eth_(allmulticast|promiscuous)_(enable|disable|get)\
     |rte_eth_dev_(adjust_nb_rx_tx_desc|close|configure|get_mtu|get_port_by_name|info_get)\
     |rte_eth_dev_(rss_hash_(conf_get|update)|socket_id|start|stop)\
-    |rte_eth_(macaddr_get|rx_queue_setup|tx_queue_setup|stats_get)";
+    |rte_eth_(macaddr_get|rx_queue_setup|tx_queue_setup|stats_get|xstats_get(_names)?)";
 
 /// Types that are named, besides those the functions bring in.
 const TYPES: &str =
     "rte_cpuset_t|rte_ether_addr|rte_eth_(conf|dev_info|rx_mq_mode|stats)|rte_mbuf|rte_mempool";
 
 /// Macros with a plain value, and the constants of the shim.
-const CONSTANTS: &str = "RTE_MBUF_DEFAULT_BUF_SIZE|ETH_RSS_.*|DEV_TX_OFFLOAD_MBUF_FAST_FREE";
+const CONSTANTS: &str =
+    "RTE_VER_(YEAR|MONTH|MINOR)|RTE_MBUF_DEFAULT_BUF_SIZE|ETH_RSS_.*|DEV_TX_OFFLOAD_MBUF_FAST_FREE";

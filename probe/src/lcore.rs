@@ -17,6 +17,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use capsule::Runtime;
+use capsule_ffi::{RTE_VER_MINOR, RTE_VER_MONTH, RTE_VER_YEAR};
 
 pub use self::check::ConfigError;
 use self::clock::HeldClock;
@@ -150,6 +151,11 @@ impl Dpdk {
     /// The memory that is used.
     pub fn memory(&self) -> Memory {
         self.memory
+    }
+
+    /// DPDK's version.
+    pub fn version(&self) -> String {
+        format!("{RTE_VER_YEAR}.{RTE_VER_MONTH:02}.{RTE_VER_MINOR}")
     }
 
     /// Starts the ports and polls until `stop` is set or all sources have closed; then each queue

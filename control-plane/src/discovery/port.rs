@@ -48,7 +48,7 @@ pub struct PortNode {
 }
 
 /// Counters of a port since it was started, and its link as it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PortStats {
     /// Frames received.
     pub rx_packets: u64,
@@ -70,6 +70,8 @@ pub struct PortStats {
     pub link_up: bool,
     /// Mbit/s, when known.
     pub speed_mbit: Option<u32>,
+    /// All that its driver counts, by name (xstats), when that is asked for.
+    pub extended: Vec<(String, u64)>,
 }
 
 /// A port's node, and the name of the link its frames come from.
@@ -92,6 +94,12 @@ pub fn update(graph: &SharedGraph, name: &str, stats: &PortStats, now: Timestamp
     graph.update::<Node>(&id, now, |metadata| {
         renew(metadata, LINK_STATE, &link_state(stats.link_up, stats.speed_mbit));
         metric::write(metadata, stats.into(), None, now);
+        if !stats.extended.is_empty() {
+            let counters = stats.extended.iter();
+            let counters: Metadata =
+                counters.map(|(name, count)| (name.clone(), (*count).into())).collect();
+            metadata.insert("XStats".into(), counters.into());
+        }
     });
     true
 }
@@ -262,11 +270,13 @@ mod tests {
             rx_bytes: 640,
             rx_missed: 1,
             rx_no_mbuf: 2,
+            extended: vec![("rx_q0_packets".into(), 10)],
             ..PortStats::default()
         };
         let now = Timestamp::from_millis(5000);
         assert!(update(&graph, "uplink", &stats, now));
         let mut after = of(&graph);
+        assert_eq!(after.remove("XStats").unwrap(), json!({"rx_q0_packets": 10}));
         assert_eq!(after["State"], "DOWN");
         assert!(!after.contains_key("Speed"), "nobody knows it now");
         assert_eq!(

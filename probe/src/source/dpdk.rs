@@ -20,7 +20,7 @@ use sonde_proto::report::Lost;
 use sonde_proto::time::Timestamp;
 
 use self::port::device;
-pub use self::port::{PortFacts, PortStats, hashes_symmetrically, port_stats};
+pub use self::port::{PortFacts, PortStats, hashes_symmetrically, port_stats, port_xstats};
 pub(crate) use self::port::{
     end_promiscuous, insist_on_symmetry, port_facts, port_number, readers,
 };

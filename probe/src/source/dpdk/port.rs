@@ -1,6 +1,7 @@
 //! Ports as DPDK describes them, and what they count.
 
 use std::ffi::CStr;
+use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use capsule_ffi as ffi;
@@ -85,6 +86,33 @@ pub(crate) fn insist_on_symmetry(port: u16) {
         // its own, and `hashes_symmetrically` says so.
         unsafe { ffi::rte_eth_dev_rss_hash_update(port, &mut rss) };
     }
+}
+
+/// Every counter that the driver has, by its name (DPDK's `rte_eth_xstats_get`): see [`port_stats`]
+/// for when. Empty when there is no such port (any more).
+pub fn port_xstats(port: u16) -> Vec<(String, u64)> {
+    let _reader = readers();
+    // SAFETY: with no room given DPDK only says how much there should be.
+    let count = unsafe { ffi::rte_eth_xstats_get_names(port, ptr::null_mut(), 0) };
+    let count = u32::try_from(count).unwrap_or_default().min(XSTATS);
+    let mut names = vec![ffi::rte_eth_xstat_name::default(); count as usize];
+    let mut values = vec![ffi::rte_eth_xstat::default(); count as usize];
+    // SAFETY: there is room for `count` names.
+    let named = unsafe { ffi::rte_eth_xstats_get_names(port, names.as_mut_ptr(), count) };
+    // SAFETY: there is room for `count` values.
+    let valued = unsafe { ffi::rte_eth_xstats_get(port, values.as_mut_ptr(), count) };
+    // More than there is room for: the driver found new ones meanwhile, and wrote none.
+    let read = |n: i32| usize::try_from(n).ok().filter(|&n| n <= count as usize).unwrap_or(0);
+    let (named, valued) = (read(named), read(valued));
+    let named = names.get(..named).unwrap_or_default();
+    let values = values.get(..valued).unwrap_or_default().iter();
+    values
+        .filter_map(|value| {
+            let name = named.get(usize::try_from(value.id).ok()?)?;
+            let bytes = name.name.iter().take_while(|&&byte| byte != 0).map(|&byte| byte as u8);
+            Some((String::from_utf8_lossy(&bytes.collect::<Vec<_>>()).into_owned(), value.value))
+        })
+        .collect()
 }
 
 fn has_symmetric_key(port: u16, info: &ffi::rte_eth_dev_info) -> Option<bool> {
@@ -190,3 +218,6 @@ fn link(port: u16) -> (u32, bool) {
 
 /// Held while counters of a port are read. No lcore takes it once it polls.
 static READER: Mutex<()> = Mutex::new(());
+
+/// Counters of a driver at most: a few hundred are usual, some for each queue.
+const XSTATS: u32 = 4096;
