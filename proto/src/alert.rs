@@ -1,14 +1,16 @@
 //! An alert as REST clients write and read it (API §2.4).
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::null::null_is_default;
 
 /// The alert resource. Absent members and `null` mean the default; unknown members are ignored.
 /// Skydive leaves out `Action` and `Trigger` when they are empty, and its Python client then fails:
 /// they are always written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, rename_all = "PascalCase")]
+#[schema(examples(json!({"Name": "down", "Expression": "G.V().Has('State', 'DOWN')"})))]
 pub struct Alert {
     /// Given by the server; a client's own is overwritten.
     #[serde(
@@ -16,6 +18,7 @@ pub struct Alert {
         deserialize_with = "null_is_default",
         skip_serializing_if = "String::is_empty"
     )]
+    #[schema(read_only)]
     pub uuid: String,
     /// For people.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
@@ -35,6 +38,7 @@ pub struct Alert {
     pub trigger: String,
     /// RFC 3339. Output only.
     #[serde(deserialize_with = "null_is_default")]
+    #[schema(read_only)]
     pub create_time: String,
 }
 

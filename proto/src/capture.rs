@@ -1,12 +1,14 @@
 //! A capture as REST clients write and read it (API §2.3), and as nodes show it (§9.5).
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::null::null_is_default;
 
 /// The capture resource. Absent members and `null` mean the default; unknown members are ignored.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, rename_all = "PascalCase")]
+#[schema(examples(json!({"GremlinQuery": "G.V().Has('Name', 'eth0')", "BPFFilter": "tcp port 80"})))]
 pub struct Capture {
     /// Given by the server; a client's own is overwritten.
     #[serde(
@@ -14,6 +16,7 @@ pub struct Capture {
         deserialize_with = "null_is_default",
         skip_serializing_if = "String::is_empty"
     )]
+    #[schema(read_only)]
     pub uuid: String,
     /// Which nodes are captured. Required.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
@@ -40,6 +43,7 @@ pub struct Capture {
     pub kind: String,
     /// Nodes on which the capture is active. Output only.
     #[serde(deserialize_with = "null_is_default")]
+    #[schema(read_only)]
     pub count: u64,
     /// Listening port of sFlow and NetFlow captures.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "is_default")]

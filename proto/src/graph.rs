@@ -4,6 +4,7 @@ use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::null::null_is_default;
@@ -12,13 +13,15 @@ use crate::null::null_is_default;
 pub type Metadata = Map<String, Value>;
 
 /// What a node and an edge have in common, at one revision.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
+#[schema(as = Node, examples(json!({"ID": "tor", "Metadata": {"Name": "tor", "Type": "switch"}})))]
 pub struct Element {
     /// Unique; a UUID for elements of ours, any text for those of publishers.
     #[serde(rename = "ID")]
     pub id: String,
     /// A node's always has `Name` and `Type`, an edge's `RelationType`.
+    #[schema(value_type = HashMap<String, Value>)]
     pub metadata: Metadata,
     /// The host that discovered the element.
     #[serde(default, deserialize_with = "null_is_default")]
@@ -44,8 +47,14 @@ pub struct Element {
 pub type Node = Element;
 
 /// An edge of the topology: an element between two nodes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
+#[schema(examples(json!({
+    "ID": "uplink",
+    "Parent": "tor",
+    "Child": "spine",
+    "Metadata": {"RelationType": "layer2"},
+})))]
 pub struct Edge {
     /// What a node has too.
     #[serde(flatten)]

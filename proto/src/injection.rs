@@ -1,16 +1,24 @@
 //! A packet injection as REST clients write and read it (Skydive API §2.9).
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::null::null_is_default;
 
 /// The packet injection resource. Absent members and `null` mean the default; unknown members are
 /// ignored; all are written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, rename_all = "PascalCase")]
+#[schema(examples(json!({
+    "Src": "G.V().Has('Name', 'eth0')",
+    "Dst": "G.V().Has('Name', 'eth1')",
+    "Type": "icmp4",
+    "Count": 1,
+})))]
 pub struct PacketInjection {
     /// Given by the server; a client's own is overwritten.
     #[serde(rename = "UUID", deserialize_with = "null_is_default")]
+    #[schema(read_only)]
     pub uuid: String,
     /// The nodes that send, in Gremlin. Required.
     #[serde(deserialize_with = "null_is_default")]
@@ -59,6 +67,7 @@ pub struct PacketInjection {
     pub increment_payload: i64,
     /// RFC 3339, set by the server.
     #[serde(deserialize_with = "null_is_default")]
+    #[schema(read_only)]
     pub start_time: String,
     /// A capture file in base64, the frames of which are sent in place of made ones.
     pub pcap: Option<String>,

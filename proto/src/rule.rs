@@ -1,17 +1,20 @@
 //! Rules that add to the topology, as REST clients write and read them (API §2.6, §2.7).
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::graph::Metadata;
 use crate::null::null_is_default;
 
 /// Creates a node, or adds metadata to nodes. Absent members and `null` mean the default; unknown
 /// members are ignored.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, rename_all = "PascalCase")]
+#[schema(examples(json!({"Action": "create", "Metadata": {"Name": "tor", "Type": "fabric"}})))]
 pub struct NodeRule {
     /// Given by the server; a client's own is overwritten.
     #[serde(rename = "UUID", deserialize_with = "null_is_default")]
+    #[schema(read_only)]
     pub uuid: String,
     /// For people.
     #[serde(deserialize_with = "null_is_default")]
@@ -21,6 +24,7 @@ pub struct NodeRule {
     pub description: String,
     /// Of the node that is created, or what is added to nodes.
     #[serde(deserialize_with = "null_is_default")]
+    #[schema(value_type = HashMap<String, Value>)]
     pub metadata: Metadata,
     /// `create` or `update`.
     #[serde(deserialize_with = "null_is_default")]
@@ -31,11 +35,17 @@ pub struct NodeRule {
 }
 
 /// Links two nodes. Absent members and `null` mean the default; unknown members are ignored.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, rename_all = "PascalCase")]
+#[schema(examples(json!({
+    "Src": "G.V().Has('Name', 'tor')",
+    "Dst": "G.V().Has('Type', 'host')",
+    "Metadata": {"RelationType": "layer2"},
+})))]
 pub struct EdgeRule {
     /// Given by the server; a client's own is overwritten.
     #[serde(rename = "UUID", deserialize_with = "null_is_default")]
+    #[schema(read_only)]
     pub uuid: String,
     /// For people.
     #[serde(deserialize_with = "null_is_default")]
@@ -51,6 +61,7 @@ pub struct EdgeRule {
     pub dst: String,
     /// Of the edge; with its `RelationType`.
     #[serde(deserialize_with = "null_is_default")]
+    #[schema(value_type = HashMap<String, Value>)]
     pub metadata: Metadata,
 }
 

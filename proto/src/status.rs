@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::record::EndReason;
 use crate::report::{Books, Skip};
 
 /// The answer to `GET /api`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct Service {
     /// Host id of the server.
@@ -20,7 +21,7 @@ pub struct Service {
 }
 
 /// The answer to `GET /api/status`. What stands from `Queues` on is sonde's own.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct Status {
     /// Who captures: this host.
@@ -52,7 +53,7 @@ pub struct Status {
 }
 
 /// A client that is connected.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct Connection {
     /// `agent`, or what the client calls its kind.
@@ -76,7 +77,7 @@ pub struct Connection {
 }
 
 /// Other analyzers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct Peers {
     /// Those that connected to us.
@@ -86,7 +87,7 @@ pub struct Peers {
 }
 
 /// Who of several analyzers is in charge.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct Election {
     /// Whether it is this one.
@@ -94,7 +95,7 @@ pub struct Election {
 }
 
 /// A topology probe.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct Probe {
     /// `running`.
@@ -102,7 +103,7 @@ pub struct Probe {
 }
 
 /// A queue of an observation point.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct Queue {
     /// The port's name, `interface <index>`, or the path of a file.
@@ -126,7 +127,7 @@ pub struct Queue {
 
 /// The books: `Received` is the sum of `Metered`, `Filtered`, `SampledOut`, `Skipped`,
 /// `TableFull`, `Unwatched` and `Unaccounted`; the last is 0.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 #[expect(missing_docs, reason = "as in `Books`")]
 pub struct Frames {
@@ -176,7 +177,7 @@ impl From<&Books> for Frames {
 }
 
 /// The flow store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct FlowStoreStatus {
     /// Flows kept.
@@ -188,7 +189,7 @@ pub struct FlowStoreStatus {
 }
 
 /// The flow stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct FlowStreamStatus {
     /// Subscribers now.
@@ -202,7 +203,7 @@ pub struct FlowStreamStatus {
 }
 
 /// What became of alerts, since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct AlertStatus {
     /// Times that an alert had news.
@@ -219,7 +220,7 @@ pub struct AlertStatus {
 
 /// What was lost or late between the lcores and the subscribers because somebody was too slow,
 /// since the start. Each name says what it counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct Overload {
     /// Reports that had to wait in their lcore, because its ring was full. Nothing is lost yet.

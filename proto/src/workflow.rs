@@ -2,16 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::null::null_is_default;
 
 /// The workflow resource: a JavaScript function, and what people are told of it. Absent members and
 /// `null` mean the default; unknown members are ignored.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, rename_all = "PascalCase")]
+#[schema(examples(json!({"Name": "count", "Source": "async () => client.gremlin.query('G.V().Count()')"})))]
 pub struct Workflow {
     /// Given by the server; a client's own is overwritten.
     #[serde(rename = "UUID", deserialize_with = "null_is_default")]
+    #[schema(read_only)]
     pub uuid: String,
     /// No two have the same. Required.
     #[serde(deserialize_with = "null_is_default")]
@@ -34,7 +37,7 @@ pub struct Workflow {
 }
 
 /// What people are told of a parameter.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct Parameter {
     /// Its name.
@@ -55,7 +58,7 @@ pub struct Parameter {
 }
 
 /// What a parameter may be.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct Choice {
     /// What the function is given.
@@ -66,7 +69,7 @@ pub struct Choice {
 }
 
 /// The body of a call.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct WorkflowCall {
     /// What the function is given.

@@ -11,6 +11,7 @@ mod bench;
 mod client;
 mod commands;
 mod live;
+mod openapi;
 mod read;
 mod replay;
 mod stream;

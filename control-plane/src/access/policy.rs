@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Roles, and what they and single users may do.
 #[derive(Clone, Debug)]
@@ -25,7 +26,7 @@ struct Line {
 }
 
 /// A row of what the answer to a log-in tells the user he may do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct Permission {
     /// What it is about; `websocket` for all WebSockets.

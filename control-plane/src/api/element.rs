@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use json_patch::PatchOperation;
 use sonde_proto::graph::{Edge, Metadata, Node};
+use utoipa::ToSchema;
 
 use super::answer::{Json, blocking};
 use super::body::{Body, Object};
@@ -19,7 +20,7 @@ use crate::graph::{Kind, Topology};
 use crate::state::State;
 
 /// A kind of element as REST handles it.
-pub(super) trait Resource: Added {
+pub(super) trait Resource: Added + ToSchema {
     /// What one is called in errors.
     const TITLE: &'static str;
     /// Metadata that clients cannot change.

@@ -6,6 +6,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::Json;
 use super::body::Body;
@@ -37,7 +38,7 @@ pub(super) async fn log_in(
     let mut permissions = Vec::new();
     crate::json::append(&mut permissions, &session.permissions);
     let cookies = state.access.cookies(&session.token, &permissions);
-    let answer = Answer { token: session.token.expose(), permissions: &session.permissions };
+    let answer = LogIn { token: session.token.expose(), permissions: &session.permissions };
     let mut response = Json::new(&answer).map_err(|_| Refusal::Defect)?.into_response();
     for cookie in cookies {
         response.headers_mut().append(header::SET_COOKIE, cookie);
@@ -50,9 +51,9 @@ pub(super) async fn log_in(
 }
 
 /// What a log-in is answered.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
-struct Answer<'a> {
+pub(super) struct LogIn<'a> {
     token: &'a str,
     permissions: &'a [Permission],
 }

@@ -11,6 +11,7 @@ mod error;
 mod guard;
 mod injection;
 mod login;
+mod openapi;
 mod patch;
 mod pcap;
 mod resource;
@@ -18,14 +19,15 @@ mod routes;
 mod rule;
 mod script;
 mod status;
+mod swagger;
 mod topology;
 mod upload;
 mod workflow;
 
 use std::time::Duration;
 
-use axum::Router;
 use axum::http::{HeaderName, Method, header};
+use axum::{Extension, Router};
 use sonde_proto::alert::Alert;
 use sonde_proto::capture::Capture;
 use sonde_proto::graph::{Edge, Node};
@@ -36,8 +38,10 @@ use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use self::element::Resource;
+use self::openapi::{resource as describe, single, socket};
 use self::resource::Served;
-use self::routes::{Routes, Rule};
+use self::routes::{Declared, Routes, Rule};
+use self::swagger::Document;
 use crate::access::Access;
 use crate::state::State;
 use crate::ws;
@@ -47,24 +51,34 @@ pub use script::ScriptHost;
 
 /// All paths.
 pub fn router(state: State) -> Router {
-    let access = &state.access;
-    let rest = rest(access).router().merge(calls(access).router());
+    let tables = tables(&state.access);
+    let document = Document::new(&declared(&tables), &state.version);
+    let [rest, calls, described, open, sockets] = tables.map(Routes::router);
+    let rest = rest.merge(calls).merge(described.layer(Extension(document)));
     let rest = rest.fallback(async || Error::NoPage).layer(cors().allow_origin(Any));
     // A page that logs in may stand anywhere; what it needs is a name and a password.
     let own = cors().allow_origin(AllowOrigin::mirror_request()).allow_credentials(true);
-    let open = open(access).router().layer(own);
-    let rest = rest.merge(open).layer(CompressionLayer::new());
-    rest.merge(sockets(access).router()).with_state(state)
+    let rest = rest.merge(open.layer(own)).layer(CompressionLayer::new());
+    rest.merge(sockets).with_state(state)
+}
+
+/// All routes, apart by what is laid around them.
+fn tables(access: &Access) -> [Routes; 5] {
+    [rest(access), calls(access), described(access), open(access), sockets(access)]
+}
+
+fn declared(tables: &[Routes]) -> Vec<Declared> {
+    tables.iter().flat_map(Routes::declared).cloned().collect()
 }
 
 /// What users may do, and scripts of theirs.
 fn rest(access: &Access) -> Routes {
     let routes = Routes::new(access)
-        .get("/api", Rule::User, status::service)
-        .get("/api/status", Rule::read("status"), status::status)
-        .get("/api/topology", Rule::read("topology"), topology::whole)
-        .post("/api/topology", Rule::read("topology"), topology::query)
-        .post("/api/pcap", Rule::write("pcap"), upload::upload);
+        .get("/api", Rule::User, single::service(), status::service)
+        .get("/api/status", Rule::read("status"), single::status(), status::status)
+        .get("/api/topology", Rule::read("topology"), single::topology(), topology::whole)
+        .post("/api/topology", Rule::read("topology"), single::query(), topology::query)
+        .post("/api/pcap", Rule::write("pcap"), single::upload(), upload::upload);
     let routes = resources::<Alert>(routes, "alert");
     let routes = resources::<Capture>(routes, "capture");
     let routes = resources::<NodeRule>(routes, "noderule");
@@ -79,45 +93,54 @@ fn rest(access: &Access) -> Routes {
 /// with `/call`.
 fn calls(access: &Access) -> Routes {
     let rule = Rule::write("workflow.call");
-    Routes::new(access).post("/api/workflow/{*id}", rule, workflow::call)
+    Routes::new(access).post("/api/workflow/{*id}", rule, single::call(), workflow::call)
 }
 
 /// How somebody becomes a user.
 fn open(access: &Access) -> Routes {
-    Routes::new(access).get("/login", Rule::Anyone, login::page).post(
+    Routes::new(access).get("/login", Rule::Anyone, single::login_page(), login::page).post(
         "/login",
         Rule::Anyone,
+        single::log_in(),
         login::log_in,
     )
 }
 
+/// What the API is, for everybody: how to log in stands there too.
+fn described(access: &Access) -> Routes {
+    Routes::new(access)
+        .get("/swagger", Rule::Anyone, single::page(), swagger::page)
+        .get("/swagger/openapi.json", Rule::Anyone, single::document(), swagger::document)
+        .get("/swagger/{*file}", Rule::Anyone, single::file(), swagger::file)
+}
+
 fn sockets(access: &Access) -> Routes {
     Routes::new(access)
-        .socket("/ws/subscriber/flow", ws::flow::subscribe)
-        .socket("/ws/subscriber", ws::topology::subscribe)
-        .socket("/ws/publisher", ws::topology::publish)
-        .socket("/ws/pubsub", ws::topology::both)
+        .socket("/ws/subscriber/flow", socket::flows(), ws::flow::subscribe)
+        .socket("/ws/subscriber", socket::subscriber(), ws::topology::subscribe)
+        .socket("/ws/publisher", socket::publisher(), ws::topology::publish)
+        .socket("/ws/pubsub", socket::pubsub(), ws::topology::both)
 }
 
 fn resources<R: Served>(routes: Routes, name: &'static str) -> Routes {
     routes
         .resource(name)
-        .list(resource::list::<R>)
-        .create(resource::create::<R>)
-        .show(resource::show::<R>)
-        .remove(resource::remove::<R>)
-        .patch(resource::update::<R>)
+        .list(describe::list::<R>(), resource::list::<R>)
+        .create(describe::create::<R>(), resource::create::<R>)
+        .show(describe::show::<R>(), resource::show::<R>)
+        .remove(describe::remove::<R>(), resource::remove::<R>)
+        .patch(describe::update::<R>(), resource::update::<R>)
         .done()
 }
 
 fn elements<K: Resource>(routes: Routes, name: &'static str) -> Routes {
     routes
         .resource(name)
-        .list(element::list::<K>)
-        .create(element::create::<K>)
-        .show(element::show::<K>)
-        .remove(element::remove::<K>)
-        .patch(element::patch::<K>)
+        .list(describe::list::<K>(), element::list::<K>)
+        .create(describe::create_element::<K>(), element::create::<K>)
+        .show(describe::show::<K>(), element::show::<K>)
+        .remove(describe::remove::<K>(), element::remove::<K>)
+        .patch(describe::update_element::<K>(), element::patch::<K>)
         .done()
 }
 

@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use json_patch::PatchOperation;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use super::answer::{Json, blocking};
 use super::body::{Body, Object};
@@ -21,7 +22,7 @@ use crate::state::State;
 use crate::store::StoreError;
 
 /// A kind of resource that clients reach.
-pub(super) trait Served: Resource {
+pub(super) trait Served: Resource + ToSchema {
     /// What one is called in errors.
     const TITLE: &'static str;
 

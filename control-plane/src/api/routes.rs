@@ -1,4 +1,5 @@
-//! The table of routes: each is declared with the rule of who may use it, and cannot be without.
+//! The table of routes: each is declared with the rule of who may use it and the description of what
+//! it takes and answers, and cannot be without.
 
 use axum::Router;
 use axum::handler::Handler;
@@ -9,6 +10,7 @@ use axum::routing::{MethodFilter, any, on};
 
 use super::Error;
 use super::guard::guard;
+use super::openapi::{self, Operation};
 use crate::access::{Access, Right};
 use crate::state::State;
 
@@ -21,11 +23,12 @@ pub(super) struct Routes {
 }
 
 /// A route as it is declared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Declared {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) rule: Rule,
+    pub(super) operation: Operation,
 }
 
 /// Who may use a route.
@@ -103,27 +106,30 @@ impl Routes {
         self,
         path: &str,
         rule: Rule,
+        operation: Operation,
         handler: impl Handler<T, State>,
     ) -> Self {
-        self.on(Method::GET, MethodFilter::GET, path, rule, handler)
+        self.on(Method::GET, MethodFilter::GET, path, rule, operation, handler)
     }
 
     pub(super) fn post<T: 'static>(
         self,
         path: &str,
         rule: Rule,
+        operation: Operation,
         handler: impl Handler<T, State>,
     ) -> Self {
-        self.on(Method::POST, MethodFilter::POST, path, rule, handler)
+        self.on(Method::POST, MethodFilter::POST, path, rule, operation, handler)
     }
 
     /// A WebSocket, which there is a right for.
     pub(super) fn socket<T: 'static>(
         self,
         path: &'static str,
+        operation: Operation,
         handler: impl Handler<T, State>,
     ) -> Self {
-        self.get(path, Rule::Right(Right::socket(path), Denial::Closed), handler)
+        self.get(path, Rule::Right(Right::socket(path), Denial::Closed), operation, handler)
     }
 
     /// `/api/<name>` and all below it; `name` is the object of its rights.
@@ -145,7 +151,6 @@ impl Routes {
     }
 
     /// What is declared.
-    #[cfg(test)]
     pub(super) fn declared(&self) -> &[Declared] {
         &self.declared
     }
@@ -156,6 +161,7 @@ impl Routes {
         filter: MethodFilter,
         path: &str,
         rule: Rule,
+        operation: Operation,
         handler: impl Handler<T, State>,
     ) -> Self {
         let guarded = on(filter, handler);
@@ -164,40 +170,60 @@ impl Routes {
             rule => guarded.route_layer(from_fn_with_state((self.access.clone(), rule), guard)),
         };
         self.router = self.router.route(path, guarded);
-        self.declared.push(Declared { method, path: path.to_owned(), rule });
+        self.declared.push(Declared { method, path: path.to_owned(), rule, operation });
         self
     }
 }
 
 impl ResourceRoutes {
     /// `GET /api/<name>`.
-    pub(super) fn list<T: 'static>(self, handler: impl Handler<T, State>) -> Self {
+    pub(super) fn list<T: 'static>(
+        self,
+        operation: Operation,
+        handler: impl Handler<T, State>,
+    ) -> Self {
         let (path, rule) = (self.path(""), Rule::read(self.name));
-        self.with(|routes| routes.get(&path, rule, handler))
+        self.with(|routes| routes.get(&path, rule, operation, handler))
     }
 
     /// `POST /api/<name>`.
-    pub(super) fn create<T: 'static>(self, handler: impl Handler<T, State>) -> Self {
+    pub(super) fn create<T: 'static>(
+        self,
+        operation: Operation,
+        handler: impl Handler<T, State>,
+    ) -> Self {
         let (path, rule) = (self.path(""), Rule::write(self.name).told());
-        self.with(|routes| routes.post(&path, rule, handler))
+        self.with(|routes| routes.post(&path, rule, operation, handler))
     }
 
     /// `GET /api/<name>/<ID>`.
-    pub(super) fn show<T: 'static>(self, handler: impl Handler<T, State>) -> Self {
+    pub(super) fn show<T: 'static>(
+        self,
+        operation: Operation,
+        handler: impl Handler<T, State>,
+    ) -> Self {
         let (path, rule) = (self.path(ID), Rule::read(self.name).told());
-        self.with(|routes| routes.get(&path, rule, handler))
+        self.with(|routes| routes.get(&path, rule, operation, handler))
     }
 
     /// `DELETE /api/<name>/<ID>`.
-    pub(super) fn remove<T: 'static>(self, handler: impl Handler<T, State>) -> Self {
+    pub(super) fn remove<T: 'static>(
+        self,
+        operation: Operation,
+        handler: impl Handler<T, State>,
+    ) -> Self {
         let rule = Rule::write(self.name).told();
-        self.change(Method::DELETE, MethodFilter::DELETE, rule, handler)
+        self.change(Method::DELETE, MethodFilter::DELETE, rule, operation, handler)
     }
 
     /// `PATCH /api/<name>/<ID>`.
-    pub(super) fn patch<T: 'static>(self, handler: impl Handler<T, State>) -> Self {
+    pub(super) fn patch<T: 'static>(
+        self,
+        operation: Operation,
+        handler: impl Handler<T, State>,
+    ) -> Self {
         let rule = Rule::write(self.name);
-        self.change(Method::PATCH, MethodFilter::PATCH, rule, handler)
+        self.change(Method::PATCH, MethodFilter::PATCH, rule, operation, handler)
     }
 
     /// That was all of it.
@@ -211,12 +237,13 @@ impl ResourceRoutes {
         method: Method,
         filter: MethodFilter,
         rule: Rule,
+        operation: Operation,
         handler: impl Handler<T, State>,
     ) -> Self {
         let (one, none) = (self.path(ID), self.path("/"));
         self.with(|routes| {
-            let routes = routes.on(method.clone(), filter, &one, rule, handler);
-            routes.on(method, filter, &none, rule, no_id)
+            let routes = routes.on(method.clone(), filter, &one, rule, operation, handler);
+            routes.on(method, filter, &none, rule, openapi::resource::no_id(), no_id)
         })
     }
 

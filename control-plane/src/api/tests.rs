@@ -24,6 +24,7 @@ mod access;
 mod alert;
 mod built_in;
 mod element;
+mod openapi;
 mod rule;
 mod traversal;
 mod workflow;
@@ -59,8 +60,10 @@ impl Got {
 }
 
 async fn send(world: &World, request: Request<Body>) -> Got {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = router(world.state.clone()).oneshot(request).await.unwrap();
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    openapi::expects(&method, &path, status);
     let body = response.into_body().collect().await.unwrap().to_bytes();
     let text = String::from_utf8_lossy(&body).into_owned();
     Got { status, headers, body, text }

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use sonde_proto::graph::{Edge, Node};
 use sonde_proto::query::TopologyQuery;
+use utoipa::ToSchema;
 
 use super::Error;
 use super::answer::{Json, blocking};
@@ -111,10 +112,13 @@ impl Form {
 }
 
 /// The whole graph, in the order of the IDs.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
-struct Whole {
+#[schema(as = Topology)]
+pub(super) struct Whole {
+    #[schema(value_type = Vec<Node>)]
     nodes: Vec<Arc<Node>>,
+    #[schema(value_type = Vec<Edge>)]
     edges: Vec<Arc<Edge>>,
 }
 

@@ -41,7 +41,14 @@ const RESOURCE: [(&str, &str, &str, bool); 7] = [
     ("PATCH", "/", "write", false),
 ];
 
-const OPEN: [(&str, &str); 2] = [("GET", "/login"), ("POST", "/login")];
+/// Routes for everybody.
+const OPEN: [(&str, &str); 5] = [
+    ("GET", "/login"),
+    ("POST", "/login"),
+    ("GET", "/swagger"),
+    ("GET", "/swagger/openapi.json"),
+    ("GET", "/swagger/{*file}"),
+];
 
 /// Users whose password is `secret`, and what they may: everything for `*`.
 const MAY: [(&str, &[(&str, &str)]); 4] = [
@@ -66,7 +73,7 @@ const LINES: [&str; 9] = [
 /// One bcrypt hash of `secret`, of the least cost.
 const HASH: &str = "$2a$04$NNCQgZ3qbbEGVZpepKGLquSp.Zl6bV11IraeD34PPgsJaG83XTPd6";
 
-fn guarded(change: impl FnOnce(&mut Config)) -> World {
+pub(super) fn guarded(change: impl FnOnce(&mut Config)) -> World {
     let listed = MAY.map(|(user, _)| (user.to_owned(), Secret::new(HASH))).into();
     let lines = LINES.map(str::to_owned);
     let mut config = Config {
@@ -132,9 +139,9 @@ fn every_route_has_a_rule() {
     expected.sort_by(|a, b| (&a.1, &a.0).cmp(&(&b.1, &b.0)));
     assert_eq!(declared, expected);
 
-    let open = open(&access);
-    let open =
-        open.declared().iter().map(|route| (route.method.as_str(), &*route.path, route.rule));
+    let open = [open(&access), described(&access)];
+    let open = (open.iter().flat_map(Routes::declared))
+        .map(|route| (route.method.as_str(), &*route.path, route.rule));
     assert!(open.eq(OPEN.map(|(method, path)| (method, path, Rule::Anyone))));
 }
 
