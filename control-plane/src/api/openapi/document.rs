@@ -70,8 +70,7 @@ fn described(route: &Declared, operation: Operation, routes: &[Declared]) -> pat
         described = described.response(status.as_str(), Ref::from_response_name(refusal.name()));
     }
     match route.rule {
-        // What stands for the whole document would hold otherwise.
-        Rule::Anyone => described.security(SecurityRequirement::default()).build(),
+        Rule::Anyone => described.build(),
         Rule::User | Rule::Right(..) => {
             let none: [&str; 0] = [];
             let requirement = |(name, _)| SecurityRequirement::new(name, none);
@@ -130,5 +129,5 @@ fn schemes() -> [(&'static str, SecurityScheme); 4] {
 const LICENSE: &str = "Apache-2.0";
 
 const DESCRIPTION: &str = "A flow probe that speaks Skydive's API. Errors are one line of text. \
-    A path without an ID may have a slash at its end, and is then answered 301. Without \
-    `http.auth` in the configuration everybody may do what the role `admin` may.";
+    Where no authentication is configured (`auth.backend`), no credentials are needed. A slash at \
+    the end of a path without an ID is answered 301.";

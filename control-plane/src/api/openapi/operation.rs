@@ -87,6 +87,14 @@ impl Operation {
         self.knows::<T>().body(body.build()).refuses(&BODY)
     }
 
+    /// It may come without its body.
+    pub(super) fn or_nothing(mut self) -> Self {
+        if let Some(body) = &mut self.body {
+            body.required = Some(Required::False);
+        }
+        self
+    }
+
     /// A body of any kind.
     pub(super) fn body(mut self, body: RequestBody) -> Self {
         self.body = Some(body);

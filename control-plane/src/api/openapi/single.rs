@@ -44,6 +44,7 @@ pub(in crate::api) fn query() -> Operation {
         .content("application/vnd.tcpdump.pcap", file(packets));
     Operation::new("Asks the topology and the flows, in Gremlin")
         .takes::<TopologyQuery>(&["application/json"], None)
+        .or_nothing()
         .knows::<Answer>()
         .answer(StatusCode::OK, found)
         .empty(StatusCode::NO_CONTENT, "The body asks for nothing.")
