@@ -1,7 +1,5 @@
 //! Skydive's Python client, as it is, against the real binary.
 
-use std::process::Command;
-
 use crate::support::netns::Netns;
 use crate::support::sonde::Sonde;
 
