@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -14,7 +15,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
@@ -141,7 +142,10 @@ impl Accepted {
 
     async fn run(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let Self { peer, room, router, patience, watcher } = self;
+        let asked = Arc::new(Notify::new());
+        let asks = asked.clone();
         let service = router.map_request(move |mut request: Request<Incoming>| {
+            asks.notify_one();
             request.extensions_mut().insert(ConnectInfo(peer));
             request.extensions_mut().insert(room.clone());
             request.map(axum::body::Body::new)
@@ -152,9 +156,22 @@ impl Accepted {
         let connection = server
             .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
             .into_owned();
-        if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!(%peer, %error, "connection");
+        tokio::select! {
+            ended = watcher.watch(connection) => if let Err(error) = ended {
+                tracing::debug!(%peer, %error, "connection");
+            },
+            () = silence(&asked, patience.head) => {
+                tracing::debug!(%peer, "a connection asks for nothing");
+            }
         }
+    }
+}
+
+/// Waits until nothing was asked for so long; for ever if something is. hyper waits for the end of a
+/// head, but not for its begin.
+async fn silence(asked: &Notify, limit: Duration) {
+    if timeout(limit, asked.notified()).await.is_ok() {
+        std::future::pending().await
     }
 }
 

@@ -14,6 +14,7 @@ mod live;
 mod openapi;
 mod read;
 mod replay;
+mod strangers;
 mod stream;
 mod upload;
 mod workflow;

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use axum::routing::get;
 use sonde_proto::status::Status;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -105,6 +103,19 @@ async fn a_slow_client_is_cut_off() {
     let stream = ask(&served, "GET /peer HTTP/1.1\r\nHo").await;
     let answer = timeout(Duration::from_secs(10), rest(stream)).await.unwrap();
     assert!(!answer.contains("200"), "{answer}");
+}
+
+#[tokio::test]
+async fn who_asks_for_nothing_is_cut_off() {
+    let head = Duration::from_millis(100);
+    let served = serve_for(Patience { head, ..Patience::default() }, None).await;
+    let stream = ask(&served, "").await;
+    assert_eq!(timeout(Duration::from_secs(10), rest(stream)).await.unwrap(), "");
+    let stream = ask(&served, "GET /wait HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    served.came.notified().await;
+    sleep(3 * head).await;
+    served.go.notify_one();
+    assert!(rest(stream).await.ends_with("waited"), "an answer may take longer");
 }
 
 #[tokio::test]

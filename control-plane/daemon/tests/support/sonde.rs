@@ -23,16 +23,27 @@ impl Sonde {
     /// Starts the daemon with this configuration and waits until it answers. `netns`: in that
     /// namespace, which the calling thread must be in.
     pub(crate) fn start(config: &str, directory: &Path, netns: Option<&Netns>) -> Self {
+        let command = match netns {
+            Some(netns) => netns.command(SONDE),
+            None => Command::new(SONDE),
+        };
+        Self::spawn(command, config, directory)
+    }
+
+    /// The same with so many open files at most.
+    pub(crate) fn start_with_files(files: u32, directory: &Path, netns: &Netns) -> Self {
+        let mut command = netns.command("prlimit");
+        command.args([&format!("--nofile={files}:{files}"), SONDE]);
+        Self::spawn(command, "", directory)
+    }
+
+    fn spawn(mut command: Command, config: &str, directory: &Path) -> Self {
         let address = free_address();
         let file = directory.join("sonde.toml");
         // Namespaces of tests that run beside this one are none of its business.
         let none = directory.join("netns");
         let config = format!("{config}\n[discovery]\nnetns_dir = '{}'\n", none.display());
         std::fs::write(&file, config).unwrap();
-        let mut command = match netns {
-            Some(netns) => netns.command(SONDE),
-            None => Command::new(SONDE),
-        };
         let child = command
             .args(["run", "--listen", &address.to_string(), "--config"])
             .arg(&file)
@@ -112,6 +123,13 @@ impl Sonde {
     /// Sends SIGHUP.
     pub(crate) fn hang_up(&self) {
         signal(&self.child, "HUP");
+    }
+
+    /// Bytes of memory that the daemon holds.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
     }
 
     /// Sends SIGINT and waits for the end, which must be clean and within five seconds.
