@@ -4,42 +4,51 @@ use std::sync::Arc;
 
 use super::numbered::Numbered;
 
-/// A set of ages, in their order. As in [`Numbered`], a copy costs nothing and a change little.
+/// A set of ages.
+pub(super) type Ages = ByAge<()>;
+
+/// Values by age, in the order of the ages. As in [`Numbered`], a copy costs nothing and a change
+/// little.
 #[derive(Clone, Debug)]
-pub(super) enum Ages {
-    /// At most [`FEW`], as nearly all sets are.
-    Few(Arc<[u64]>),
+pub(super) enum ByAge<T> {
+    /// At most [`FEW`], as nearly all are.
+    Few(Arc<[(u64, T)]>),
     Many {
-        ages: Numbered<u64>,
+        entries: Numbered<(u64, T)>,
         count: usize,
     },
 }
 
-impl Ages {
-    pub(super) fn insert(&mut self, age: u64) {
+impl<T: Copy> ByAge<T> {
+    /// Puts a value under an age where there is none.
+    pub(super) fn insert(&mut self, age: u64, value: T) {
         match self {
             Self::Few(few) => {
-                let Err(place) = few.binary_search(&age) else { return };
+                let Err(place) = few.binary_search_by_key(&age, |(age, _)| *age) else { return };
                 if few.len() < FEW {
                     let (before, after) = few.split_at(place);
-                    *few = [before, &[age], after].concat().into();
+                    *few = [before, &[(age, value)], after].concat().into();
                 } else {
-                    let mut ages = Numbered::default();
-                    few.iter().chain([&age]).for_each(|age| ages.insert(*age, *age));
-                    *self = Self::Many { ages, count: FEW + 1 };
+                    let mut entries = Numbered::default();
+                    let all = few.iter().copied().chain([(age, value)]);
+                    all.for_each(|entry| entries.insert(entry.0, entry));
+                    *self = Self::Many { entries, count: FEW + 1 };
                 }
             }
-            Self::Many { ages, count } => {
-                *count += usize::from(ages.get(age).is_none());
-                ages.insert(age, age);
+            Self::Many { entries, count } if entries.get(age).is_none() => {
+                *count += 1;
+                entries.insert(age, (age, value));
             }
+            Self::Many { .. } => {}
         }
     }
 
     pub(super) fn remove(&mut self, age: u64) {
         match self {
-            Self::Few(few) => *few = few.iter().copied().filter(|other| *other != age).collect(),
-            Self::Many { ages, count } => *count -= usize::from(ages.remove(age).is_some()),
+            Self::Few(few) => {
+                *few = few.iter().copied().filter(|(other, _)| *other != age).collect();
+            }
+            Self::Many { entries, count } => *count -= usize::from(entries.remove(age).is_some()),
         }
     }
 
@@ -50,16 +59,20 @@ impl Ages {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = u64> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, T)> {
         let (few, many) = match self {
             Self::Few(few) => (few.iter(), None),
-            Self::Many { ages, .. } => ([].iter(), Some(ages.values())),
+            Self::Many { entries, .. } => ([].iter(), Some(entries.values())),
         };
         few.chain(many.into_iter().flatten()).copied()
     }
+
+    pub(super) fn ages(&self) -> impl Iterator<Item = u64> {
+        self.iter().map(|(age, _)| age)
+    }
 }
 
-impl Default for Ages {
+impl<T> Default for ByAge<T> {
     fn default() -> Self {
         Self::Few(Arc::default())
     }
@@ -70,7 +83,7 @@ const FEW: usize = 16;
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::BTreeMap;
 
     use proptest::prelude::*;
 
@@ -78,18 +91,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_set(changes in prop::collection::vec((0..40_u64, 0..4_u8), 0..150)) {
-            let (mut ages, mut set) = (Ages::default(), BTreeSet::new());
-            for (age, kind) in changes {
+        fn it_is_a_map(changes in prop::collection::vec((0..40_u64, 0..4_u8), 0..150)) {
+            let (mut by_age, mut map) = (ByAge::default(), BTreeMap::new());
+            for (n, (age, kind)) in changes.into_iter().enumerate() {
                 if kind > 0 {
-                    ages.insert(age);
-                    set.insert(age);
+                    by_age.insert(age, n);
+                    map.entry(age).or_insert(n);
                 } else {
-                    ages.remove(age);
-                    set.remove(&age);
+                    by_age.remove(age);
+                    map.remove(&age);
                 }
-                prop_assert_eq!(ages.len(), set.len());
-                prop_assert!(ages.iter().eq(set.iter().copied()));
+                prop_assert_eq!(by_age.len(), map.len());
+                prop_assert!(by_age.iter().eq(map.iter().map(|(age, n)| (*age, *n))));
             }
         }
     }

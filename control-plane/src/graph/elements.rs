@@ -67,12 +67,12 @@ impl<K: Kind> Elements<K> {
     }
 
     /// The number that tells when the element of that ID came: greater than those before it.
-    pub(super) fn age(&self, id: &str) -> Option<u64> {
+    pub(crate) fn age(&self, id: &str) -> Option<u64> {
         self.ages.get(id).copied()
     }
 
     /// The element of that age.
-    pub(super) fn of_age(&self, age: u64) -> Option<&Arc<K>> {
+    pub(crate) fn of_age(&self, age: u64) -> Option<&Arc<K>> {
         self.by_age.get(age)
     }
 

@@ -29,7 +29,7 @@ impl Index {
 
     /// Ages of the elements that have that text, in order.
     pub(super) fn ages(&self, text: &str) -> impl Iterator<Item = u64> + use<'_> {
-        self.ages.get(text).into_iter().flat_map(Ages::iter)
+        self.ages.get(text).into_iter().flat_map(Ages::ages)
     }
 
     /// How many elements have that text.
@@ -52,10 +52,10 @@ impl Index {
 
     fn insert(&mut self, text: &str, age: u64) {
         if let Some(ages) = self.ages.get_mut(text) {
-            ages.insert(age);
+            ages.insert(age, ());
         } else {
             let mut ages = Ages::default();
-            ages.insert(age);
+            ages.insert(age, ());
             self.ages.insert_mut(text.into(), ages);
         }
     }

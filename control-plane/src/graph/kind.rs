@@ -139,17 +139,15 @@ impl Kind for Edge {
     }
 
     fn attach(&self, age: u64, topology: &mut Topology) {
-        for end in [&self.parent, &self.child] {
-            let Some(end) = topology.nodes.age(end) else { continue };
+        for (end, other) in ends(self, topology) {
             let mut edges = topology.adjacent.get(end).cloned().unwrap_or_default();
-            edges.insert(age);
+            edges.insert(age, other);
             topology.adjacent.insert(end, edges);
         }
     }
 
     fn detach(&self, age: u64, topology: &mut Topology) {
-        for end in [&self.parent, &self.child] {
-            let Some(end) = topology.nodes.age(end) else { continue };
+        for (end, _) in ends(self, topology) {
             if let Some(mut edges) = topology.adjacent.remove(end) {
                 edges.remove(age);
                 if edges.len() > 0 {
@@ -166,4 +164,11 @@ impl Kind for Edge {
     fn event(change: Change<Self>) -> Event {
         Event::Edge(change)
     }
+}
+
+/// The age of the node at each end of an edge, and of the node at the other.
+fn ends(edge: &Edge, topology: &Topology) -> impl Iterator<Item = (u64, u64)> + use<> {
+    let age = |id: &str| topology.nodes.age(id);
+    let ends = age(&edge.parent).zip(age(&edge.child));
+    ends.into_iter().flat_map(|(parent, child)| [(parent, child), (child, parent)])
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sonde_proto::graph::{Edge, Node};
 
-use super::ages::Ages;
+use super::ages::ByAge;
 use super::elements::Elements;
 use super::numbered::Numbered;
 
@@ -13,8 +13,8 @@ use super::numbered::Numbered;
 pub struct Topology {
     pub(super) nodes: Elements<Node>,
     pub(super) edges: Elements<Edge>,
-    /// Ages of the edges at each node, by its age.
-    pub(super) adjacent: Numbered<Ages>,
+    /// The edges at each node, by its age: of each its age, and that of the node at its other end.
+    pub(super) adjacent: Numbered<ByAge<u64>>,
 }
 
 impl Topology {
@@ -50,7 +50,13 @@ impl Topology {
 
     /// The edges at a node, both ways, oldest first.
     pub fn edges_at(&self, node: &str) -> impl Iterator<Item = &Arc<Edge>> {
-        let ages = self.nodes.age(node).and_then(|age| self.adjacent.get(age));
-        ages.into_iter().flat_map(Ages::iter).filter_map(|age| self.edges.of_age(age))
+        let edges = self.nodes.age(node).into_iter().flat_map(|age| self.links_of(age));
+        edges.filter_map(|(edge, _)| self.edges.of_age(edge))
+    }
+
+    /// The same, where only ages matter: those of the edges at the node of that age, and of the
+    /// nodes at their other ends.
+    pub(crate) fn links_of(&self, node: u64) -> impl Iterator<Item = (u64, u64)> {
+        self.adjacent.get(node).into_iter().flat_map(ByAge::iter)
     }
 }

@@ -1,16 +1,21 @@
 //! Steps that follow edges further than one hop, and `SubGraph` (Skydive API §3.6, §3.7).
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use ahash::RandomState;
 use sonde_proto::graph::{Edge, Node, relation};
 
 use super::graph_steps::{all, both, either};
+use super::limits::Budget;
+use super::lookup::indexed;
 use super::predicate::Condition;
 use super::state::Machine;
 use super::step::Way;
 use super::view::View;
+use crate::graph::{Kind as _, Topology};
 
 /// `ShortestPathTo`: from each node that reaches one, the path to the nearest target. Edges that
 /// meet the conditions are followed both ways.
@@ -20,45 +25,111 @@ pub(super) fn shortest_paths<'a>(
     target: &[Condition],
     along: &[Condition],
 ) -> Vec<Vec<&'a Arc<Node>>> {
-    let indexed = machine.view.indexed_nodes(target).map(|(nodes, others)| {
-        let nodes = machine.budget.meter(nodes).filter(|node| both(others, node.as_ref()));
-        HashSet::<&str, RandomState>::from_iter(nodes.map(|node| node.id.as_str()))
-    });
-    let is_target = |node: &Node| match &indexed {
-        Some(targets) => targets.contains(node.id.as_str()),
-        None => all(target, node),
-    };
-    if indexed.as_ref().is_some_and(HashSet::is_empty) {
-        return Vec::new();
+    let budget = &machine.budget;
+    match machine.view {
+        View::Whole(graph) => {
+            let search = ByAge { graph, target, along, budget };
+            let Some(is_target) = search.targets() else { return Vec::new() };
+            let paths = starts.iter().filter_map(|start| search.path(start, &is_target));
+            budget.collect(paths)
+        }
+        View::Part(_) => {
+            let is_target = |ById(node): ById<'a>| all(target, node.as_ref());
+            let links = |ById(node): ById<'a>| {
+                let edges = machine.view.edges_at(node, Way::Both);
+                edges.filter_map(|(edge, other)| {
+                    Some((edge, ById(machine.view.nodes_of(other).next()?)))
+                })
+            };
+            let follows = |edge: &'a Arc<Edge>| all(along, edge.as_ref());
+            let path = |start| shortest_path(budget, ById(start), is_target, links, follows);
+            let paths = starts.iter().filter_map(|start| path(start));
+            budget.collect(paths.map(|path| path.into_iter().map(|ById(node)| node).collect()))
+        }
     }
-    let paths = starts.iter().filter_map(|start| shortest_path(machine, start, &is_target, along));
-    machine.budget.collect(paths)
 }
 
-fn shortest_path<'a>(
-    machine: &Machine<'a, '_>,
-    start: &'a Arc<Node>,
-    is_target: &dyn Fn(&Node) -> bool,
-    along: &[Condition],
-) -> Option<Vec<&'a Arc<Node>>> {
-    let mut before: HashMap<&str, Option<&'a Arc<Node>>, RandomState> =
-        HashMap::from_iter([(start.id.as_str(), None)]);
+/// A search in the whole graph, where ages stand for nodes and edges: neither has to be looked at
+/// to get along.
+struct ByAge<'a, 's, 'l> {
+    graph: &'a Topology,
+    target: &'s [Condition],
+    along: &'s [Condition],
+    budget: &'s Budget<'l>,
+}
+
+/// A node that is the same whatever its revision.
+#[derive(Clone, Copy)]
+struct ById<'a>(&'a Arc<Node>);
+
+impl<'a> ByAge<'a, '_, '_> {
+    /// Whether the node of an age is a target; `None` when there is no target.
+    fn targets(&self) -> Option<Box<dyn Fn(u64) -> bool + '_>> {
+        let Self { graph, target, budget, .. } = *self;
+        let Some((nodes, others)) = indexed(Node::all(graph), target) else {
+            let node = |age| Node::all(graph).of_age(age);
+            let is_target = move |age| node(age).is_some_and(|node| all(target, node.as_ref()));
+            return Some(Box::new(is_target));
+        };
+        let nodes = budget.meter(nodes).filter(|node| both(others, node.as_ref()));
+        let ages = nodes.filter_map(|node| Node::all(graph).age(&node.id));
+        let ages: HashSet<u64, RandomState> = ages.collect();
+        (!ages.is_empty()).then(|| Box::new(move |age| ages.contains(&age)) as _)
+    }
+
+    fn path(&self, start: &Node, is_target: impl Fn(u64) -> bool) -> Option<Vec<&'a Arc<Node>>> {
+        let Self { graph, along, budget, .. } = *self;
+        let links = |node| graph.links_of(node);
+        let follows = |edge| {
+            let edge = || Edge::all(graph).of_age(edge);
+            along.is_empty() || edge().is_some_and(|edge| all(along, edge.as_ref()))
+        };
+        let start = Node::all(graph).age(&start.id)?;
+        let path = shortest_path(budget, start, is_target, links, follows)?.into_iter();
+        path.map(|age| Node::all(graph).of_age(age)).collect()
+    }
+}
+
+impl PartialEq for ById<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for ById<'_> {}
+
+impl Hash for ById<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.hash(state);
+    }
+}
+
+/// From the start to the nearest target, breadth first, over those links that it follows.
+fn shortest_path<P: Copy + Eq + Hash, L, I: Iterator<Item = (L, P)>>(
+    budget: &Budget<'_>,
+    start: P,
+    is_target: impl Fn(P) -> bool,
+    links: impl Fn(P) -> I,
+    follows: impl Fn(L) -> bool,
+) -> Option<Vec<P>> {
+    let mut before: HashMap<P, Option<P>, RandomState> = HashMap::from_iter([(start, None)]);
     let mut queue = VecDeque::from([start]);
-    while let Some(node) = queue.pop_front() {
-        if is_target(node) {
-            let step_back = |node: &&'a Arc<Node>| before.get(node.id.as_str()).copied().flatten();
-            let mut path: Vec<_> = std::iter::successors(Some(node), step_back).collect();
+    while let Some(place) = queue.pop_front() {
+        if is_target(place) {
+            let step_back = |place: &P| before.get(place).copied().flatten();
+            let mut path: Vec<_> = std::iter::successors(Some(place), step_back).collect();
             path.reverse();
             return Some(path);
         }
-        let edges = machine.view.edges_at(node, Way::Both);
-        for (edge, next) in machine.budget.meter(edges) {
-            if !before.contains_key(next) && all(along, edge.as_ref()) {
-                before.insert(next, Some(node));
-                queue.extend(machine.view.nodes_of(next).next());
+        for (link, next) in budget.meter(links(place)) {
+            if let Entry::Vacant(entry) = before.entry(next)
+                && follows(link)
+            {
+                entry.insert(Some(place));
+                queue.push_back(next);
             }
         }
-        if !machine.budget.visit() {
+        if !budget.visit() {
             return None;
         }
     }
