@@ -25,6 +25,10 @@ pub(super) fn fingerprint(answer: &Answer) -> u64 {
         Answer::Paths(paths) => sum(paths),
         Answer::Flows(flows) => sum(flows),
         Answer::Values(values) => sum(values),
+        Answer::Metrics(metrics) => metrics
+            .pairs()
+            .map(|pair| hash(&pair))
+            .fold(metrics.pairs().count() as u64, u64::wrapping_add),
         Answer::Keyed(lists) => sum(lists),
         Answer::RawPackets(packets) => sum(packets),
         Answer::Groups(groups) => sum(groups),

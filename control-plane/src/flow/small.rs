@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use sonde_proto::record::Mac;
 
 /// A text of [`Small::ROOM`] bytes at most.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy)]
 pub(crate) struct Small {
     bytes: [u8; Self::ROOM],
     len: u8,
@@ -15,13 +15,6 @@ pub(crate) struct Small {
 impl Small {
     /// The longest IPv6 address fits: 39 bytes, 45 with an IPv4 address inside.
     const ROOM: usize = 47;
-
-    /// The text, if it is short enough.
-    pub(crate) fn of(text: &str) -> Option<Self> {
-        let mut small = Self::new();
-        small.write_str(text).ok()?;
-        Some(small)
-    }
 
     /// The text.
     pub(crate) fn as_str(&self) -> &str {

@@ -8,6 +8,7 @@ use serde_json::{Number, Value};
 use sonde_proto::flow::RawPacket;
 use sonde_proto::graph::{Edge, Node};
 
+use super::metric_series::MetricSeries;
 use crate::flow::LazyFlow;
 
 /// The result of a query. Serializes to Skydive's JSON.
@@ -34,7 +35,9 @@ pub enum Answer {
     Number(Number),
     /// One object, or none (`null`).
     Value(Value),
-    /// Lists of objects by ID, such as metrics.
+    /// Metrics by ID.
+    Metrics(MetricSeries),
+    /// Lists of objects by ID, such as sockets.
     Keyed(Vec<(String, Value)>),
     /// Captured packets by the UUID of their flow.
     RawPackets(Vec<(String, Vec<RawPacket>)>),
@@ -60,6 +63,7 @@ impl Answer {
             Self::Flows(flows) => flows.is_empty(),
             Self::Values(values) => values.is_empty(),
             Self::Value(value) => value.is_null(),
+            Self::Metrics(metrics) => metrics.is_empty(),
             Self::Keyed(lists) => lists.is_empty(),
             Self::RawPackets(packets) => packets.is_empty(),
             Self::Groups(groups) => groups.is_empty(),
@@ -80,6 +84,7 @@ impl Serialize for Answer {
             Self::Values(values) => values.serialize(out),
             Self::Number(number) => number.serialize(out),
             Self::Value(value) => value.serialize(out),
+            Self::Metrics(metrics) => metrics.serialize(out),
             Self::Keyed(lists) => one_object(lists, out),
             Self::RawPackets(packets) => one_object(packets, out),
             Self::Groups(groups) => one_object(groups, out),

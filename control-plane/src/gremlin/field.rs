@@ -1,10 +1,13 @@
 //! What stands under a key of a node, an edge or a JSON object (Skydive API §3.5).
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 use sonde_proto::graph::{Edge, Metadata, Node};
+use sonde_proto::record::Mac;
 
+use super::text::{Shown, Text};
 use crate::flow::Small;
 
 /// A field that exists.
@@ -22,8 +25,12 @@ pub(super) enum Field<'a> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Scalar<'a> {
     Text(&'a str),
-    /// A text that was made to be compared.
-    Short(Small),
+    /// A number that is a text of hexadecimal digits.
+    Hex(u64),
+    /// The text of an address.
+    Mac(Mac),
+    /// The text of an address.
+    Ip(IpAddr),
     Int(i64),
     Float(f64),
     Bool(bool),
@@ -128,8 +135,16 @@ impl<'a> Field<'a> {
         Self::One(Scalar::Text(text))
     }
 
-    pub(super) fn short(text: Small) -> Self {
-        Self::One(Scalar::Short(text))
+    pub(super) fn hex(digest: u64) -> Self {
+        Self::One(Scalar::Hex(digest))
+    }
+
+    pub(super) fn mac(mac: Mac) -> Self {
+        Self::One(Scalar::Mac(mac))
+    }
+
+    pub(super) fn ip(ip: IpAddr) -> Self {
+        Self::One(Scalar::Ip(ip))
     }
 
     pub(super) fn int(n: i64) -> Self {
@@ -163,11 +178,20 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// The text it is, to be kept.
+    pub(super) fn to_text(&self) -> Option<Text> {
+        match self {
+            Self::One(one) => one.to_text(),
+            Self::Json(value) => value.as_str().map(Text::from),
+            _ => None,
+        }
+    }
+
     /// The text it is.
-    pub(super) fn as_text(&self) -> Option<&str> {
+    pub(super) fn as_text(&self) -> Option<Shown<'_>> {
         match self {
             Self::One(one) => one.as_text(),
-            Self::Json(value) => value.as_str(),
+            Self::Json(value) => value.as_str().map(Shown::There),
             _ => None,
         }
     }
@@ -207,19 +231,33 @@ impl<'a> Scalar<'a> {
     /// Cast to an integer: numeric text is parsed, fractions are cut off.
     pub(super) fn as_int(self) -> Option<i64> {
         match self {
-            Self::Text(text) => text.parse().ok(),
-            Self::Short(text) => text.as_str().parse().ok(),
             Self::Int(n) | Self::Port(n) => Some(n),
             Self::Float(f) => Some(f as i64),
             Self::Bool(truth) => Some(truth.into()),
+            // No address is a number.
+            Self::Mac(_) | Self::Ip(_) => None,
+            Self::Text(_) | Self::Hex(_) => self.as_text()?.parse().ok(),
         }
     }
 
     /// The text it is.
-    pub(super) fn as_text(&self) -> Option<&str> {
+    pub(super) fn as_text(self) -> Option<Shown<'a>> {
         match self {
-            Self::Text(text) => Some(text),
-            Self::Short(text) => Some(text.as_str()),
+            Self::Text(text) => Some(Shown::There(text)),
+            Self::Hex(digest) => Some(Shown::Made(Small::hex(digest))),
+            Self::Mac(mac) => Some(Shown::Made(Small::mac(mac))),
+            Self::Ip(ip) => Some(Shown::Made(Small::ip(ip))),
+            _ => None,
+        }
+    }
+
+    /// The text it is, to be kept.
+    fn to_text(self) -> Option<Text> {
+        match self {
+            Self::Text(text) => Some(text.into()),
+            Self::Hex(digest) => Some(Text::Hex(digest)),
+            Self::Mac(mac) => Some(Text::Mac(mac)),
+            Self::Ip(ip) => Some(Text::Ip(ip)),
             _ => None,
         }
     }
@@ -227,7 +265,9 @@ impl<'a> Scalar<'a> {
     fn to_value(self) -> Value {
         match self {
             Self::Text(text) => text.into(),
-            Self::Short(text) => text.as_str().into(),
+            Self::Hex(digest) => Small::hex(digest).as_str().into(),
+            Self::Mac(mac) => Small::mac(mac).as_str().into(),
+            Self::Ip(ip) => Small::ip(ip).as_str().into(),
             Self::Int(n) | Self::Port(n) => n.into(),
             Self::Float(f) => f.into(),
             Self::Bool(truth) => truth.into(),

@@ -10,7 +10,7 @@ use sonde_proto::flow::{
 use sonde_proto::record::{FlowRecord, LinkEnds, NetworkEnds};
 
 use super::field::{Field, Scalar};
-use crate::flow::{FlowNames, Form, LazyFlow, Small, network_protocol};
+use crate::flow::{FlowNames, Form, LazyFlow, network_protocol};
 
 /// Reads one field of a flow.
 #[derive(Clone, Copy)]
@@ -63,7 +63,7 @@ pub(super) fn getter(name: &str) -> Option<Getter> {
     match name {
         "UUID" => Getter::new(
             |flow| Some(Field::text(&flow.uuid)),
-            |record, _| Some(Field::short(Small::hex(record.uuid))),
+            |record, _| Some(Field::hex(record.uuid)),
         ),
         "LayersPath" => Getter::new(
             |flow| Some(Field::text(&flow.layers_path)),
@@ -75,17 +75,15 @@ pub(super) fn getter(name: &str) -> Option<Getter> {
         ),
         "TrackingID" => Getter::new(
             |flow| Some(Field::text(&flow.tracking_id)),
-            |record, _| Some(Field::short(Small::hex(record.tracking_id))),
+            |record, _| Some(Field::hex(record.tracking_id)),
         ),
         "L3TrackingID" => Getter::new(
             |flow| Some(Field::text(&flow.l3_tracking_id)),
-            |record, _| Some(Field::short(Small::hex(record.l3_tracking_id))),
+            |record, _| Some(Field::hex(record.l3_tracking_id)),
         ),
         "ParentUUID" => Getter::new(
             |flow| Some(Field::text(&flow.parent_uuid)),
-            |record, _| {
-                Some(record.parent.map_or(Field::text(""), |id| Field::short(Small::hex(id))))
-            },
+            |record, _| Some(record.parent.map_or(Field::text(""), Field::hex)),
         ),
         "NodeTID" => Getter::new(
             |flow| Some(Field::text(&flow.node_tid)),
@@ -138,7 +136,7 @@ pub(super) fn filter_getter(name: &str) -> Option<Getter> {
             },
             |record, _| {
                 let LinkEnds { a, b, .. } = record.link?;
-                Some(Field::Pair(Scalar::Short(Small::mac(a)), Scalar::Short(Small::mac(b))))
+                Some(Field::Pair(Scalar::Mac(a), Scalar::Mac(b)))
             },
         ),
         "Network" => Getter::new(
@@ -148,7 +146,7 @@ pub(super) fn filter_getter(name: &str) -> Option<Getter> {
             },
             |record, _| {
                 let NetworkEnds { a, b, .. } = record.network?;
-                Some(Field::Pair(Scalar::Short(Small::ip(a)), Scalar::Short(Small::ip(b))))
+                Some(Field::Pair(Scalar::Ip(a), Scalar::Ip(b)))
             },
         ),
         "Transport" => Getter::new(
@@ -199,11 +197,11 @@ fn member_of(layer: &str, member: &str) -> Option<Getter> {
         "Link" | "ETHERNET" => match member {
             "A" => Getter::new(
                 |flow| Some(Field::text(&flow.link.as_ref()?.a)),
-                |record, _| Some(Field::short(Small::mac(record.link?.a))),
+                |record, _| Some(Field::mac(record.link?.a)),
             ),
             "B" => Getter::new(
                 |flow| Some(Field::text(&flow.link.as_ref()?.b)),
-                |record, _| Some(Field::short(Small::mac(record.link?.b))),
+                |record, _| Some(Field::mac(record.link?.b)),
             ),
             "ID" => Getter::new(
                 |flow| Some(Field::int(flow.link.as_ref()?.id)),
@@ -218,11 +216,11 @@ fn member_of(layer: &str, member: &str) -> Option<Getter> {
         "Network" | "IPV4" | "IPV6" => match member {
             "A" => Getter::new(
                 |flow| Some(Field::text(&flow.network.as_ref()?.a)),
-                |record, _| Some(Field::short(Small::ip(record.network?.a))),
+                |record, _| Some(Field::ip(record.network?.a)),
             ),
             "B" => Getter::new(
                 |flow| Some(Field::text(&flow.network.as_ref()?.b)),
-                |record, _| Some(Field::short(Small::ip(record.network?.b))),
+                |record, _| Some(Field::ip(record.network?.b)),
             ),
             "ID" => Getter::new(
                 |flow| Some(Field::int(flow.network.as_ref()?.id)),
@@ -461,7 +459,10 @@ mod tests {
     use std::sync::Arc;
 
     use proptest::prelude::*;
+    use serde_json::Value;
 
+    use super::super::network::Network;
+    use super::super::predicate::{Literal, Predicate};
     use super::*;
     use crate::flow::tests::{names, record};
 
@@ -478,6 +479,77 @@ mod tests {
             }
         }
     }
+
+    /// Texts that a field may have, or nearly has.
+    fn near(text: &str) -> [String; 5] {
+        let shorter = text.get(..text.len().saturating_sub(1)).unwrap_or_default();
+        [text.into(), text.to_uppercase(), format!("0{text}"), format!("+{text}"), shorter.into()]
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_is_tested_as_the_texts_of_its_flow(
+            record in record(), other in record(), names in names(), extra in "[0-9a-f:.]{0,20}",
+        ) {
+            let lazy = LazyFlow::new(record, names.clone());
+            let made = LazyFlow::from(lazy.flow());
+            let other = LazyFlow::new(other, names);
+            for name in TEXTS {
+                let (Some(field), Some(filter)) = (getter(name), filter_getter(name)) else {
+                    panic!("{name} is a field");
+                };
+                let values = [&lazy, &other].into_iter().filter_map(|flow| filter.read(flow));
+                let texts = values.flat_map(|field| match field.to_value() {
+                    Value::Array(ends) => ends,
+                    one => vec![one],
+                });
+                let texts: Vec<String> = texts
+                    .flat_map(|text| near(text.as_str().unwrap_or(&text.to_string())))
+                    .chain([extra.clone()])
+                    .collect();
+                for text in texts {
+                    let literal = || Literal::Text(text.as_str().into());
+                    let mut predicates = vec![
+                        Predicate::Equal(literal()),
+                        Predicate::Ne(literal()),
+                        Predicate::Nee(literal()),
+                        Predicate::Within(vec![literal(), Literal::Int(7)]),
+                        Predicate::Without(vec![literal()]),
+                        Predicate::Gt(1000),
+                    ];
+                    let (v4, v6) = (format!("{text}/9"), format!("{text}/40"));
+                    predicates.extend(Network::v4(v4).map(Predicate::Ipv4Range));
+                    predicates.extend(Network::v6(v6).map(Predicate::Ipv6Range));
+                    for predicate in predicates {
+                        for getter in [field, filter] {
+                            let admits = |flow| predicate.admits(getter.read(flow).as_ref());
+                            prop_assert_eq!(admits(&lazy), admits(&made), "{} {}", name, predicate);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Fields that are texts, and both ends of those layers.
+    const TEXTS: [&str; 16] = [
+        "UUID",
+        "TrackingID",
+        "L3TrackingID",
+        "ParentUUID",
+        "NodeTID",
+        "CaptureID",
+        "Application",
+        "LayersPath",
+        "Link",
+        "Link.A",
+        "Network",
+        "Network.B",
+        "Network.Protocol",
+        "Transport",
+        "Transport.A",
+        "Transport.Protocol",
+    ];
 
     #[test]
     fn every_plain_key_can_be_read_or_is_known_not_to() {

@@ -37,7 +37,7 @@ pub(super) fn nodes<'a>(
     let found = flows.flat_map(|flow| {
         let captured = by_tid.get(flow.node_tid()).copied();
         let macs = macs(flow, Way::Both);
-        let ends = macs.filter_map(|mac| by_mac.get(mac.as_text()?).copied());
+        let ends = macs.filter_map(|mac| by_mac.get(&*mac.as_text()?).copied());
         captured.into_iter().chain(ends)
     });
     machine.budget.collect(found)
@@ -53,7 +53,7 @@ pub(super) fn ends<'a>(
     let by_mac = index(machine, conditions, &MACS);
     let flows = machine.budget.meter(flows.iter());
     let macs = flows.flat_map(|flow| macs(flow, way));
-    let found = macs.filter_map(|mac| by_mac.get(mac.as_text()?).copied());
+    let found = macs.filter_map(|mac| by_mac.get(&*mac.as_text()?).copied());
     machine.budget.collect(found)
 }
 

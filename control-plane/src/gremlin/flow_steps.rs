@@ -10,6 +10,7 @@ use sonde_proto::graph::Node;
 
 use super::error::Fault;
 use super::flow_field::{KEYS, getter};
+use super::flow_set::FlowSet;
 use super::selection::Selection;
 use super::state::{Machine, Stage, State, refused};
 use super::step::Step;
@@ -41,14 +42,34 @@ pub(super) fn flows<'a>(
             .filter(|tid| !tid.is_empty())
             .collect();
         if tids.is_empty() {
-            return Ok(State::Flows(Vec::new()));
+            return Ok(State::Flows(FlowSet::Kept(Vec::new())));
         }
         selection.captured_at(tids);
     }
-    Ok(State::Flows(selection.run(machine, machine.flows)))
+    Ok(State::Flows(FlowSet::Selected(Box::new(selection), stage.column)))
 }
 
 pub(super) fn on_flows<'a>(
+    machine: &Machine<'a, '_>,
+    flows: FlowSet<'a>,
+    stage: &Stage<'a>,
+) -> Result<State<'a>, Fault> {
+    match stage.step {
+        Step::Count => {
+            let mut count = 0_usize;
+            flows.each(machine, |_| count += 1)?;
+            Ok(State::Number(count.into()))
+        }
+        Step::Sum(name) => sum(machine, &flows, name.as_deref()),
+        Step::Metrics(field) => {
+            let series = metric_steps::of_flows(machine, &flows, field.as_deref())?;
+            Ok(State::Metrics(series))
+        }
+        _ => on_kept(machine, flows.kept(machine)?, stage),
+    }
+}
+
+fn on_kept<'a>(
     machine: &Machine<'a, '_>,
     flows: Vec<LazyFlow>,
     stage: &Stage<'a>,
@@ -61,14 +82,14 @@ pub(super) fn on_flows<'a>(
         | Step::Limit(_)
         | Step::Range(..) => {
             let selection = Selection::of(stage)?;
-            Ok(State::Flows(selection.run(machine, &flows)))
+            let mut kept = Vec::new();
+            selection.each(machine, &flows, &mut |flow| kept.push(flow.clone()));
+            Ok(State::Flows(FlowSet::Kept(kept)))
         }
         Step::HasKey(_) => Err("At least two parameters must be provided".into()),
-        Step::Count => Ok(State::Number(flows.len().into())),
         Step::Values(name) => values(machine, &flows, name),
         Step::Keys if flows.is_empty() => Ok(State::Values(Vec::new())),
         Step::Keys => Ok(State::Values(KEYS.map(Value::from).into())),
-        Step::Sum(name) => sum(machine, &flows, name.as_deref()),
         Step::Neighbours(way, conditions) => {
             let found = flow_nodes::ends(machine, &flows, *way, conditions);
             Ok(State::Nodes(found))
@@ -79,10 +100,6 @@ pub(super) fn on_flows<'a>(
         Step::CaptureNode(conditions) => {
             let found = flow_nodes::capture_nodes(machine, &flows, conditions);
             Ok(State::Nodes(found))
-        }
-        Step::Metrics(field) => {
-            let series = metric_steps::of_flows(machine, &flows, field.as_deref())?;
-            Ok(State::Metrics(series))
         }
         Step::RawPackets => Ok(packet_steps::of_flows(machine, &flows)),
         Step::Sockets => Ok(State::Sockets(socket_steps::of_flows(machine, &flows))),
@@ -96,10 +113,10 @@ fn groups(flows: Vec<LazyFlow>) -> Result<Vec<(String, Vec<LazyFlow>)>, Fault> {
     let tracking_id = getter("TrackingID").ok_or(Fault::NoField)?;
     let mut groups = IndexMap::<Text, Vec<LazyFlow>, RandomState>::default();
     for flow in flows {
-        let id = tracking_id.read(&flow).and_then(|id| Some(Text::from(id.as_text()?)));
+        let id = tracking_id.read(&flow).and_then(|id| id.to_text());
         groups.entry(id.ok_or(Fault::NoField)?).or_default().push(flow);
     }
-    Ok(groups.into_iter().map(|(id, flows)| (id.as_str().to_owned(), flows)).collect())
+    Ok(groups.into_iter().map(|(id, flows)| (id.shown().to_owned(), flows)).collect())
 }
 
 pub(super) fn on_groups<'a>(
@@ -136,7 +153,7 @@ fn values<'a>(
 /// `Sum` of a metric's member; flows without the metric are skipped.
 fn sum<'a>(
     machine: &Machine<'a, '_>,
-    flows: &[LazyFlow],
+    flows: &FlowSet<'a>,
     name: Option<&str>,
 ) -> Result<State<'a>, Fault> {
     let name =
@@ -145,9 +162,11 @@ fn sum<'a>(
         return Err("Sum accepts only sub fields of Metric and LastUpadteMetric".into());
     }
     let getter = getter(name).ok_or(Fault::NoField)?;
-    let integers =
-        machine.budget.meter(flows.iter()).filter_map(|flow| getter.read(flow)?.as_int());
-    Ok(State::Number(number(integers.map(i128::from).sum())))
+    let mut sum = 0;
+    flows.each(machine, |flow| {
+        sum += getter.read(flow).and_then(|field| field.as_int()).map_or(0, i128::from);
+    })?;
+    Ok(State::Number(number(sum)))
 }
 
 /// Whether flows can be captured on nodes of that type (Skydive API §9.1).

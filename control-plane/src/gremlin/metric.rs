@@ -1,5 +1,6 @@
 //! Counters over an interval, of a flow or of an interface: added, cut and put into JSON.
 
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use sonde_proto::flow::FlowMetric;
 
@@ -126,19 +127,25 @@ impl Metric {
         (first, second)
     }
 
-    /// Skydive's JSON: of an interface, members that are zero are left out.
-    pub(super) fn to_value(&self) -> Value {
+    /// The members of Skydive's JSON, by name: of an interface, those that are zero are left out.
+    fn members(&self) -> Vec<(&'static str, i64)> {
         let names = self.kind().counters().iter().copied();
         let counters = names.zip(self.counters.as_slice().iter().copied());
-        let mut members: Vec<(&str, i64)> = counters.collect();
+        let mut members: Vec<_> = counters.collect();
         members.extend([("Start", self.start), ("Last", self.last)]);
         if self.kind() == Kind::Interface {
             members.retain(|(_, n)| *n != 0);
         } else if self.rtt != 0 {
             members.push(("RTT", self.rtt));
         }
-        let members = members.into_iter().map(|(k, n)| (k.to_owned(), n.into()));
-        Value::Object(members.collect())
+        members.sort_unstable();
+        members
+    }
+}
+
+impl Serialize for Metric {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_map(self.members())
     }
 }
 

@@ -4,22 +4,19 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use ahash::RandomState;
-use indexmap::IndexMap;
 use serde_json::Value;
 use sonde_proto::graph::Node;
 
 use super::error::Fault;
 use super::field::lookup;
 use super::flow_field::getter;
+use super::flow_set::FlowSet;
 use super::metric::Metric;
+use super::metric_series::{MetricSeries, Series};
 use super::state::{Machine, Stage, State, refused};
 use super::step::Step;
 use super::text::Text;
 use super::value_steps::number;
-use crate::flow::LazyFlow;
-
-/// Metrics, each with the ID of its node or the UUID of its flow.
-pub(super) type Series = Vec<(Text, Metric)>;
 
 pub(super) fn on_metrics<'a>(
     machine: &Machine<'a, '_>,
@@ -65,11 +62,12 @@ pub(super) fn of_nodes(
     };
     let inside = metrics.filter(|(_, metric)| metric.is_inside(span));
     let mut once = Series::new();
-    for (id, mut metrics) in by_id(inside) {
-        metrics.sort_by_key(|metric| (metric.start, metric.last));
-        metrics.dedup();
-        once.extend(metrics.into_iter().map(|metric| (id.clone(), metric)));
+    for part in MetricSeries::from(inside.collect::<Series>()).parts() {
+        let from = once.len();
+        once.extend_from_slice(part);
+        once[from..].sort_by_key(|(_, metric)| (metric.start, metric.last));
     }
+    once.dedup();
     Ok(once)
 }
 
@@ -77,34 +75,26 @@ pub(super) fn of_nodes(
 /// those that lie inside the span.
 pub(super) fn of_flows(
     machine: &Machine<'_, '_>,
-    flows: &[LazyFlow],
+    flows: &FlowSet<'_>,
     field: Option<&str>,
 ) -> Result<Series, Fault> {
     if let Some(other) = field.filter(|field| *field != "LastUpdateMetric") {
         return Err(unknown(other));
     }
     let uuid = getter("UUID").ok_or(Fault::NoField)?;
-    let metrics = machine.budget.meter(flows.iter()).filter_map(|flow| {
-        let metric = Metric::of_flow(&flow.newest_metric()?);
-        Some((Text::from(uuid.read(flow)?.as_text()?), metric))
-    });
-    Ok(match machine.span.filter(|span| !span.is_moment()) {
-        Some(span) => metrics.filter(|(_, metric)| metric.is_inside(span)).collect(),
-        None => metrics.collect(),
-    })
+    let span = machine.span.filter(|span| !span.is_moment());
+    let mut series = Series::new();
+    flows.each(machine, |flow| {
+        let metric = flow.newest_metric().map(|metric| Metric::of_flow(&metric));
+        let metric = metric.filter(|metric| span.is_none_or(|span| metric.is_inside(span)));
+        let id = uuid.read(flow).and_then(|id| id.to_text());
+        series.extend(id.zip(metric));
+    })?;
+    Ok(series)
 }
 
 fn unknown(field: &str) -> Fault {
     Fault::Rule { rule: "Metric field unknown", given: format!("[{field}]") }
-}
-
-/// Metrics by their IDs, in the order in which those come first.
-pub(super) fn by_id(metrics: impl IntoIterator<Item = (Text, Metric)>) -> Vec<(Text, Vec<Metric>)> {
-    let mut grouped = IndexMap::<_, Vec<Metric>, RandomState>::default();
-    for (id, metric) in metrics {
-        grouped.entry(id).or_default().push(metric);
-    }
-    grouped.into_iter().collect()
 }
 
 /// The sum of one member, or of whole metrics from the first start to the last end.
@@ -124,7 +114,7 @@ fn sum<'a>(series: &Series, name: Option<&str>) -> Result<State<'a>, Fault> {
         whole.start = whole.start.min(metric.start);
         whole.last = whole.last.max(metric.last);
     }
-    Ok(State::Value(whole.to_value()))
+    Ok(State::Value(serde_json::to_value(whole).unwrap_or_default()))
 }
 
 /// One series of metrics over slices of equal length; each metric is shared out to the slices it

@@ -17,12 +17,14 @@ mod error;
 mod field;
 mod flow_field;
 mod flow_nodes;
+mod flow_set;
 mod flow_steps;
 mod graph_steps;
 mod lexer;
 mod limits;
 mod lookup;
 mod metric;
+mod metric_series;
 mod metric_steps;
 mod moment;
 mod network;
@@ -47,6 +49,7 @@ pub(crate) mod tests;
 pub use answer::Answer;
 pub use error::QueryError;
 pub use limits::Limits;
+pub use metric_series::MetricSeries;
 pub use next_hop::next_hop;
 pub use parser::parse;
 pub use view::Ground;
@@ -105,7 +108,7 @@ impl Query {
             state = machine.step(state, &stage).map_err(|fault| fault.at(stage.column))?;
             rest = after;
         }
-        Ok(machine.answer(state))
+        machine.answer(state).map_err(|fault| fault.at(1))
     }
 
     /// The first step, when it is `At`, and its parameters.

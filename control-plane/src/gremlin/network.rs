@@ -38,12 +38,17 @@ impl Network {
     /// Whether an address, or one with its prefix length, lies inside.
     pub(super) fn holds(&self, text: &str) -> bool {
         let address = text.split_once('/').map_or(text, |(address, _)| address);
-        match (self.address, address.parse()) {
-            (IpAddr::V4(a), Ok(IpAddr::V4(b))) => {
+        address.parse().is_ok_and(|address| self.contains(address))
+    }
+
+    /// Whether an address lies inside.
+    pub(super) fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => {
                 let differ = a.to_bits() ^ b.to_bits();
                 differ.checked_shr(32 - self.length).unwrap_or(0) == 0
             }
-            (IpAddr::V6(a), Ok(IpAddr::V6(b))) => {
+            (IpAddr::V6(a), IpAddr::V6(b)) => {
                 let differ = a.to_bits() ^ b.to_bits();
                 differ.checked_shr(128 - self.length).unwrap_or(0) == 0
             }

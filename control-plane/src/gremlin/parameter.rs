@@ -56,7 +56,7 @@ impl Parameter {
     /// The text it is.
     pub(super) fn text(self) -> Option<String> {
         match self {
-            Self::Literal(Literal::Text(text)) => Some(text),
+            Self::Literal(Literal::Text(text)) => Some(text.into()),
             _ => None,
         }
     }
@@ -149,7 +149,7 @@ pub(super) fn given(parameters: &[Parameter]) -> String {
     let texts: Vec<String> = parameters
         .iter()
         .map(|parameter| match parameter {
-            Parameter::Literal(Literal::Text(text)) => text.clone(),
+            Parameter::Literal(Literal::Text(text)) => text.to_string(),
             other => other.to_string(),
         })
         .collect();

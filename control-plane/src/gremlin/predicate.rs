@@ -1,10 +1,12 @@
 //! Tests of a field's value (Skydive API §3.4).
 
 use std::fmt;
+use std::ops::Deref;
 
 use super::field::{Field, Scalar};
 use super::network::Network;
 use super::pattern::Pattern;
+use super::text::Text;
 
 /// A key and what its value must be.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,11 +18,18 @@ pub(super) struct Condition {
 /// A plain value in a query.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Literal {
-    Text(String),
+    Text(Word),
     Int(i64),
     /// Never a whole number that fits an `i64`.
     Float(f64),
     Bool(bool),
+}
+
+/// A text in a query, and what it is kept as: that is found out once.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Word {
+    text: String,
+    kept: Text,
 }
 
 /// What a value must be. A field of several values matches when any of them does.
@@ -57,29 +66,30 @@ impl Predicate {
 
     /// Whether a field admits; `None` is a missing one.
     pub(super) fn admits(&self, field: Option<&Field<'_>>) -> bool {
-        let any = |test: &dyn Fn(Scalar<'_>) -> bool| field.is_some_and(|f| f.any(test));
-        let int = |test: &dyn Fn(i64) -> bool| any(&|value| value.as_int().is_some_and(test));
         match self {
-            Self::Equal(literal) => any(&|value| literal.equals(value)),
-            Self::Within(list) => any(&|value| list.iter().any(|item| item.equals(value))),
-            Self::Without(list) => !any(&|value| list.iter().any(|item| item.equals(value))),
-            Self::Lt(bound) => int(&|n| n < *bound),
-            Self::Lte(bound) => int(&|n| n <= *bound),
-            Self::Gt(bound) => int(&|n| n > *bound),
-            Self::Gte(bound) => int(&|n| n >= *bound),
-            Self::Inside(low, high) => int(&|n| *low < n && n < *high),
-            Self::Outside(low, high) => int(&|n| n < *low || *high < n),
-            Self::Between(low, high) => int(&|n| *low <= n && n < *high),
+            Self::Equal(literal) => any(field, |value| literal.equals(value)),
+            Self::Within(list) => any(field, |value| list.iter().any(|item| item.equals(value))),
+            Self::Without(list) => !any(field, |value| list.iter().any(|item| item.equals(value))),
+            Self::Lt(bound) => int(field, |n| n < *bound),
+            Self::Lte(bound) => int(field, |n| n <= *bound),
+            Self::Gt(bound) => int(field, |n| n > *bound),
+            Self::Gte(bound) => int(field, |n| n >= *bound),
+            Self::Inside(low, high) => int(field, |n| *low < n && n < *high),
+            Self::Outside(low, high) => int(field, |n| n < *low || *high < n),
+            Self::Between(low, high) => int(field, |n| *low <= n && n < *high),
             Self::Ne(Literal::Bool(truth)) | Self::Nee(Literal::Bool(truth)) => {
-                any(&|value| Literal::Bool(!truth).equals(value))
+                any(field, |value| Literal::Bool(!truth).equals(value))
             }
-            Self::Ne(literal) => field.is_some() && !any(&|value| literal.equals(value)),
-            Self::Nee(literal) => !any(&|value| literal.equals(value)),
+            Self::Ne(literal) => field.is_some() && !any(field, |value| literal.equals(value)),
+            Self::Nee(literal) => !any(field, |value| literal.equals(value)),
             Self::Regex(pattern) => {
-                any(&|value| value.as_text().is_some_and(|text| pattern.admits(text)))
+                any(field, |value| value.as_text().is_some_and(|text| pattern.admits(&text)))
             }
             Self::Ipv4Range(network) | Self::Ipv6Range(network) => {
-                any(&|value| value.as_text().is_some_and(|text| network.holds(text)))
+                any(field, |value| match value {
+                    Scalar::Ip(ip) => network.contains(ip),
+                    value => value.as_text().is_some_and(|text| network.holds(&text)),
+                })
             }
         }
     }
@@ -96,14 +106,52 @@ impl Literal {
 
     fn equals(&self, value: Scalar<'_>) -> bool {
         match (self, value) {
-            (Self::Text(text), Scalar::Port(port)) => text.parse() == Ok(port),
-            (Self::Text(text), value) => value.as_text() == Some(text),
+            (Self::Text(word), Scalar::Text(text)) => word.text == text,
+            (Self::Text(word), Scalar::Hex(digest)) => word.kept == Text::Hex(digest),
+            (Self::Text(word), Scalar::Mac(mac)) => word.kept == Text::Mac(mac),
+            (Self::Text(word), Scalar::Ip(ip)) => word.kept == Text::Ip(ip),
+            (Self::Text(word), Scalar::Port(port)) => word.parse() == Ok(port),
+            (Self::Text(_), Scalar::Int(_) | Scalar::Float(_) | Scalar::Bool(_)) => false,
             (Self::Int(n), value) => value.as_int() == Some(*n),
             (Self::Float(f), Scalar::Float(value)) => *f == value,
             (Self::Float(_), _) => false,
             (Self::Bool(truth), Scalar::Bool(value)) => *truth == value,
-            (Self::Bool(truth), value) => value.as_text().map(str::parse) == Some(Ok(*truth)),
+            (Self::Bool(truth), value) => {
+                value.as_text().is_some_and(|text| text.parse() == Ok(*truth))
+            }
         }
+    }
+}
+
+impl Deref for Word {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl From<String> for Word {
+    fn from(text: String) -> Self {
+        Self { kept: Text::from(text.as_str()), text }
+    }
+}
+
+impl From<&str> for Word {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl From<Word> for String {
+    fn from(word: Word) -> Self {
+        word.text
+    }
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(out)
     }
 }
 
@@ -157,6 +205,14 @@ impl<T: fmt::Display> fmt::Display for Commas<'_, T> {
         }
         Ok(())
     }
+}
+
+fn any(field: Option<&Field<'_>>, test: impl Fn(Scalar<'_>) -> bool) -> bool {
+    field.is_some_and(|field| field.any(test))
+}
+
+fn int(field: Option<&Field<'_>>, test: impl Fn(i64) -> bool) -> bool {
+    any(field, |value| value.as_int().is_some_and(&test))
 }
 
 /// Values that are compared in no time.

@@ -88,22 +88,26 @@ impl<'q> Selection<'q> {
         self.filters.insert(0, Filter::AliveIn(span));
     }
 
-    /// The flows that are selected, in order.
-    pub(super) fn run(&self, machine: &Machine<'_, '_>, flows: &dyn Flows) -> Vec<LazyFlow> {
-        let mut picked =
-            Picked { selection: self, seen: HashSet::default(), passed: 0, kept: vec![] };
+    /// Shows the flows that are selected, in order. `take` shall be about as fast as a comparison.
+    pub(super) fn each(
+        &self,
+        machine: &Machine<'_, '_>,
+        flows: &dyn Flows,
+        take: &mut dyn FnMut(&LazyFlow),
+    ) {
+        let mut picked = Picked { selection: self, seen: HashSet::default(), passed: 0, taken: 0 };
+        let mut offer = |flow: &LazyFlow| picked.offer(machine, flow, take);
         match self.sort {
-            None => self.each(machine, flows, |flow| picked.offer(machine, flow)),
+            None => self.admitted(machine, flows, offer),
             Some((order, getter)) => {
                 let sorted = self.sorted(machine, flows, order, getter);
-                let _ = sorted.iter().try_for_each(|(_, flow)| picked.offer(machine, flow));
+                let _ = sorted.iter().try_for_each(|(_, flow)| offer(flow));
             }
         }
-        picked.kept
     }
 
     /// Hands on the flows that the filters admit, until `take` breaks.
-    fn each(
+    fn admitted(
         &self,
         machine: &Machine<'_, '_>,
         flows: &dyn Flows,
@@ -159,7 +163,7 @@ impl<'q> Selection<'q> {
         let mut kept: Vec<Keyed> = Vec::new();
         // What comes behind it is not needed.
         let mut last: Option<Option<Key>> = None;
-        self.each(machine, flows, |flow| {
+        self.admitted(machine, flows, |flow| {
             let key = getter.read(flow).map(|field| Key::of(&field));
             if last.as_ref().is_some_and(|last| order.compare(&key, last).is_gt()) {
                 return ControlFlow::Continue(());
@@ -186,23 +190,30 @@ struct Picked<'s, 'q> {
     seen: HashSet<Key, RandomState>,
     /// How many came to the window.
     passed: usize,
-    kept: Vec<LazyFlow>,
+    /// How many passed it.
+    taken: usize,
 }
 
 impl Picked<'_, '_> {
-    /// Takes the flow, if it is the first of its kind and the window lets it through, and breaks
-    /// when no other can be taken. Flows without the field are all kept.
-    fn offer(&mut self, machine: &Machine<'_, '_>, flow: &LazyFlow) -> ControlFlow<()> {
+    /// Shows the flow to `see`, if it is the first of its kind and the window lets it through, and
+    /// breaks when no other can be. Flows without the field are all shown.
+    fn offer(
+        &mut self,
+        machine: &Machine<'_, '_>,
+        flow: &LazyFlow,
+        see: &mut dyn FnMut(&LazyFlow),
+    ) -> ControlFlow<()> {
         let Window { skip, take } = self.selection.window;
         let kind = self.selection.dedup.and_then(|getter| getter.read(flow));
         if kind.is_some_and(|field| !self.seen.insert(Key::of(&field))) {
             return ControlFlow::Continue(());
         }
         self.passed += 1;
-        if self.passed > skip && self.kept.len() < take {
-            self.kept.push(flow.clone());
+        if self.passed > skip && self.taken < take {
+            self.taken += 1;
+            see(flow);
         }
-        match self.kept.len() < take && machine.budget.admits(self.kept.len()) {
+        match self.taken < take && machine.budget.admits(self.taken) {
             true => ControlFlow::Continue(()),
             false => ControlFlow::Break(()),
         }
@@ -257,10 +268,9 @@ impl Key {
     fn of(field: &Field<'_>) -> Self {
         match field {
             Field::One(Scalar::Int(n) | Scalar::Port(n)) => Self::Int(*n),
-            field => Self::Text(match field.as_text() {
-                Some(text) => text.into(),
-                None => field.to_value().to_string().as_str().into(),
-            }),
+            field => Self::Text(
+                field.to_text().unwrap_or_else(|| field.to_value().to_string().as_str().into()),
+            ),
         }
     }
 }

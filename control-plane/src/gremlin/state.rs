@@ -8,9 +8,9 @@ use sonde_proto::graph::{Edge, Node};
 
 use super::answer::Answer;
 use super::error::Fault;
+use super::flow_set::FlowSet;
 use super::limits::Budget;
-use super::metric::Metric;
-use super::metric_steps::Series;
+use super::metric_series::Series;
 use super::packet_steps::Packets;
 use super::predicate::Condition;
 use super::socket_steps::Sockets;
@@ -24,13 +24,12 @@ use crate::flow_store::Flows;
 use crate::graph::Span;
 
 /// What the steps so far found.
-#[derive(Debug)]
 pub(super) enum State<'a> {
     Graph,
     Nodes(Vec<&'a Arc<Node>>),
     Edges(Vec<&'a Arc<Edge>>),
     Paths(Vec<Vec<&'a Arc<Node>>>),
-    Flows(Vec<LazyFlow>),
+    Flows(FlowSet<'a>),
     Values(Vec<Value>),
     Number(Number),
     Value(Value),
@@ -169,7 +168,7 @@ impl<'a, 'l> Machine<'a, 'l> {
 
     /// One step of the fold.
     pub(super) fn step(&mut self, state: State<'a>, stage: &Stage<'a>) -> Result<State<'a>, Fault> {
-        let state = match state {
+        let found = match state {
             State::Graph => graph_steps::on_graph(self, stage),
             State::Nodes(nodes) => graph_steps::on_nodes(self, nodes, stage),
             State::Edges(edges) => graph_steps::on_edges(self, edges, stage),
@@ -183,13 +182,17 @@ impl<'a, 'l> Machine<'a, 'l> {
             State::Sockets(sockets) => socket_steps::on_sockets(self, sockets, stage),
             State::NextHops(_) => Err(refused(stage.step, "NextHopTraversalStep")),
         };
-        self.budget.verdict()?;
-        state
+        match &found {
+            // Nothing was looked at yet, or the verdict is out.
+            Ok(State::Flows(FlowSet::Selected(..))) | Err(Fault::Absorbed(..)) => {}
+            _ => self.budget.verdict()?,
+        }
+        found
     }
 
     /// Turns what was found last into the answer.
-    pub(super) fn answer(&self, state: State<'a>) -> Answer {
-        match state {
+    pub(super) fn answer(&self, state: State<'a>) -> Result<Answer, Fault> {
+        Ok(match state {
             State::Graph => Answer::Graph {
                 nodes: self.view.nodes().cloned().collect(),
                 edges: self.view.edges().cloned().collect(),
@@ -197,15 +200,11 @@ impl<'a, 'l> Machine<'a, 'l> {
             State::Nodes(nodes) => Answer::Nodes(owned(nodes)),
             State::Edges(edges) => Answer::Edges(owned(edges)),
             State::Paths(paths) => Answer::Paths(paths.into_iter().map(owned).collect()),
-            State::Flows(flows) => Answer::Flows(flows),
+            State::Flows(flows) => Answer::Flows(flows.kept(self)?),
             State::Values(values) => Answer::Values(values),
             State::Number(number) => Answer::Number(number),
             State::Value(value) => Answer::Value(value),
-            State::Metrics(series) => {
-                let list = |metrics: Vec<Metric>| metrics.iter().map(Metric::to_value).collect();
-                let series = metric_steps::by_id(series).into_iter();
-                Answer::Keyed(series.map(|(id, m)| (id.as_str().to_owned(), list(m))).collect())
-            }
+            State::Metrics(series) => Answer::Metrics(series.into()),
             State::RawPackets(packets) => Answer::RawPackets(packets.into_iter().collect()),
             State::Sockets(sockets) => {
                 let list = |list: Vec<&Map<String, Value>>| {
@@ -219,7 +218,7 @@ impl<'a, 'l> Machine<'a, 'l> {
                 let hop = |(id, hop): (&str, _)| (id.to_owned(), hop);
                 Answer::Keyed(hops.into_iter().map(hop).collect())
             }
-        }
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::parameter::Parameter;
-use super::predicate::{Commas, Condition, Literal};
+use super::predicate::{Commas, Condition, Literal, Word};
 use crate::bpf::PacketFilter;
 
 /// One step of a query.
@@ -150,7 +150,8 @@ impl fmt::Display for Step {
             Self::Sort(Order::Descending, None) => write!(out, "{name}(DESC)"),
             Self::Sort(Order::Descending, Some(key)) => write!(out, "{name}(DESC, '{key}')"),
             Self::Dedup(keys) | Self::ValueMap(keys) | Self::Select(keys) => {
-                let keys: Vec<Literal> = keys.iter().cloned().map(Literal::Text).collect();
+                let keys: Vec<Literal> =
+                    keys.iter().cloned().map(Word::from).map(Literal::Text).collect();
                 write!(out, "{name}({})", Commas(&keys))
             }
             Self::At(parameters) => write!(out, "{name}({})", Commas(parameters)),

@@ -133,7 +133,7 @@ pub(super) fn sorted<'a, T: Element>(
 /// Numbers by value before texts by their bytes before all else.
 fn compare(a: &Field<'_>, b: &Field<'_>) -> Ordering {
     let rank = |field: &Field<'_>| match scalar(field) {
-        Some(Scalar::Text(_) | Scalar::Short(_)) => 1,
+        Some(Scalar::Text(_)) => 1,
         Some(_) => 0,
         None => 2,
     };

@@ -34,7 +34,7 @@ fn literal() -> impl Strategy<Value = Literal> {
     let fraction = (0..1_000_000_u32).prop_map(|n| f64::from(n) / 1024.0 + 1.0 / 2048.0);
     let large = (9.3e18_f64..1e300).prop_map(f64::trunc);
     prop_oneof![
-        text().prop_map(Literal::Text),
+        text().prop_map(|text| Literal::Text(text.into())),
         natural().prop_map(Literal::Int),
         fraction.prop_map(Literal::Float),
         large.prop_map(Literal::Float),
