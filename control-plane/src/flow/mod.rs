@@ -80,6 +80,22 @@ impl LazyFlow {
         &self.0
     }
 
+    /// Reads a little of each part of a record that queries read, so that it is in the cache for who
+    /// reads all of it. What it makes of that means nothing.
+    pub(crate) fn glance(&self) -> u64 {
+        let Form::Record { record, names } = &*self.0 else { return 0 };
+        let parts = [
+            record.link.is_some(),
+            record.network.is_some(),
+            record.transport.is_some(),
+            record.last_update.is_some(),
+            names.watched.is_some(),
+            names.application.is_some(),
+        ];
+        let parts = parts.into_iter().map(u64::from).fold(0, std::ops::BitXor::bitxor);
+        parts ^ record.uuid ^ record.tracking_id ^ record.metric.ab_bytes
+    }
+
     /// The flow after an update that told its raw packets: as in Skydive they are told once.
     #[must_use]
     pub fn without_packets(&self) -> Self {
