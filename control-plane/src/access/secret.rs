@@ -43,6 +43,10 @@ impl<'de> Deserialize<'de> for Secret {
                 Ok(Secret::new(text))
             }
 
+            fn visit_bool<E: Error>(self, _: bool) -> Result<Secret, E> {
+                Err(E::custom("expected a text in quotes, found true or false"))
+            }
+
             fn visit_i64<E: Error>(self, _: i64) -> Result<Secret, E> {
                 Err(E::custom("expected a text in quotes, found a number"))
             }
@@ -67,9 +71,10 @@ mod tests {
     #[test]
     fn nothing_shows_it() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "Secret(..)");
-        for wrong in ["4711", "-4711", "47.11"] {
+        for wrong in ["4711", "-4711", "47.11", "true"] {
             let error = serde_json::from_str::<Secret>(wrong).unwrap_err().to_string();
-            assert!(error.contains("a text in quotes") && !error.contains("11"), "{error}");
+            let shown = error.contains("11") || error.contains("`true`");
+            assert!(error.contains("a text in quotes") && !shown, "{error}");
         }
         assert_eq!(serde_json::from_str::<Secret>("\"a\"").unwrap().expose(), "a");
     }
