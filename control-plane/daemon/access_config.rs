@@ -7,14 +7,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{bail, ensure};
-use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::ser::Serializer;
+use serde::{Deserialize, Serialize};
 use sonde_control_plane::access::{self, Origins, Policy, Secret, UserSource};
 use sonde_control_plane::connections::ConnectionLimits;
 use sonde_control_plane::tls::{Clients, TlsFiles};
 
 /// How users prove who they are.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct AuthSection {
     /// What proves it.
@@ -28,7 +29,7 @@ pub(crate) struct AuthSection {
 }
 
 /// What proves who a user is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Backend {
     /// Nothing: everybody is `admin`.
@@ -38,12 +39,12 @@ enum Backend {
     Basic,
 }
 
-/// Passwords by user, of which no error shows one.
+/// Passwords by user, of which nothing shows one.
 #[derive(Clone, Debug, Default)]
 struct Users(BTreeMap<String, Secret>);
 
 /// What users may.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RbacSection {
     /// Skydive's lines `p, ...` and `g, ...`.
@@ -51,7 +52,7 @@ pub(crate) struct RbacSection {
 }
 
 /// From which pages browsers may ask, and how many clients there may be.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct HttpSection {
     /// Those of other hosts.
@@ -96,7 +97,7 @@ impl Default for HttpSection {
 }
 
 /// TLS, if there is a certificate.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct TlsSection {
     /// Our certificate, and those between it and a root, in PEM.
@@ -219,13 +220,31 @@ impl<'de> Deserialize<'de> for Users {
                 Ok(Users(users))
             }
 
-            // serde would say what the text is.
+            // serde would say what was found instead.
+            fn visit_bool<E: Error>(self, _: bool) -> Result<Users, E> {
+                Err(E::custom("expected a table of passwords by user, found true or false"))
+            }
+
             fn visit_str<E: Error>(self, _: &str) -> Result<Users, E> {
                 Err(E::custom("expected a table of passwords by user, found a text"))
+            }
+
+            fn visit_i64<E: Error>(self, _: i64) -> Result<Users, E> {
+                Err(E::custom("expected a table of passwords by user, found a number"))
+            }
+
+            fn visit_f64<E: Error>(self, _: f64) -> Result<Users, E> {
+                Err(E::custom("expected a table of passwords by user, found a number"))
             }
         }
 
         input.deserialize_any(Entries)
+    }
+}
+
+impl Serialize for Users {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        output.collect_map(self.0.keys().map(|user| (user, "***")))
     }
 }
 
@@ -263,6 +282,8 @@ mod tests {
             "[auth]\nusers = { ann = 47.11 }",
             "[auth]\nusers = { ann = ['4711'] }",
             "[auth]\nusers = 'ann:4711'",
+            "[auth]\nusers = 4711",
+            "[auth]\nusers = 47.11",
             "[auth]\nusers.ann = '4711",
             "[auth]\nusers.ann = 4711 4711",
             "[auth]\nbackend = 'basic'\nusers = { 'a:n' = '4711' }\nrole = 'chief'",

@@ -25,6 +25,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the daemon: poll ports, keep the topology, serve REST and WebSocket.
     Run(Run),
+    /// Check or print the configuration that `run` would take.
+    Config(Config),
     /// Read capture files and print their flows.
     Read(Read),
     /// Ask a running daemon a Gremlin query.
@@ -44,12 +46,34 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// Configuration file (TOML); without one the built-in defaults hold.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) configuration: Configuration,
     /// Address of REST and WebSocket, in place of the configured one.
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) listen: Option<SocketAddr>,
+}
+
+/// Where the configuration comes from, beside the environment.
+#[derive(Debug, Args)]
+pub(crate) struct Configuration {
+    /// Configuration file: TOML, or Skydive's YAML if it ends in .yml or .yaml. What neither it nor
+    /// a variable SONDE_... says has its default.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    pub(crate) action: ConfigAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigAction {
+    /// Say `ok`, or what is wrong, with exit code 2.
+    Check(Configuration),
+    /// Print every key with its value, as TOML; passwords as `***`.
+    Show(Configuration),
 }
 
 #[derive(Debug, Args)]

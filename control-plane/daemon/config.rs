@@ -1,10 +1,11 @@
-//! The configuration file: everything has a default, an unknown key is an error with its place.
+//! The configuration: everything has a default. A file, the environment and flags change it, in this
+//! order; an unknown key is an error.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, anyhow, bail, ensure};
-use serde::Deserialize;
+use anyhow::{bail, ensure};
+use serde::{Deserialize, Serialize};
 use sonde_control_plane::connections::ConnectionLimits;
 use sonde_control_plane::discovery::NETNS_DIR;
 use sonde_control_plane::upload;
@@ -14,8 +15,18 @@ use crate::flow_config::FlowSection;
 use crate::query_config::{GraphSection, QuerySection};
 use crate::workflow_config::WorkflowSection;
 
-/// The whole file.
-#[derive(Clone, Debug, Deserialize)]
+mod draft;
+mod environment;
+mod keys;
+mod load;
+mod skydive;
+mod suggestion;
+
+pub(crate) use keys::unset;
+pub(crate) use load::Loaded;
+
+/// All of it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
     /// Address of REST and WebSocket.
@@ -55,7 +66,7 @@ pub(crate) struct Config {
 }
 
 /// What is looked for on this host.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct DiscoverySection {
     /// Directory of named network namespaces.
@@ -67,7 +78,7 @@ pub(crate) struct DiscoverySection {
 }
 
 /// AF_PACKET captures.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct AfPacketSection {
     /// Threads per interface; the kernel spreads flows over them.
@@ -75,7 +86,7 @@ pub(crate) struct AfPacketSection {
 }
 
 /// Capture files that clients send.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct UploadSection {
     /// Bytes of one file at most.
@@ -83,7 +94,7 @@ pub(crate) struct UploadSection {
 }
 
 /// Alerts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct AlertSection {
     /// Whether they may run programs: whoever may create an alert then runs what he likes, as us.
@@ -91,7 +102,7 @@ pub(crate) struct AlertSection {
 }
 
 /// DPDK.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct DpdkSection {
     /// CPU of DPDK's main thread, which only waits.
@@ -105,9 +116,8 @@ pub(crate) struct DpdkSection {
 }
 
 /// A DPDK port.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(not(feature = "dpdk"), expect(dead_code, reason = "checked, and then refused"))]
 pub(crate) struct PortSection {
     /// Name of the port's node in the topology.
     pub(crate) name: String,
@@ -130,7 +140,7 @@ pub(crate) struct PortSection {
 }
 
 /// What is asked of the RSS of a port with several queues.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RssChoice {
     /// Both directions of a flow in one queue: a PCI port that cannot is refused.
@@ -141,7 +151,7 @@ pub(crate) enum RssChoice {
 }
 
 /// What an lcore does when there are no frames.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum IdleChoice {
     /// Poll on.
@@ -151,34 +161,19 @@ pub(crate) enum IdleChoice {
 }
 
 /// A capture that is created at start.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct StartupCapture {
     /// Which nodes.
     pub(crate) gremlin: String,
     /// Which frames.
-    #[serde(default)]
     pub(crate) bpf: String,
     /// Capture type; the node type's default when empty.
-    #[serde(default, rename = "type")]
+    #[serde(rename = "type")]
     pub(crate) kind: String,
 }
 
 impl Config {
-    /// Reads the file, or takes the defaults.
-    pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Self> {
-        let Some(file) = file else { return Ok(Self::default()) };
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read the configuration {}", file.display()))?;
-        Self::parse(&text).with_context(|| format!("in the configuration {}", file.display()))
-    }
-
-    pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
-        let config: Self = toml::from_str(text).map_err(|error| misread(text, &error))?;
-        config.check()?;
-        Ok(config)
-    }
-
     /// Who may, and how clients are spoken to.
     pub(crate) fn access(&self) -> Sections<'_> {
         Sections { auth: &self.auth, rbac: &self.rbac, http: &self.http, tls: &self.tls }
@@ -196,6 +191,10 @@ impl Config {
         self.http.check()?;
         self.access().access()?;
         self.workflow.check()?;
+        if let Some(capture) = &self.startup_capture {
+            let some = !capture.gremlin.is_empty();
+            ensure!(some, "startup_capture.gremlin: expected a query, found none");
+        }
         let workers = self.af_packet.workers;
         ensure!(
             (1..=64).contains(&workers),
@@ -262,15 +261,6 @@ impl Default for UploadSection {
     }
 }
 
-/// What is wrong, and where. By itself the error would show the line too, and in it passwords.
-fn misread(text: &str, error: &toml::de::Error) -> anyhow::Error {
-    let start = error.span().map_or(0, |span| span.start);
-    let before = text.get(..start).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    anyhow!("line {line}, column {column}: {}", error.message())
-}
-
 fn rx_descriptors() -> u16 {
     1024
 }
@@ -286,14 +276,6 @@ mod tests {
     use super::Config;
 
     #[test]
-    fn unknown_key_is_an_error_with_its_place() {
-        let error = Config::parse("listen = \"127.0.0.1:1\"\n[flow]\nupdaet = 3\n").unwrap_err();
-        let text = format!("{error:#}");
-        assert!(text.contains("line 3, column 1"), "{text}");
-        assert!(text.contains("updaet") && text.contains("expected one of"), "{text}");
-    }
-
-    #[test]
     fn values_are_checked() {
         for (text, part) in [
             ("[flow]\nupdate = 0", "flow.update"),
@@ -305,6 +287,7 @@ mod tests {
             ("[workflow]\ntimeout = 0", "workflow.timeout: expected at least 1 second, found 0"),
             ("[workflow]\nmax_memory = 1000", "workflow.max_memory: expected at least 16777216"),
             ("[workflow]\nat_once = 0", "workflow.at_once: expected 1 to 256, found 0"),
+            ("[startup_capture]\nbpf = 'tcp'", "startup_capture.gremlin: expected a query"),
             ("listen = 'nowhere'", "line 1"),
         ] {
             let error = format!("{:#}", Config::parse(text).unwrap_err());

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sonde_probe::flow::{ApplicationTimeouts, Timers};
 use sonde_proto::flow::ApplicationPorts;
 use sonde_proto::record::Layer;
 
 /// Flow tables and timers.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct FlowSection {
     /// Seconds between two reports of a flow that goes on.
@@ -38,7 +38,7 @@ pub(crate) struct FlowSection {
 }
 
 /// Names of applications by port number.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 struct PortNames {
     tcp: BTreeMap<String, String>,

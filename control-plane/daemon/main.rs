@@ -9,6 +9,7 @@ mod bench;
 mod cli;
 mod client;
 mod config;
+mod config_command;
 mod flow_config;
 mod injection;
 mod log;
@@ -30,6 +31,7 @@ use cli::{Cli, Command};
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(options) => run::run(&options),
+        Command::Config(options) => config_command::config(&options.action),
         Command::Read(options) => read::read(&options),
         Command::Query(options) => client::query(&options),
         Command::Capture(options) => client::capture(&options),

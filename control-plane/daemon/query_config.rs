@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sonde_control_plane::graph::HistoryLimits;
 use sonde_control_plane::gremlin::Limits;
 
 /// What a query may cost. One that costs more is refused.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct QuerySection {
     /// Bytes of its text at most.
@@ -27,7 +27,7 @@ pub(crate) struct QuerySection {
 }
 
 /// How much of the topology's past is kept.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct GraphSection {
     /// Seconds that a revision is kept after its end; 0 for no history.

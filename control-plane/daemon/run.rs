@@ -23,7 +23,8 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use crate::cli::Run;
-use crate::config::Config;
+use crate::config::{Config, Loaded};
+use crate::config_command;
 use crate::injection;
 use crate::log;
 use crate::ports::Ports;
@@ -33,17 +34,16 @@ use crate::upload;
 
 /// Runs the daemon until it is told to stop. Exit 2 when the configuration is wrong.
 pub(crate) fn run(options: &Run) -> anyhow::Result<ExitCode> {
-    let mut config = match Config::load(options.config.as_deref()) {
-        Ok(config) => config,
-        Err(error) => {
-            eprintln!("sonde: {error:#}");
-            return Ok(ExitCode::from(2));
-        }
+    let Some(Loaded { mut config, warnings }) = config_command::load(&options.configuration) else {
+        return Ok(ExitCode::from(config_command::WRONG));
     };
     if let Some(listen) = options.listen {
         config.listen = listen;
     }
     log::init();
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     let stop = Stop::on_signals()?;
     let books = Daemon::start(config, &stop)?.run(&stop)?;
     let counters: Vec<_> = books.named().iter().map(|(name, n)| format!("{name} {n}")).collect();

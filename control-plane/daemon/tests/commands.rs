@@ -1,5 +1,7 @@
 //! Bad input and restarts, as a user meets them.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use crate::support::netns::Netns;
@@ -106,9 +108,33 @@ fn bad_configuration_is_refused_with_its_place() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("sonde.toml");
     std::fs::write(&file, "listen = '127.0.0.1:0'\n[flow]\nexpier = 3\n").unwrap();
-    let output =
-        std::process::Command::new(SONDE).args(["run", "--config"]).arg(&file).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(errors.contains("line 3") && errors.contains("expier"), "{errors}");
+    for command in [&["run"][..], &["config", "check"], &["config", "show"]] {
+        let output = Command::new(SONDE).args(command).arg("--config").arg(&file).output().unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{command:?}");
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(errors.contains("line 3") && errors.contains("expier"), "{errors}");
+    }
+}
+
+#[test]
+fn configuration_is_checked_and_shown_with_the_environment() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("skydive.yml");
+    std::fs::write(&file, "flow:\n  update: 3\n  expire: 4\nui:\n  theme: dark\n").unwrap();
+    let ask = |action: &str, variable: &str| {
+        let mut command = Command::new(SONDE);
+        command.args(["config", action, "--config"]).arg(&file).env(variable, "7");
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, out, errors) = ask("check", "SONDE_FLOW_UPDATE");
+    assert_eq!((code, out.as_str()), (Some(0), "ok\n"));
+    assert!(errors.contains("warning: ui: "), "{errors}");
+    let (code, out, _) = ask("show", "SONDE_FLOW_UPDATE");
+    assert_eq!(code, Some(0));
+    assert!(out.contains("\nupdate = 7\n") && out.contains("\nexpire = 4\n"), "{out}");
+    let (code, out, errors) = ask("check", "SONDE_FLOW_UPDAET");
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert!(errors.contains("did you mean `SONDE_FLOW_UPDATE`?"), "{errors}");
 }
