@@ -44,7 +44,7 @@ impl Draft {
                 Err(error) => wrong = wrong.or(Some(error)),
             }
         }
-        Err(wrong.unwrap_or_else(|| anyhow!("expected a value, found none")).context(origin))
+        Err(wrong.unwrap_or_else(|| anyhow!("expected a value that TOML can hold")).context(origin))
     }
 
     /// The configuration, its parts not yet checked against each other.

@@ -1,9 +1,30 @@
+use super::keys::{AUTH_KEYS, KEYS, Meaning};
+use crate::config::keys::keys;
 use crate::config::{Config, Loaded};
 
 fn load(text: &str) -> anyhow::Result<Loaded> {
     let file = tempfile::Builder::new().suffix(".yml").tempfile()?;
     std::fs::write(&file, text)?;
     Loaded::new(Some(file.path()), [])
+}
+
+#[test]
+fn the_table_names_keys_that_there_are_and_none_twice() {
+    let ours = keys().unwrap();
+    for (name, meaning) in KEYS.iter().chain(AUTH_KEYS) {
+        let Meaning::Ours(key) = meaning else { continue };
+        let found = ours.iter().any(|other| {
+            other.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        });
+        assert!(found, "{name}: {key}");
+    }
+    for (i, (name, _)) in KEYS.iter().enumerate() {
+        let clash = KEYS.iter().skip(i + 1).find(|(other, _)| {
+            let nested = |a: &str, b: &str| a.strip_prefix(b).is_some_and(|c| c.starts_with('.'));
+            name == other || nested(name, other) || nested(other, name)
+        });
+        assert!(clash.is_none(), "{name} and {clash:?}", clash = clash.map(|(key, _)| key));
+    }
 }
 
 #[test]
@@ -96,6 +117,7 @@ fn what_is_wrong_is_named() {
         ("flow: 3", "flow: expected keys below it, found a value"),
         ("- flow", "the file: expected keys below it"),
         ("flow:\n  update: soon", "flow.update: invalid type: string \"soon\""),
+        ("flow:\n  update: 18446744073709551615", "flow.update: "),
         ("flow:\n  update: 99999999999999999999", "flow.update: "),
         ("flow:\n  update: 0", "flow.update: expected at least 1 second"),
         ("flow:\n  application_ports:\n    tpc: {}", "did you mean `tcp`?"),
