@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sonde_control_plane::flow_store::Flows;
+use sonde_control_plane::flow::LazyFlow;
 use sonde_control_plane::graph::{Graph, HistoryLimits, MemoryHistory};
 use sonde_control_plane::gremlin::{Answer, Ground, Limits, Query, QueryError};
 use sonde_proto::flow::{
@@ -17,14 +17,13 @@ use sonde_proto::time::Timestamp;
 #[derive(Debug)]
 pub struct Scene {
     graph: Graph,
-    flows: Records,
+    flows: Vec<LazyFlow>,
 }
 
 impl Scene {
     /// The one there is.
     pub fn get() -> &'static Self {
-        static SCENE: LazyLock<Scene> =
-            LazyLock::new(|| Scene { graph: graph(), flows: Records(flows()) });
+        static SCENE: LazyLock<Scene> = LazyLock::new(|| Scene { graph: graph(), flows: flows() });
         &SCENE
     }
 
@@ -33,15 +32,6 @@ impl Scene {
         let past = query.recall(&self.graph, NOW)?;
         let ground = past.as_ref().map_or(Ground::Now(&self.graph), Ground::Past);
         query.run(ground, &self.flows, limits, &|| false)
-    }
-}
-
-#[derive(Debug)]
-struct Records(Vec<Arc<Flow>>);
-
-impl Flows for Records {
-    fn flows(&self) -> Box<dyn Iterator<Item = &Arc<Flow>> + '_> {
-        Box::new(self.0.iter())
     }
 }
 
@@ -89,7 +79,11 @@ fn graph() -> Graph {
         ("n4", "n4", "loop"),
     ] {
         let edge = Edge {
-            element: Node { id: format!("{parent}-{child}"), metadata: object(json!({"RelationType": kind, "Name": kind})), ..Node::default() },
+            element: Node {
+                id: format!("{parent}-{child}"),
+                metadata: object(json!({"RelationType": kind, "Name": kind})),
+                ..Node::default()
+            },
             parent: parent.into(),
             child: child.into(),
         };
@@ -107,7 +101,7 @@ fn graph() -> Graph {
     graph
 }
 
-fn flows() -> Vec<Arc<Flow>> {
+fn flows() -> Vec<LazyFlow> {
     let flow = |n: i64| {
         let layer = |protocol: FlowProtocol, a: &str, b: &str| FlowLayer {
             protocol: protocol.into(),
@@ -155,7 +149,7 @@ fn flows() -> Vec<Arc<Flow>> {
             ..Flow::default()
         }
     };
-    (1..=4).map(flow).map(Arc::new).collect()
+    (1..=4).map(flow).map(Arc::new).map(LazyFlow::from).collect()
 }
 
 fn object(value: Value) -> Metadata {
