@@ -1,5 +1,5 @@
 //! The API as OpenAPI 3.1 describes it. The table of routes is the source: each is declared with
-//! its [`Operation`], and [`document`] puts them together.
+//! its [`Operation`], and [`document()`] puts them together.
 
 mod document;
 mod operation;
