@@ -179,9 +179,7 @@ fn unreadable(what: &'static str, path: &Path, why: pem::Error) -> TlsError {
 }
 
 #[cfg(test)]
-mod fixture;
-#[cfg(test)]
 mod tests;
 
 #[cfg(test)]
-pub(crate) use fixture::TlsFixture;
+pub(crate) use tests::TlsFixture;

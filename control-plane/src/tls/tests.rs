@@ -1,3 +1,5 @@
+mod fixture;
+
 use std::error::Error as _;
 use std::fs;
 use std::io;
@@ -16,7 +18,9 @@ use tokio::time::timeout;
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
-use super::fixture::Identity;
+use fixture::Identity;
+pub(crate) use fixture::TlsFixture;
+
 use super::*;
 use crate::connections::ConnectionLimits;
 use crate::server::Entrance;

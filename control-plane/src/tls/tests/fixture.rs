@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::*;
+use crate::tls::*;
 
 /// A certificate authority, and the files of a server that it issued a certificate for.
 pub(crate) struct TlsFixture {
