@@ -26,7 +26,7 @@ pub(super) struct Followed {
     /// ID of its node; empty before it is written.
     pub(super) node: String,
     /// IDs of the edges that are up to this link: those to its owner, its master, the link under
-    /// it, its veth peer, and the DPDK ports on it.
+    /// it, its veth peer, the physical function it is a part of, and the DPDK ports on it.
     pub(super) edges: Vec<String>,
 }
 
@@ -99,6 +99,7 @@ const KEYS: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::discovery::device::VirtualFunction;
     use crate::discovery::table::{ByLink, LISTED};
     use rtnetlink::packet_route::neighbour::NeighbourMessage;
     use serde_json::json;
@@ -127,7 +128,11 @@ mod tests {
                 of_kind: kind::KEYS.iter().map(|key| (key.to_string(), json!({}))).collect(),
                 ..Link::default()
             },
-            device: Device { driver: Some("d".into()), bus_info: Some("b".into()) },
+            device: Device {
+                driver: Some("d".into()),
+                bus_info: Some("b".into()),
+                virtual_of: Some(VirtualFunction { id: 0, physical: "p".into() }),
+            },
             settings: Settings { speed: Some(1), features: [("f".into(), true)].into() },
             neighbours: entries(LISTED + 3),
             fdb: entries(1),

@@ -35,6 +35,8 @@ pub(super) struct Link {
     pub(super) vlan: Option<u16>,
     /// Bus and name of the device behind it.
     pub(super) device: Option<(String, String)>,
+    /// What the driver calls its port: `p0`, or `pf0vf3` for what represents a virtual function.
+    pub(super) port_name: Option<String>,
     /// What only links of its kind have.
     pub(super) of_kind: Metadata,
     /// Its virtual functions. Changes tell nothing of them, only dumps do.
@@ -60,6 +62,7 @@ pub(super) const KEYS: &[&str] = &[
     "PeerIfIndex",
     "State",
     "Type",
+    "VfID",
     "Vlan",
 ];
 
@@ -90,6 +93,7 @@ impl Link {
                 LinkAttribute::LinkInfo(infos) => link.read_infos(infos),
                 LinkAttribute::ParentDevBusName(name) => bus = Some(name.clone()),
                 LinkAttribute::ParentDevName(name) => device = Some(name.clone()),
+                LinkAttribute::PhysPortName(name) => link.port_name = Some(name.clone()),
                 LinkAttribute::Stats64(stats) => link.counters = stats.into(),
                 LinkAttribute::VfInfoList(functions) if !functions.is_empty() => {
                     link.vfs = Some(kind::vfs(functions));
@@ -116,10 +120,22 @@ impl Link {
         matches!(self.kind_name(), "bridge" | "bond" | "team")
     }
 
+    /// The number of the virtual function whose other end it is, in the switch of a NIC: its port
+    /// is called `pf<N>vf<number>`, perhaps behind a `c<N>` (the kernel's switchdev.rst).
+    pub(super) fn represents(&self) -> Option<u32> {
+        let (physical, function) = self.port_name.as_deref()?.rsplit_once("vf")?;
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let (controller, physical) = physical.rsplit_once("pf")?;
+        let controller = controller.strip_prefix('c').unwrap_or(controller);
+        let regular = digits(controller) && digits(physical) && digits(function);
+        regular.then(|| function.parse().ok())?
+    }
+
     /// Whether another state of a link has the same name and refers to the same links.
     pub(super) fn refers_as(&self, other: &Self) -> bool {
         let references = |link: &Self| (link.index, link.master, link.parent, link.parent_netns);
-        references(self) == references(other) && self.name == other.name && self.kind == other.kind
+        let names = |link: &Self| (link.name.clone(), link.kind.clone(), link.port_name.clone());
+        references(self) == references(other) && names(self) == names(other)
     }
 
     /// Its node's metadata, but for the TID, which is its owner's business. `pvid` is the VLAN a
@@ -150,6 +166,7 @@ impl Link {
         let driver = device.driver.as_deref().or(self.kind.as_deref().map(driver_of));
         put("Driver", driver.map(Value::from));
         put("BusInfo", device.bus_info.as_deref().map(Value::from));
+        put("VfID", device.virtual_of.as_ref().map(|function| function.id.into()));
         let (v4, v6): (Vec<_>, Vec<_>) = addresses.iter().partition(|cidr| cidr.is_ipv4());
         put("IPV4", cidr_texts(&v4));
         put("IPV6", cidr_texts(&v6));
@@ -273,6 +290,7 @@ fn unless_zero(number: u32) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::discovery::device::VirtualFunction;
     use rtnetlink::packet_route::link::{InfoKind, LinkHeader, Stats64};
     use serde_json::json;
 
@@ -328,7 +346,11 @@ mod tests {
         .unwrap();
         assert_eq!(link.device, Some(("pci".into(), "0000:00:03.0".into())));
         assert_eq!(link.counters.rx_packets, 3);
-        let device = Device { driver: Some("ice".into()), bus_info: Some("0000:00:03.0".into()) };
+        let device = Device {
+            driver: Some("ice".into()),
+            bus_info: Some("0000:00:03.0".into()),
+            virtual_of: Some(VirtualFunction { id: 3, physical: "0000:00:02.0".into() }),
+        };
         let addresses = [
             Cidr::new("10.0.0.1".parse().unwrap(), 24),
             Cidr::new("fe80::1".parse().unwrap(), 64),
@@ -338,6 +360,7 @@ mod tests {
         assert_eq!(metadata["Type"], "device");
         assert_eq!(metadata["Driver"], "ice");
         assert_eq!(metadata["BusInfo"], "0000:00:03.0");
+        assert_eq!(metadata["VfID"], 3);
         assert_eq!(metadata["IPV4"], json!(["10.0.0.1/24", "10.0.0.2/24"]));
         assert_eq!(metadata["IPV6"], json!(["fe80::1/64"]));
         assert_eq!(metadata["Vlan"], 1);
@@ -374,6 +397,26 @@ mod tests {
         .unwrap();
         let metadata = metadata(&link);
         assert_eq!((&metadata["VXLAN"]["VNI"], &metadata["ParentIndex"]), (&json!(7), &json!(2)));
+    }
+
+    #[test]
+    fn a_representor_names_its_function() {
+        for (name, expected) in [
+            ("pf0vf3", Some(3)),
+            ("c1pf0vf12", Some(12)),
+            ("pf1vf0", Some(0)),
+            ("p0", None),
+            ("pf0", None),
+            ("pf0sf88", None),
+            ("xpf0vf1", None),
+            ("pf0vf-1", None),
+            ("vf1", None),
+            ("", None),
+        ] {
+            let link = Link { port_name: Some(name.into()), ..Link::default() };
+            assert_eq!(link.represents(), expected, "{name}");
+        }
+        assert_eq!(Link::default().represents(), None);
     }
 
     #[test]

@@ -27,10 +27,13 @@ mod namespace;
 mod namespaces;
 mod neighbour;
 mod netlink;
+mod other_end;
 pub mod port;
+mod process;
 mod route;
 mod sockets;
 mod table;
+mod vhost_user;
 mod virtualization;
 mod wants;
 mod watch;
@@ -81,16 +84,16 @@ pub struct HostConfig {
 pub fn start(graph: SharedGraph, host: HostConfig, ports: Vec<PortNode>) -> JoinHandle<()> {
     let author = Author::new(&host.id);
     let metadata = host::metadata(&host);
-    let (parent, under) = {
+    let (parent, ports) = {
         let mut graph = element::lock(&graph);
         let now = (host.clock)();
         let parent = host::add(&mut graph, &author, metadata, now);
-        let under = port::add(&mut graph, &author, &parent, &ports, now);
-        (parent, under)
+        let ports = port::add(&mut graph, &author, &parent, &ports, now);
+        (parent, ports)
     };
     let (inode, file) = named::own().unzip();
     let namespaces =
-        Namespaces::new(graph.clone(), author, parent.clone(), under, host.clock).share();
+        Namespaces::new(graph.clone(), author, parent.clone(), ports.clone(), host.clock).share();
     let identity = Identity { owner: parent.clone(), name: None, file: file.map(Arc::new) };
     let key = namespaces.lock().add(identity);
     let follower = Follower::new(namespaces.clone(), key, Entrance::Here, host.counters_every);
@@ -107,7 +110,8 @@ pub fn start(graph: SharedGraph, host: HostConfig, ports: Vec<PortNode>) -> Join
                 sockets::follow(namespaces).await;
             }
         };
-        tokio::join!(follower.follow(None), census.run(), sockets, async {
+        let vhost_user = vhost_user::follow(graph.clone(), ports, host.clock);
+        tokio::join!(follower.follow(None), census.run(), sockets, vhost_user, async {
             let mut ticks = follow::ticks(host.counters_every);
             loop {
                 ticks.tick().await;

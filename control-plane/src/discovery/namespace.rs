@@ -38,6 +38,8 @@ pub(super) struct Identity {
 /// What is known of one namespace.
 pub(super) struct Namespace {
     pub(super) identity: Identity,
+    /// Where sysfs is.
+    sys: Arc<Path>,
     /// By interface index.
     pub(super) links: BTreeMap<u32, Followed>,
     /// By interface index; the kernel may tell of them before it tells of the link.
@@ -50,13 +52,20 @@ pub(super) struct Namespace {
     pub(super) dirty: BTreeSet<u32>,
     /// Those of them that are new, or refer to other links than before.
     pub(super) moved: BTreeSet<u32>,
-    /// Links that are gone, with their nodes.
-    pub(super) gone: Vec<(u32, String)>,
+    /// Links that are gone.
+    pub(super) gone: Vec<Gone>,
     /// Links that refer to another which is not there, or does not refer back: the kernel does not
     /// tell that the other end of a veth has moved.
     pub(super) stale: BTreeSet<u32>,
     /// Wakes the follower.
     pub(super) poke: Arc<Notify>,
+}
+
+/// What is left of a link that is gone.
+pub(super) struct Gone {
+    pub(super) index: u32,
+    pub(super) node: String,
+    pub(super) device: Device,
 }
 
 impl Identity {
@@ -70,9 +79,10 @@ impl Identity {
 }
 
 impl Namespace {
-    pub(super) fn new(identity: Identity) -> Self {
+    pub(super) fn new(identity: Identity, sys: Arc<Path>) -> Self {
         Self {
             identity,
+            sys,
             links: BTreeMap::new(),
             addresses: HashMap::new(),
             pvids: HashMap::new(),
@@ -257,7 +267,7 @@ impl Namespace {
         let index = link.index;
         let followed = self.links.entry(index).or_default();
         link.vfs = link.vfs.or_else(|| followed.link.vfs.take());
-        followed.device = Device::look(Path::new("/sys"), &link, self.identity.name.is_none());
+        followed.device = Device::look(&self.sys, &link, self.identity.name.is_none());
         if !followed.link.refers_as(&link) {
             self.moved.insert(index);
         }
@@ -270,7 +280,7 @@ impl Namespace {
         self.moved.remove(&index);
         self.stale.remove(&index);
         if let Some(followed) = self.links.remove(&index) {
-            self.gone.push((index, followed.node));
+            self.gone.push(Gone { index, node: followed.node, device: followed.device });
         }
     }
 

@@ -1,7 +1,10 @@
 //! All network namespaces of the host, and how they are kept in the graph.
 
+mod functions;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rtnetlink::packet_route::link::LinkMessage;
@@ -9,12 +12,14 @@ use sonde_proto::graph::{Edge, Metadata, Node, relation};
 use sonde_proto::time::Timestamp;
 use tracing::{debug, warn};
 
+use super::device::SYSFS;
 use super::element::{Author, Owner, lock, renew};
 use super::followed::Followed;
 use super::metric;
-use super::namespace::{self, Identity, Namespace, NetnsKey};
-use super::port::Lower;
+use super::namespace::{self, Gone, Identity, Namespace, NetnsKey};
+use super::other_end::{OtherEnd, Port};
 use crate::graph::{Graph, SharedGraph};
+use functions::VIRTUAL_FUNCTION;
 
 /// The namespaces as their followers share them. Sections are short and never await.
 #[derive(Clone)]
@@ -26,9 +31,11 @@ pub(super) struct Namespaces {
     author: Author,
     /// The host's node.
     host: Owner,
-    /// DPDK ports that take their frames from links of the host's own namespace.
-    ports: Vec<Lower>,
+    /// DPDK ports, some of which stand on links.
+    ports: Vec<Port>,
     clock: fn() -> Timestamp,
+    /// Where sysfs is.
+    sys: Arc<Path>,
     known: BTreeMap<NetnsKey, Namespace>,
     /// When the counters of a namespace were read last.
     counted: HashMap<NetnsKey, Timestamp>,
@@ -51,7 +58,7 @@ impl Namespaces {
         graph: SharedGraph,
         author: Author,
         host: Owner,
-        ports: Vec<Lower>,
+        ports: Vec<Port>,
         clock: fn() -> Timestamp,
     ) -> Self {
         Self {
@@ -60,6 +67,7 @@ impl Namespaces {
             host,
             ports,
             clock,
+            sys: Path::new(SYSFS).into(),
             known: BTreeMap::new(),
             counted: HashMap::new(),
             census: 0,
@@ -79,7 +87,7 @@ impl Namespaces {
     pub(super) fn add(&mut self, identity: Identity) -> NetnsKey {
         let key = NetnsKey(self.census);
         self.recount();
-        self.known.insert(key, Namespace::new(identity));
+        self.known.insert(key, Namespace::new(identity, self.sys.clone()));
         key
     }
 
@@ -110,7 +118,7 @@ impl Namespaces {
         self.counted.remove(&key);
         let now = (self.clock)();
         let nodes = gone.links.into_values().map(|followed| followed.node);
-        let nodes = nodes.chain(gone.gone.into_iter().map(|(_, node)| node));
+        let nodes = nodes.chain(gone.gone.into_iter().map(|gone| gone.node));
         for node in nodes.chain([gone.identity.owner.id]) {
             lock(&self.graph).delete::<Node>(&node, now);
         }
@@ -197,7 +205,7 @@ impl Namespaces {
         let gone: Vec<_> = namespace.gone.drain(..namespace.gone.len().min(SLICE)).collect();
         let more = !namespace.dirty.is_empty() || !namespace.gone.is_empty();
         let now = (self.clock)();
-        for (_, node) in &gone {
+        for Gone { node, .. } in &gone {
             lock(&self.graph).delete::<Node>(node, now);
         }
         for index in dirty {
@@ -206,10 +214,12 @@ impl Namespaces {
             }
         }
         // Edges last, when both their ends are there.
-        for place in self.concerned(key, &moved) {
+        let mut concerned = self.concerned(key, &moved);
+        concerned.extend(self.on_nics_of(key, &moved, &gone));
+        for place in concerned {
             self.join(place, now);
         }
-        self.doubt(key, &moved, &gone.into_iter().map(|(index, _)| index).collect());
+        self.doubt(key, &moved, &gone.into_iter().map(|gone| gone.index).collect());
         more
     }
 
@@ -358,11 +368,16 @@ impl Namespaces {
                 Some(_) => edges.push(layer2(&there.node, node, Some(link.kind_name()))),
             }
         }
-        if namespace.identity.name.is_none() {
-            for port in self.ports.iter().filter(|port| port.link == link.name) {
-                edges.push(layer2(node, &port.node, None));
-            }
+        if let Some(upstream) = self.upstream(&followed.device) {
+            edges.push(layer2(&upstream.node, node, Some(VIRTUAL_FUNCTION)));
         }
+        let own = namespace.identity.name.is_none();
+        let ports = self.ports.iter().filter_map(|port| match port.end.as_ref()? {
+            OtherEnd::Link(name) if own && *name == link.name => Some((port, None)),
+            OtherEnd::Function(device) => Some((port, self.carries(followed, device)?)),
+            _ => None,
+        });
+        edges.extend(ports.map(|(port, kind)| layer2(node, &port.node, kind)));
         edges
     }
 

@@ -1,11 +1,16 @@
 //! DPDK ports: their nodes, and what the data plane counts on them (API §8.7).
 
+use std::path::Path;
+
 use serde_json::Value;
 use sonde_proto::graph::{Metadata, Node, relation, uuid_v5};
 use sonde_proto::time::Timestamp;
 
+use super::device::SYSFS;
 use super::element::{Author, Owner, lock, mac_text, put, renew};
 use super::metric::{self, InterfaceMetric, clamp};
+use super::other_end::{OtherEnd, Port};
+use super::vhost_user;
 use crate::graph::{Graph, SharedGraph};
 
 /// Skydive's type of a DPDK port's node.
@@ -74,13 +79,6 @@ pub struct PortStats {
     pub extended: Vec<(String, u64)>,
 }
 
-/// A port's node, and the name of the link its frames come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Lower {
-    pub(super) link: String,
-    pub(super) node: String,
-}
-
 /// Writes a port's counters and link state on its node. False when there is no port of that name.
 ///
 /// Each change is a new revision for every subscriber: call it as often as they should hear,
@@ -120,24 +118,33 @@ impl From<&PortStats> for InterfaceMetric {
     }
 }
 
-/// Adds the nodes of the ports, owned by the host. Those that stand on a kernel link.
+/// Adds the nodes of the ports, owned by the host, and the edges between those that are the two
+/// ends of a vhost-user socket. The ports, with what is at their other end.
 pub(super) fn add(
     graph: &mut Graph,
     author: &Author,
     host: &Owner,
     ports: &[PortNode],
     now: Timestamp,
-) -> Vec<Lower> {
-    let mut lower = Vec::new();
+) -> Vec<Port> {
+    let mut added: Vec<Port> = Vec::new();
     for port in ports {
-        let node = author.node(metadata(port, host));
-        let edge = author.edge(&host.id, &node.id, relation::OWNERSHIP, None);
-        let link = kernel_link(&port.device).map(str::to_owned);
-        lower.extend(link.map(|link| Lower { link, node: node.id.clone() }));
+        let end = OtherEnd::of(Path::new(SYSFS), &port.device, port.pci.as_deref());
+        let node = author.node(metadata(port, end.as_ref(), host));
+        let id = node.id.clone();
+        let mut edges = vec![author.edge(&host.id, &id, relation::OWNERSHIP, None)];
+        if let Some(OtherEnd::Socket(socket)) = &end {
+            let peers = added.iter().filter(|other| other.is_on(socket.other_side()));
+            let layer2 = |peer: &Port| author.edge(&peer.node, &id, relation::LAYER2, None);
+            edges.extend(peers.map(layer2));
+        }
         graph.add(node, now).expect("a new UUID is in no graph");
-        graph.add(edge, now).expect("host and port were just added");
+        for edge in edges {
+            graph.add(edge, now).expect("its ends were just added");
+        }
+        added.push(Port { node: id, end });
     }
-    lower
+    added
 }
 
 /// The keys that change while a port runs.
@@ -150,7 +157,7 @@ fn link_state(up: bool, speed: Option<u32>) -> Metadata {
     state
 }
 
-fn metadata(port: &PortNode, host: &Owner) -> Metadata {
+fn metadata(port: &PortNode, end: Option<&OtherEnd>, host: &Owner) -> Metadata {
     let mut metadata = link_state(port.link_up, port.speed_mbit);
     let mut set = |key: &str, value: Value| {
         metadata.insert(key.to_owned(), value);
@@ -175,18 +182,17 @@ fn metadata(port: &PortNode, host: &Owner) -> Metadata {
     put(&mut metadata, "PCIAddress", port.pci.clone());
     put(&mut metadata, "BusInfo", port.pci.clone());
     put(&mut metadata, "Socket", port.socket);
-    metadata
-}
-
-/// The kernel link a vdev takes its frames from: `iface=` of its device string.
-fn kernel_link(device: &str) -> Option<&str> {
-    let mut parts = device.split(',').map(str::trim);
-    let driver = parts.next()?;
-    let known = ["net_af_packet", "net_af_xdp", "eth_af_packet", "eth_af_xdp", "net_pcap"];
-    if !known.iter().any(|name| driver.starts_with(name)) {
-        return None;
+    match end {
+        Some(OtherEnd::Function(device)) => {
+            let function = device.virtual_of.as_ref();
+            put(&mut metadata, "VfID", function.map(|function| function.id));
+        }
+        Some(OtherEnd::Socket(socket)) => {
+            metadata.insert(vhost_user::KEY.to_owned(), socket.json(None));
+        }
+        Some(OtherEnd::Link(_)) | None => {}
     }
-    parts.find_map(|part| part.strip_prefix("iface=")).filter(|link| !link.is_empty())
+    metadata
 }
 
 #[cfg(test)]
@@ -195,14 +201,14 @@ mod tests {
     use serde_json::json;
     use std::sync::{Arc, RwLock};
 
-    fn graph_with(ports: &[PortNode]) -> (SharedGraph, Owner, Vec<Lower>) {
+    fn graph_with(ports: &[PortNode]) -> (SharedGraph, Owner, Vec<Port>) {
         let mut graph = Graph::new();
         let author = Author::new("h");
         let node = author.node(Metadata::new());
         let host = Owner { id: node.id.clone(), tid: uuid_v5(&["h"]).to_string() };
         graph.add(node, Timestamp::default()).unwrap();
-        let lower = add(&mut graph, &author, &host, ports, Timestamp::default());
-        (Arc::new(RwLock::new(graph)), host, lower)
+        let ports = add(&mut graph, &author, &host, ports, Timestamp::default());
+        (Arc::new(RwLock::new(graph)), host, ports)
     }
 
     fn port() -> PortNode {
@@ -233,8 +239,7 @@ mod tests {
 
     #[test]
     fn a_port_is_a_node_of_the_host() {
-        let (graph, host, lower) = graph_with(&[port()]);
-        assert_eq!(lower, []);
+        let (graph, host, _) = graph_with(&[port()]);
         let tid = uuid_v5(&[&host.tid, "uplink", "dpdkport"]).to_string();
         assert_eq!(
             Value::Object(of(&graph)),
@@ -292,11 +297,27 @@ mod tests {
     }
 
     #[test]
-    fn vdevs_name_their_kernel_link() {
-        assert_eq!(kernel_link("net_af_packet0,iface=eth0,qpairs=1"), Some("eth0"));
-        assert_eq!(kernel_link("net_af_xdp1,start_queue=0,iface=ens1f0"), Some("ens1f0"));
-        assert_eq!(kernel_link("net_af_packet0,iface="), None);
-        assert_eq!(kernel_link("net_tap0,iface=tap0"), None);
-        assert_eq!(kernel_link("0000:3b:00.0"), None);
+    fn the_two_ends_of_a_socket_are_joined() {
+        let vdev = |name: &str, device: &str| PortNode {
+            name: name.into(),
+            device: device.into(),
+            ..PortNode::default()
+        };
+        let (graph, _, ports) = graph_with(&[
+            vdev("vhost", "net_vhost0,iface=/run/a.sock,queues=2"),
+            vdev("virtio", "net_virtio_user0,path=/run/a.sock"),
+            vdev("other", "net_virtio_user1,path=/run/b.sock"),
+            vdev("again", "net_vhost1,iface=/run/a.sock"),
+        ]);
+        assert_eq!(ports.len(), 4);
+        let graph = graph.read().unwrap();
+        let name = |id: &str| graph.node(id).unwrap().text("Name").to_owned();
+        let edges = graph.edges().filter(|edge| edge.metadata["RelationType"] == "layer2");
+        let mut edges: Vec<_> = edges.map(|edge| (name(&edge.parent), name(&edge.child))).collect();
+        edges.sort();
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(edges, [pair("vhost", "virtio"), pair("virtio", "again")]);
+        let virtio = graph.nodes().find(|node| node.text("Name") == "virtio").unwrap();
+        assert_eq!(virtio.metadata["VhostUser"], json!({"Path": "/run/a.sock", "Role": "client"}));
     }
 }

@@ -2,12 +2,10 @@
 //! `Sockets`), asked by sock_diag(7), with the processes that hold them.
 
 use std::collections::HashMap;
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
-use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_REQUEST};
 use serde_json::Value;
 use sonde_proto::graph::Metadata;
 use tokio::task::spawn_blocking;
@@ -16,7 +14,8 @@ use tracing::debug;
 use super::element::put;
 use super::follow::{Entrance, FollowError, ticks};
 use super::namespaces::SharedNamespaces;
-use super::netlink::Requests;
+use super::netlink::{Requests, sock_diag};
+use super::process::{Process, holders};
 
 /// A socket as the kernel tells of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,16 +25,6 @@ struct Socket {
     remote: (IpAddr, u16),
     state: u8,
     inode: u32,
-}
-
-/// Who holds a socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Process {
-    pid: u32,
-    /// Its command's name.
-    name: String,
-    /// Path of its program.
-    program: String,
 }
 
 /// Writes the sockets of each namespace on the node that owns its links, again and again.
@@ -52,7 +41,7 @@ pub(super) async fn follow(namespaces: SharedNamespaces) {
         }
         let named = spawn_blocking(move || {
             let inodes = found.iter().flat_map(|(_, sockets)| sockets);
-            let processes = processes(Path::new("/proc"), inodes.map(|socket| socket.inode));
+            let processes = holders(Path::new("/proc"), inodes.map(|socket| socket.inode));
             let written = found.into_iter();
             written.map(|(key, sockets)| (key, metadata(sockets, &processes))).collect::<Vec<_>>()
         });
@@ -64,7 +53,7 @@ pub(super) async fn follow(namespaces: SharedNamespaces) {
 }
 
 async fn of_namespace(entrance: &Entrance) -> Result<Vec<Socket>, FollowError> {
-    let mut requests = entrance.open(|| Requests::open(SOCK_DIAG)).await?;
+    let mut requests = entrance.open(|| Requests::open(sock_diag::PROTOCOL)).await?;
     let mut sockets = Vec::new();
     for (protocol, number) in [("TCP", IPPROTO_TCP), ("UDP", IPPROTO_UDP)] {
         for family in [AF_INET, AF_INET6] {
@@ -75,16 +64,12 @@ async fn of_namespace(entrance: &Entrance) -> Result<Vec<Socket>, FollowError> {
     Ok(sockets)
 }
 
-/// `struct inet_diag_req_v2` for all sockets, behind its netlink header.
+/// `struct inet_diag_req_v2` for all sockets.
 fn request(family: u8, protocol: u8) -> Vec<u8> {
-    let mut bytes = LENGTH.to_ne_bytes().to_vec();
-    bytes.extend_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    bytes.extend_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
-    bytes.extend_from_slice(&[0; 8]);
-    bytes.extend_from_slice(&[family, protocol, 0, 0]);
-    bytes.extend_from_slice(&u32::MAX.to_ne_bytes());
-    bytes.resize(LENGTH as usize, 0);
-    bytes
+    let mut body = vec![family, protocol, 0, 0];
+    body.extend_from_slice(&u32::MAX.to_ne_bytes());
+    body.resize(REQUEST, 0);
+    sock_diag::request(&body)
 }
 
 /// Reads a `struct inet_diag_msg`. `None` for a socket that no process holds any more.
@@ -109,48 +94,6 @@ fn read(protocol: &'static str, body: &[u8]) -> Option<Socket> {
     .filter(|socket| socket.inode != 0)
 }
 
-/// The processes that hold the sockets of these inodes; the first of several.
-fn processes(proc: &Path, inodes: impl Iterator<Item = u32>) -> HashMap<u32, Process> {
-    let mut wanted: HashMap<u32, Option<Process>> = inodes.map(|inode| (inode, None)).collect();
-    let mut missing = wanted.len();
-    let entries = fs::read_dir(proc).into_iter().flatten();
-    let mut pids: Vec<u32> =
-        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    pids.sort_unstable();
-    let mut files = 0;
-    for pid in pids {
-        let directory = proc.join(pid.to_string());
-        for file in fs::read_dir(directory.join("fd")).into_iter().flatten().flatten() {
-            files += 1;
-            if missing == 0 || files > MOST_FILES {
-                break;
-            }
-            let inode = fs::read_link(file.path()).ok().and_then(|link| socket_inode(&link));
-            let Some(holder) = inode.and_then(|inode| wanted.get_mut(&inode)) else { continue };
-            if holder.is_none() {
-                *holder = Some(process(&directory, pid));
-                missing -= 1;
-            }
-        }
-    }
-    wanted.into_iter().filter_map(|(inode, process)| Some((inode, process?))).collect()
-}
-
-fn process(directory: &Path, pid: u32) -> Process {
-    let name = fs::read_to_string(directory.join("comm")).unwrap_or_default();
-    let program = fs::read_link(directory.join("exe")).unwrap_or_default();
-    Process {
-        pid,
-        name: name.trim_end().to_owned(),
-        program: program.to_string_lossy().into_owned(),
-    }
-}
-
-/// The number in `socket:[123]` (proc(5)).
-fn socket_inode(link: &Path) -> Option<u32> {
-    link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
-}
-
 fn metadata(mut sockets: Vec<Socket>, processes: &HashMap<u32, Process>) -> Metadata {
     sockets.sort_unstable();
     let more = sockets.len().saturating_sub(LISTED);
@@ -167,9 +110,7 @@ fn metadata(mut sockets: Vec<Socket>, processes: &HashMap<u32, Process>) -> Meta
 fn json(socket: &Socket, process: Option<&Process>) -> Value {
     let mut json = Metadata::new();
     if let Some(process) = process {
-        put(&mut json, "Process", Some(process.program.as_str()));
-        put(&mut json, "Pid", Some(process.pid));
-        put(&mut json, "Name", Some(process.name.as_str()));
+        process.write(&mut json);
     }
     put(&mut json, "Protocol", Some(socket.protocol));
     put(&mut json, "State", STATES.get(usize::from(socket.state)).copied());
@@ -189,9 +130,6 @@ const EVERY: Duration = Duration::from_secs(10);
 /// Sockets of one namespace that are listed.
 const LISTED: usize = 4096;
 
-/// Open files of processes that are looked at.
-const MOST_FILES: usize = 1 << 20;
-
 /// By the kernel's number (net/tcp_states.h).
 const STATES: [&str; 13] = [
     "UNKNOWN",
@@ -209,10 +147,8 @@ const STATES: [&str; 13] = [
     "NEW_SYN_RECV",
 ];
 
-// linux/sock_diag.h, linux/inet_diag.h
-const SOCK_DIAG: isize = 4;
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
-const LENGTH: u32 = 16 + 56;
+// linux/inet_diag.h
+const REQUEST: usize = 56;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
@@ -230,7 +166,7 @@ mod tests {
         let sockets = of_namespace(&Entrance::Here).await.unwrap();
         let ours = sockets.iter().find(|socket| socket.local.1 == port && socket.state == 10);
         let ours = ours.unwrap().clone();
-        let processes = processes(Path::new("/proc"), [ours.inode].into_iter());
+        let processes = holders(Path::new("/proc"), [ours.inode].into_iter());
         let metadata = metadata(vec![ours], &processes);
         let socket = metadata["Sockets"][0].as_object().unwrap();
         assert_eq!(socket["Pid"], std::process::id());

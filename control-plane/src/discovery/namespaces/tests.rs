@@ -5,6 +5,8 @@ use rtnetlink::packet_route::link::{
 use rtnetlink::packet_route::nsid::{NsidAttribute, NsidMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
+use crate::discovery::device::Device;
+use crate::discovery::device::tests::pci_functions;
 use crate::discovery::netlink::Dump;
 
 /// The host's own namespace and others, with the DPDK port `tap` on the link `lower`.
@@ -15,6 +17,12 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        let end = OtherEnd::Link("lower".into());
+        Self::with(&[("tap", end)], Path::new(SYSFS))
+    }
+
+    /// With these ports, and sysfs there.
+    fn with(ports: &[(&str, OtherEnd)], sys: &Path) -> Self {
         let author = Author::new("h");
         let mut graph = Graph::new();
         let mut add = |name: &str| {
@@ -24,10 +32,13 @@ impl World {
             id
         };
         let host = Owner { id: add("h"), tid: "owner".into() };
-        let port = Lower { link: "lower".into(), node: add("tap") };
+        let ports =
+            ports.iter().map(|(name, end)| Port { node: add(name), end: Some(end.clone()) });
+        let ports = ports.collect();
         let graph = SharedGraph::new(graph.into());
         let clock = Timestamp::default;
-        let mut namespaces = Namespaces::new(graph, author, host.clone(), vec![port], clock);
+        let mut namespaces = Namespaces::new(graph, author, host.clone(), ports, clock);
+        namespaces.sys = sys.into();
         let own = namespaces.add(Identity { owner: host, name: None, file: None });
         Self { namespaces, own }
     }
@@ -161,6 +172,43 @@ fn a_port_stays_on_the_link_of_that_name() {
     assert_eq!(world.layer2(), [""; 0]);
     world.tell(&[new(link(9, "lower", "ifb", &[]))]);
     assert_eq!(world.layer2(), ["lower -> tap "]);
+}
+
+#[test]
+fn functions_of_a_nic_hang_together_across_namespaces() {
+    const PHYSICAL: &str = "0000:3b:00.0";
+    let sys = tempfile::tempdir().unwrap();
+    pci_functions(sys.path(), PHYSICAL, &["0000:3b:00.2", "0000:3b:00.3", "0000:3b:00.4"]);
+    let port = |address| OtherEnd::Function(Device::at(sys.path(), address));
+    // One port shares its function with the kernel, one has a virtual function for itself.
+    let ports = [("shared", port(PHYSICAL)), ("dpdk", port("0000:3b:00.4"))];
+    let mut world = World::with(&ports, sys.path());
+    let on = |index, name: &str, address: &str| {
+        let bus = LinkAttribute::ParentDevBusName("pci".into());
+        let mut link = link(index, name, "", &[bus, LinkAttribute::ParentDevName(address.into())]);
+        link.attributes.retain(|attribute| !matches!(attribute, LinkAttribute::LinkInfo(_)));
+        link
+    };
+    let representor = |index, name: &str, port: &str| {
+        let mut link = on(index, name, PHYSICAL);
+        link.attributes.push(LinkAttribute::PhysPortName(port.into()));
+        link
+    };
+    let red = world.netns("red");
+    world.tell_to(red, &[new(on(2, "vf1", "0000:3b:00.3"))]);
+    world.tell(&[new(on(3, "vf0", "0000:3b:00.2")), new(on(1, "pf", PHYSICAL))]);
+    assert_eq!(world.node("vf1").unwrap().metadata["VfID"], 1);
+    let legacy = ["pf -> dpdk vf", "pf -> shared ", "pf -> vf0 vf", "pf -> vf1 vf"];
+    assert_eq!(world.layer2(), legacy);
+
+    // The NIC becomes a switch.
+    world.tell(&[new(representor(5, "rep1", "pf0vf1")), new(representor(6, "rep2", "c0pf0vf2"))]);
+    let switched = ["pf -> shared ", "pf -> vf0 vf", "rep1 -> vf1 vf", "rep2 -> dpdk vf"];
+    assert_eq!(world.layer2(), switched);
+
+    // And no switch again.
+    world.tell(&[5, 6].map(|index| RouteNetlinkMessage::DelLink(on(index, "", PHYSICAL))));
+    assert_eq!(world.layer2(), legacy);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod changes;
 mod frame;
 mod kernel;
 mod requests;
+pub(super) mod sock_diag;
 
 pub(super) use changes::{Change, Changes};
 pub(super) use kernel::{Dump, Kernel, Tables};
