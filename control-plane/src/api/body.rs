@@ -1,4 +1,4 @@
-//! Takes request bodies: bounded in bytes, each and together, and in time; JSON only.
+//! Takes request bodies, JSON or YAML: bounded in bytes, each and together, and in time.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,6 +9,7 @@ use axum::http::header;
 use http_body_util::BodyExt as _;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde_saphyr::UserMessageFormatter;
 use tokio::time::timeout;
 
 use super::{BODY_TIME, Error, MAX_BODY};
@@ -18,14 +19,36 @@ use crate::connections::{Hold, Room};
 #[derive(Debug)]
 pub(super) struct Body {
     bytes: Vec<u8>,
+    language: Language,
     /// Its room, until the request is done.
     _hold: Option<Hold>,
 }
 
+/// What a body is written in, as its `Content-Type` says: JSON unless it is YAML's (API §1).
+#[derive(Clone, Copy, Debug)]
+enum Language {
+    Json,
+    Yaml,
+}
+
+/// Why a body cannot be read: line, column and what was expected there.
+#[derive(Debug, thiserror::Error)]
+pub enum Misread {
+    /// It was JSON.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// It was YAML.
+    #[error("{}", .0.render_with_formatter(&UserMessageFormatter))]
+    Yaml(#[source] Box<serde_saphyr::Error>),
+}
+
 impl Body {
-    /// Reads JSON. The error says line, column and what was expected there.
-    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_slice(&self.bytes)
+    /// Reads all of it.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Misread> {
+        match self.language {
+            Language::Json => Ok(serde_json::from_slice(&self.bytes)?),
+            Language::Yaml => yaml(&self.bytes),
+        }
     }
 
     /// All of it.
@@ -66,25 +89,27 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
-        if request
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|kind| kind == "application/yaml")
-        {
-            return Err(Error::Yaml);
-        }
+        let kind = request.headers().get(header::CONTENT_TYPE);
+        let language = match kind {
+            Some(kind) if kind == YAML => Language::Yaml,
+            _ => Language::Json,
+        };
         let hold = request.extensions().get().cloned().map(Room::hold);
         let size = request.body().size_hint().lower();
         if size > MAX_BODY as u64 {
             return Err(Error::LargeBody);
         }
-        let read = read(request.into_body(), hold);
+        let read = read(request.into_body(), language, hold);
         timeout(BODY_TIME, read).await.map_err(|_| Error::SlowBody)?
     }
 }
 
 /// Reads a body to its end, as far as there is room.
-async fn read(mut body: axum::body::Body, mut hold: Option<Hold>) -> Result<Body, Error> {
+async fn read(
+    mut body: axum::body::Body,
+    language: Language,
+    mut hold: Option<Hold>,
+) -> Result<Body, Error> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(Error::BrokenBody)?.into_data() else { continue };
@@ -96,5 +121,18 @@ async fn read(mut body: axum::body::Body, mut hold: Option<Hold>) -> Result<Body
         }
         bytes.extend_from_slice(&data);
     }
-    Ok(Body { bytes, _hold: hold })
+    Ok(Body { bytes, language, _hold: hold })
 }
+
+/// Reads YAML without aliases, which could make much of a small body.
+fn yaml<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Misread> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_aliases: 0 },
+        with_snippet: false,
+    };
+    serde_saphyr::from_slice_with_options(bytes, options)
+        .map_err(|error| Misread::Yaml(error.into()))
+}
+
+/// The kind of a YAML body.
+pub(super) const YAML: &str = "application/yaml";

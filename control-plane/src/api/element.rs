@@ -72,7 +72,7 @@ pub(super) async fn create<K: Resource>(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Error> {
-    let Object::<K>(mut element) = body.json()?;
+    let Object::<K>(mut element) = body.read()?;
     element.check()?;
     let ttl = ttl(&headers)?;
     let origin = &mut element.element_mut().origin;
@@ -104,7 +104,7 @@ pub(super) async fn patch<K: Resource>(
     if get::<K>(&topology(&state), &id).is_none() {
         return Ok(StatusCode::NOT_FOUND.into_response());
     }
-    let operations: Arc<[PatchOperation]> = body.json::<Vec<_>>().map_err(Error::Patch)?.into();
+    let operations: Arc<[PatchOperation]> = body.read::<Vec<_>>().map_err(Error::Patch)?.into();
     for _ in 0..patch::TRIES {
         let Some(known) = get::<K>(&topology(&state), &id) else {
             return Ok(StatusCode::NOT_FOUND.into_response());

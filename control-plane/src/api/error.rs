@@ -4,6 +4,7 @@ use axum::extract::rejection::PathRejection;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::body::Misread;
 use super::{BODY_TIME, MAX_BODY};
 use crate::additions::AdditionError;
 use crate::graph::SchemaError;
@@ -42,18 +43,15 @@ pub enum Error {
     /// The body did not come in time.
     #[error("request body: not complete after {} s", BODY_TIME.as_secs())]
     SlowBody,
-    /// The body is YAML.
-    #[error("request body: YAML is not supported, expected JSON")]
-    Yaml,
-    /// The body is not the JSON that is expected.
+    /// The body is not what is expected.
     #[error("request body: {0}")]
-    Json(#[from] serde_json::Error),
+    Body(#[from] Misread),
     /// `X-Resource-TTL` is no duration.
     #[error("invalid ttl: {0}")]
     Ttl(String),
     /// The body is not a JSON Patch.
     #[error("incorrect JSON patch: {0}")]
-    Patch(serde_json::Error),
+    Patch(Misread),
     /// An operation of a JSON Patch does not fit the resource.
     #[error("applying JSON patch to resource: operation {at}: {why}")]
     PatchFailed {
@@ -135,7 +133,6 @@ impl Error {
             Self::ManyUploads => StatusCode::TOO_MANY_REQUESTS,
             Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Self::Yaml => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
             Self::Busy
             | Self::ManyBodies
@@ -151,7 +148,7 @@ impl Error {
             | Self::Defect => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NoId
             | Self::Path(_)
-            | Self::Json(_)
+            | Self::Body(_)
             | Self::Ttl(_)
             | Self::Patch(_)
             | Self::PatchFailed { .. }
@@ -167,6 +164,12 @@ impl Error {
             | Self::BrokenBody(_)
             | Self::Resource(ResourceError::Invalid(_)) => StatusCode::BAD_REQUEST,
         }
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Body(error.into())
     }
 }
 

@@ -80,7 +80,7 @@ pub(super) async fn create<R: Served>(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Error> {
-    let Object::<R>(new) = body.json()?;
+    let Object::<R>(new) = body.read()?;
     let ttl = ttl(&headers)?;
     let turn = timeout(TURN, state.creates.clone().acquire_owned()).await;
     let turn = turn.map_err(|_| Error::Busy)?.map_err(|_| Error::Defect)?;
@@ -125,7 +125,7 @@ pub(super) async fn update<R: Served>(
         if !resources.entries().contains_key(&id) {
             return Ok(StatusCode::NOT_FOUND.into_response());
         }
-        let operations: Vec<PatchOperation> = body.json().map_err(Error::Patch)?;
+        let operations: Vec<PatchOperation> = body.read().map_err(Error::Patch)?;
         if !R::UPDATABLE {
             return Err(Error::NotUpdatable);
         }

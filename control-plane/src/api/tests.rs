@@ -211,9 +211,38 @@ async fn a_body_that_is_wrong_is_told_where() {
     ask(&world, "POST", "/api/topology", vec![b' '; MAX_BODY + 1])
         .await
         .is_error(413, "request body: larger than 1048576 bytes");
-    ask_with(&world, "/api/capture", ("content-type", "application/yaml"), "GremlinQuery: G.V()")
-        .await
-        .is_error(415, "request body: YAML is not supported, expected JSON");
+}
+
+#[tokio::test]
+async fn bodies_may_be_yaml() {
+    let world = World::new();
+    let yaml = ("content-type", "application/yaml");
+    let text = "GremlinQuery: G.V().Has('Name', 'eth0')\nBPFFilter: tcp\nRawPacketLimit: 3\n";
+    let created = ask_with(&world, "/api/capture", yaml, text).await;
+    assert_eq!(created.status, 201, "{}", created.text);
+    let capture = created.json();
+    assert_eq!(capture["GremlinQuery"], "G.V().Has('Name', 'eth0')");
+    assert_eq!((&capture["BPFFilter"], &capture["RawPacketLimit"]), (&json!("tcp"), &json!(3)));
+    let rule = "Action: create\nMetadata:\n  Name: tor\n  Type: fabric\n  Racks: [1, 2]\n";
+    let rule = ask_with(&world, "/api/noderule", yaml, rule).await.json();
+    assert_eq!(rule["Metadata"], json!({"Name": "tor", "Type": "fabric", "Racks": [1, 2]}));
+
+    for (text, error) in [
+        ("GremlinQuery: [", "line 1"),
+        ("Port: eighty", "line 1"),
+        ("- GremlinQuery", "expected mapping start at line 1, column 1"),
+        ("GremlinQuery: G.V()\nGremlinQuery: G.E()", "line 2"),
+        ("Name: &a x\nDescription: *a", "alias"),
+        (&"[".repeat(10_000), "line 1"),
+        ("\u{0}", "line 1"),
+    ] {
+        let got = ask_with(&world, "/api/capture", yaml, text).await;
+        assert_eq!(got.status, 400, "{text:.40}");
+        assert!(got.text.starts_with("request body: "), "{}", got.text);
+        assert!(got.text.contains(error) && got.text.lines().count() == 1, "{}", got.text);
+    }
+    let json = ask_with(&world, "/api/capture", ("content-type", "text/yaml"), text).await;
+    assert_eq!(json.status, 400, "another type is JSON");
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ fn text(body: &Body) -> Result<Option<String>, Error> {
     if body.is_empty() {
         return Ok(None);
     }
-    let asked: Option<Object<TopologyQuery>> = body.json()?;
+    let asked: Option<Object<TopologyQuery>> = body.read()?;
     Ok(asked.map(|Object(asked)| asked.gremlin_query).filter(|text| !text.is_empty()))
 }
 

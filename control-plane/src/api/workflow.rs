@@ -43,7 +43,7 @@ pub(super) async fn call(
     let (parts, body) = request.into_parts();
     let host = ScriptHost::of_caller(&state, &parts);
     let body = Body::from_request(Request::from_parts(parts, body), &state).await?;
-    let Object::<WorkflowCall>(call) = body.json()?;
+    let Object::<WorkflowCall>(call) = body.read()?;
     drop(body);
     let Some(source) = find(&state.workflows.entries(), id) else {
         return Err(Error::NoWorkflow(id.to_owned()));

@@ -13,6 +13,7 @@ use utoipa::openapi::{
 };
 
 use super::refusal::{Refusal, text};
+use crate::api::body::YAML;
 use crate::api::routes::{Denial, Rule};
 
 /// A route as the document has it. Who may use it, and its place, come from the table.
@@ -79,11 +80,13 @@ impl Operation {
         self.parameter(parameter(name, ParameterIn::Query, what).schema(Some(string())))
     }
 
-    /// A body of JSON, and what it is refused with.
-    pub(super) fn takes<T: ToSchema>(self, kinds: &[&str], example: Option<Value>) -> Self {
+    /// A body of JSON, which may have the name of another `kind` of it, or YAML; and what it is
+    /// refused with.
+    pub(super) fn takes<T: ToSchema>(self, kind: Option<&str>, example: Option<Value>) -> Self {
         let body = RequestBodyBuilder::new().required(Some(Required::True));
         let content = ContentBuilder::new().schema(Some(reference::<T>())).example(example).build();
-        let body = kinds.iter().fold(body, |body, kind| body.content(*kind, content.clone()));
+        let kinds = kind.into_iter().chain(["application/json", YAML]);
+        let body = kinds.fold(body, |body, kind| body.content(kind, content.clone()));
         self.knows::<T>().body(body.build()).refuses(&BODY)
     }
 
@@ -209,9 +212,5 @@ fn parameter(name: &str, place: ParameterIn, what: &str) -> ParameterBuilder {
 }
 
 /// What a body can be refused with.
-pub(super) const BODY: [StatusCode; 4] = [
-    StatusCode::BAD_REQUEST,
-    StatusCode::REQUEST_TIMEOUT,
-    StatusCode::PAYLOAD_TOO_LARGE,
-    StatusCode::UNSUPPORTED_MEDIA_TYPE,
-];
+pub(super) const BODY: [StatusCode; 3] =
+    [StatusCode::BAD_REQUEST, StatusCode::REQUEST_TIMEOUT, StatusCode::PAYLOAD_TOO_LARGE];

@@ -46,7 +46,6 @@ fn reason(status: StatusCode) -> &'static str {
         StatusCode::REQUEST_TIMEOUT => "The body did not come in time.",
         StatusCode::CONFLICT => "There is one already.",
         StatusCode::PAYLOAD_TOO_LARGE => "The body is too large.",
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => "The body is YAML; only JSON is taken.",
         StatusCode::UPGRADE_REQUIRED => "The request asks for no WebSocket.",
         StatusCode::TOO_MANY_REQUESTS => {
             "Too much at once from one client: connections, uploads, wrong credentials. Try later."

@@ -55,16 +55,15 @@ pub(in crate::api) fn no_id() -> Operation {
 fn add<R: ToSchema>(id: &'static str) -> Operation {
     Operation::new(format!("{}: create one", R::name()))
         .header("X-Resource-TTL", "After which time it is deleted by itself: `500ms`, `1h2m`.")
-        .takes::<R>(&["application/json"], None)
+        .takes::<R>(None, None)
         .creates::<R>(id)
         .refuses(&[StatusCode::INSUFFICIENT_STORAGE])
 }
 
 fn change<R: ToSchema>(example: &str) -> Operation {
     let example: Value = json!([{"op": "add", "path": example, "value": "rack 7"}]);
-    let kinds = ["application/json-patch+json", "application/json"];
     one::<R>("change")
-        .takes::<JsonPatch>(&kinds, Some(example))
+        .takes::<JsonPatch>(Some("application/json-patch+json"), Some(example))
         .json::<R>(StatusCode::OK, "What it is now.")
         .refuses_silently(StatusCode::NOT_FOUND)
 }

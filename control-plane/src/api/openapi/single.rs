@@ -43,7 +43,7 @@ pub(in crate::api) fn query() -> Operation {
         .content("text/vnd.graphviz", file(graph))
         .content("application/vnd.tcpdump.pcap", file(packets));
     Operation::new("Asks the topology and the flows, in Gremlin")
-        .takes::<TopologyQuery>(&["application/json"], None)
+        .takes::<TopologyQuery>(None, None)
         .or_nothing()
         .knows::<Answer>()
         .answer(StatusCode::OK, found)
@@ -74,7 +74,7 @@ pub(in crate::api) fn call() -> Operation {
     Operation::new("Calls a workflow")
         .path("id", "The workflow's `UUID`.")
         .ends("/call")
-        .takes::<WorkflowCall>(&["application/json"], None)
+        .takes::<WorkflowCall>(None, None)
         .json::<Value>(StatusCode::OK, "What the function gives.")
         .refuses(&[StatusCode::NOT_FOUND])
 }
