@@ -391,6 +391,7 @@ fn watched() -> Watched {
         capture_id: "8b0a2f31-5c8e-4f7e-9b1d-0f5b7a3c2d11".into(),
         node_id: "node".into(),
         node_tid: "3f2d5b8e-7c1a-5e0f-8d4b-6a9c1e2f3a40".into(),
+        ..Watched::default()
     }
 }
 

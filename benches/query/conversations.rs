@@ -112,6 +112,7 @@ fn watched(n: u32) -> Watched {
         capture_id: format!("8b0a2f31-5c8e-4f7e-9b1d-{n:012x}"),
         node_id: format!("device-{n}-1"),
         node_tid: site::tid(n * site::NODES + 1),
+        ..Watched::default()
     }
 }
 

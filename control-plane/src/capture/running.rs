@@ -42,6 +42,8 @@ pub(super) struct Run {
     /// Where they are seen.
     pub(super) point: Point,
     tid: Uuid,
+    /// `IfIndex` of the node, 0 without one.
+    if_index: u32,
     /// The UDP port on which the node carries MPLS.
     mpls_udp_port: Option<u16>,
 }
@@ -67,7 +69,14 @@ impl Running {
             };
             if let Some((tid, point)) = place(node, graph) {
                 let watch = self.name();
-                let run = Run { watch, kind, point, tid, mpls_udp_port: mpls_udp_port(node) };
+                let run = Run {
+                    watch,
+                    kind,
+                    point,
+                    tid,
+                    if_index: if_index(node),
+                    mpls_udp_port: mpls_udp_port(node),
+                };
                 self.pairs.insert(pair, run);
             }
         }
@@ -85,7 +94,7 @@ impl Running {
             {
                 self.newest += 1;
                 run.watch = WatchId(self.newest);
-                (run.tid, run.point) = (tid, point);
+                (run.tid, run.point, run.if_index) = (tid, point, if_index(node));
             }
         }
     }
@@ -119,6 +128,8 @@ impl Running {
                 capture_id: pair.capture.clone(),
                 node_id: pair.node.clone(),
                 node_tid: run.tid.to_string(),
+                if_index: run.if_index,
+                outlet: None,
             };
             watched.insert(run.watch, Arc::new(meaning));
         }
@@ -157,10 +168,15 @@ pub(crate) fn point(node: &Node, graph: &Topology) -> Option<Point> {
         let name = node.text("Name");
         return (!name.is_empty()).then(|| Point::Port(name.to_owned()));
     }
-    let index = node.metadata.get("IfIndex").and_then(Value::as_u64)?;
-    let index = u32::try_from(index).ok().filter(|index| *index != 0)?;
+    let index = Some(if_index(node)).filter(|index| *index != 0)?;
     let netns = netns(node, graph);
     Some(Point::Interface { index, netns })
+}
+
+/// The node's `IfIndex`, 0 without one.
+fn if_index(node: &Node) -> u32 {
+    let index = node.metadata.get("IfIndex").and_then(Value::as_u64);
+    index.and_then(|index| index.try_into().ok()).unwrap_or_default()
 }
 
 /// The network namespace that owns the node; `None` for the daemon's own.

@@ -2,6 +2,7 @@
 //! plane knows. [`Flow`], which is all texts, is made when somebody asks for it.
 
 mod json;
+mod outlet;
 mod protobuf;
 mod small;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use serde::{Serialize, Serializer};
 use sonde_proto::flow::{Flow, FlowMetric};
 use sonde_proto::record::FlowRecord;
 
+pub use outlet::{Outlet, Told};
 pub(crate) use protobuf::{delimited, network_protocol, number};
 pub(crate) use small::Small;
 
@@ -48,7 +50,7 @@ pub struct FlowNames {
 }
 
 /// What the control plane knows of a watch that the data plane need not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watched {
     /// `UUID` of the capture.
     pub capture_id: String,
@@ -56,6 +58,10 @@ pub struct Watched {
     pub node_id: String,
     /// TID of the node.
     pub node_tid: String,
+    /// `IfIndex` of the node, 0 without one.
+    pub if_index: u32,
+    /// Where its records go besides the store and the subscribers, if the capture has a target.
+    pub outlet: Option<Outlet>,
 }
 
 impl LazyFlow {
@@ -203,6 +209,11 @@ impl FlowNames {
 
     pub(crate) fn node_tid(&self) -> &str {
         self.watched.as_deref().map_or("", |watched| &watched.node_tid)
+    }
+
+    /// Where its records go besides, if its capture has a target.
+    pub(crate) fn outlet(&self) -> Option<&Outlet> {
+        self.watched.as_deref()?.outlet.as_ref()
     }
 
     /// As [`Flow::from`] names it, if its ports do not.

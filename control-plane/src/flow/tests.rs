@@ -125,7 +125,7 @@ pub(crate) fn names() -> impl Strategy<Value = FlowNames> {
     let name = || prop_oneof![Just(String::new()), "[a-z0-9-]{36}", any::<String>()];
     let known = || option::of(name().prop_map(Arc::from));
     let watched = (name(), name()).prop_map(|(capture_id, node_tid)| {
-        Arc::new(Watched { capture_id, node_id: "n".into(), node_tid })
+        Arc::new(Watched { capture_id, node_tid, ..Watched::default() })
     });
     (option::of(watched), known(), known(), known()).prop_map(
         |(watched, application, a_node_tid, b_node_tid)| FlowNames {

@@ -186,6 +186,11 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
                     }
                 };
                 let names = self.names.of(record, watched);
+                if record.cause != Cause::Sweep
+                    && let Some(outlet) = names.outlet()
+                {
+                    outlet.put(record, &names);
+                }
                 if self.assembler.knows(record) {
                     let mut flow = names.flow(record);
                     self.assembler.complete(record, &mut flow);
@@ -206,7 +211,7 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
         }
         drop(store);
         let seen = records.iter().zip(flows);
-        // What only a query wanted to see is no news for subscribers.
+        // What only a query wanted to see is no news for subscribers, nor for a target.
         let news = seen.filter(|(record, _)| record.cause != Cause::Sweep);
         self.stream.publish(news.map(|(_, flow)| flow), now);
     }

@@ -77,6 +77,7 @@ fn desired(watches: &[WatchId]) -> Desired {
         capture_id: format!("capture-{}", id.0),
         node_id: "node".into(),
         node_tid: "tid".into(),
+        ..Watched::default()
     };
     Desired {
         plan: Plan {
