@@ -20,6 +20,7 @@ use crate::asker::Asker;
 use crate::capture::{Captures, CapturesConfig};
 use crate::clock::Clock;
 use crate::discovery::{self, HostConfig, MacTids, PortNode};
+use crate::export::{Exports, ExportsConfig};
 use crate::flow_store::{FlowStore, SharedFlowStore, Times};
 use crate::graph::{Graph, HistoryLimits, MemoryHistory, SharedGraph};
 use crate::gremlin;
@@ -153,6 +154,11 @@ impl Control {
             key_mode: config.key_mode,
             asker: Asker { clock: clock.clone(), graph: graph.clone(), flows: flows.clone() },
             lcores: lcores.clone(),
+            exports: Exports::new(ExportsConfig {
+                clock: clock.clone(),
+                flows: config.flows,
+                silence: config.times.silence,
+            }),
             notices: notices.clone(),
         };
         // The ports are nodes before captures look for theirs, and lcores that start after this
@@ -226,18 +232,21 @@ impl Control {
     }
 
     /// Stops with the data: waits until the lcores, which the caller has told to stop, closed their
-    /// rings and all flows are out with the subscribers, each for `limit` at most. `false` when
+    /// rings and all flows are out with subscribers and collectors, each for `limit` at most. `false` when
     /// something was left.
     pub async fn stop(self, limit: Duration) -> bool {
         self.state.uploads.stop();
         let drained = self.state.lcores.closed(limit).await;
         self.state.ws.stream.close();
         self.state.ws.topology.close();
-        let left = self.state.ws.clients.left(limit).await;
+        let (left, exported) = tokio::join!(
+            self.state.ws.clients.left(limit),
+            self.state.captures.exports().stop(limit)
+        );
         for task in self.tasks {
             task.abort();
         }
-        drained && left
+        drained && left && exported
     }
 }
 

@@ -14,6 +14,7 @@ pub mod control;
 pub mod discovery;
 pub mod duration;
 mod envelope;
+pub mod export;
 mod files;
 pub mod flow;
 pub mod flow_store;

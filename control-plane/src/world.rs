@@ -24,6 +24,7 @@ use crate::alert::{Alerts, AlertsConfig};
 use crate::asker::Asker;
 use crate::capture::{Captures, CapturesConfig};
 use crate::clock::Clock;
+use crate::export::{Exports, ExportsConfig};
 use crate::flow_store::{FlowKey, FlowStore, Times};
 use crate::graph::Graph;
 use crate::gremlin::Limits;
@@ -99,6 +100,11 @@ impl World {
             key_mode: KeyMode::L2,
             asker: asker.clone(),
             lcores: lcores.clone(),
+            exports: Exports::new(ExportsConfig {
+                clock: clock.clone(),
+                flows: 1000,
+                silence: times.silence,
+            }),
             notices: notices.clone(),
         };
         let store = Store::open(directory)?;

@@ -75,10 +75,10 @@ pub struct Capture {
     /// Application layers that are decoded: VRRP 1, DNS 2, DHCPv4 4.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "is_default")]
     pub extra_layers: i64,
-    /// `host:port` that packets or flows are sent to; empty for none.
+    /// `host:port` of the collector that flows are sent to; empty for none.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub target: String,
-    /// What is sent to `Target`: empty or `local`, `netflowv5`, `erspanv1`.
+    /// How flows are sent to `Target`: `ipfix`, `netflowv5`; not at all when empty or `local`.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub target_type: String,
 }

@@ -48,6 +48,8 @@ pub struct Status {
     pub flow_stream: FlowStreamStatus,
     /// What became of alerts.
     pub alert_deliveries: AlertStatus,
+    /// The exporters, by the UUID of their capture.
+    pub exports: BTreeMap<String, ExportStatus>,
     /// What was lost or late because somebody was too slow.
     pub overload: Overload,
 }
@@ -216,6 +218,29 @@ pub struct AlertStatus {
     pub too_large: u64,
     /// Queries that failed, or took too long.
     pub queries_failed: u64,
+}
+
+/// The exporter of a capture that has a `Target`, since it was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct ExportStatus {
+    /// `host:port`, as the capture has it.
+    pub target: String,
+    /// `ipfix` or `netflowv5`.
+    pub target_type: String,
+    /// Where datagrams go; empty as long as the host was not found.
+    pub address: String,
+    /// Records of flows that were sent.
+    pub records: u64,
+    /// Datagrams that were sent.
+    pub datagrams: u64,
+    /// Reports of flows that were lost because the exporter was too slow.
+    pub dropped: u64,
+    /// Reports of flows that the format has no record for.
+    pub not_exportable: u64,
+    /// Datagrams that could not be sent, or that the target's host refused; and lookups of its name
+    /// that failed.
+    pub errors: u64,
 }
 
 /// What was lost or late between the lcores and the subscribers because somebody was too slow,

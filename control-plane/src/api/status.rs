@@ -56,6 +56,7 @@ fn of(state: &State) -> Status {
         flow_store: flow_store(state),
         flow_stream: flow_stream(state),
         alert_deliveries: state.alerts.status(),
+        exports: state.captures.exports().status(),
         overload: overload(state),
         ..Status::default()
     }

@@ -348,7 +348,7 @@ async fn a_capture_that_breaks_rules_is_refused() {
     let body = json!({"GremlinQuery": "G.V()", "TargetType": "netflowv5"});
     ask(&world, "POST", "/api/capture", body.to_string())
         .await
-        .is_error(400, "TargetType: not supported yet");
+        .is_error(400, "Target: Not a valid address");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod announced;
 mod kind;
 mod running;
 mod shown;
+mod target;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::asker::Asker;
+use crate::export::Exports;
 use crate::graph::{Graph, Topology};
 use crate::ingest::Lcores;
 use crate::notice::Notices;
@@ -51,6 +53,8 @@ pub struct CapturesConfig {
     pub asker: Asker,
     /// Who does what captures ask for.
     pub lcores: Lcores,
+    /// Who sends flows to the targets of captures.
+    pub exports: Exports,
     /// Where it is told what becomes of captures.
     pub notices: Notices,
 }
@@ -97,6 +101,11 @@ impl Captures {
     /// The captures as they are kept, without their `Count`.
     pub fn resources(&self) -> &Resources<Capture> {
         &self.0.resources
+    }
+
+    /// Who sends their flows to their targets.
+    pub fn exports(&self) -> &Exports {
+        &self.0.config.exports
     }
 
     /// Creates the capture that the configuration asks for, unless it is there already.
@@ -176,16 +185,21 @@ impl Captures {
         let book = &mut *self.book();
         let (entries, graph) = (resources.entries(), &config.asker.look(Graph::snapshot));
         book.running.keep(|id| entries.contains_key(id), graph);
+        config.exports.keep(|id| entries.contains_key(id));
         for (id, entry) in entries.iter() {
             if let Some(runnable) = &entry.parsed {
+                if let Some(export) = &runnable.export {
+                    config.exports.start(id, export);
+                }
                 let nodes = self.matches(id, runnable, graph);
                 book.running.start(id, runnable, &nodes, graph, &config.host);
             }
         }
-        let desired =
+        let mut desired =
             (book.running).desired(|id| entries.get(id).and_then(|entry| entry.parsed.as_ref()));
         if desired.plan != book.told {
             book.told = desired.plan.clone();
+            config.exports.connect(&mut desired);
             config.lcores.follow(desired);
         }
     }

@@ -7,7 +7,9 @@ use sonde_proto::plan::{BpfInstruction, ExtraLayers, KeyMode, Options};
 use sonde_proto::time::Timestamp;
 
 use super::kind::Kind;
+use super::target;
 use crate::bpf;
+use crate::export::Export;
 use crate::gremlin::Query;
 use crate::resource::{Invalid, Resource, keep, query};
 
@@ -22,6 +24,8 @@ pub struct Runnable {
     pub(super) kind: Option<Kind>,
     /// What is made of the frames.
     pub(super) options: Options,
+    /// Where its flows are sent, if anywhere.
+    pub(super) export: Option<Export>,
 }
 
 impl Resource for Capture {
@@ -67,15 +71,16 @@ fn validate(capture: &mut Capture, default_mode: KeyMode) -> Result<Runnable, Ve
     let key_mode = keep(&mut broken, key_mode(capture));
     broken.extend(texts(capture));
     broken.extend(ranges(capture));
-    broken.extend(target(capture));
-    if broken.is_empty() {
-        broken.extend(not_yet(capture));
-    }
+    let export = target::export(capture).unwrap_or_else(|wrong| {
+        broken.extend(wrong);
+        None
+    });
     match (query, filter, kind, header_size, key_mode) {
         (Some(query), Some(filter), Some(kind), Some(header_size), Some(key_mode))
             if broken.is_empty() =>
         {
-            Ok(Runnable { query, filter, kind, options: options(capture, key_mode, header_size) })
+            let options = options(capture, key_mode, header_size);
+            Ok(Runnable { query, filter, kind, options, export })
         }
         _ => Err(broken),
     }
@@ -165,31 +170,6 @@ fn ranges(capture: &Capture) -> impl Iterator<Item = Invalid> {
     .into_iter()
     .filter(|(_, range, value, _)| !range.contains(value))
     .map(|(member, _, _, rule)| Invalid::new(member, rule))
-}
-
-fn target(capture: &Capture) -> impl Iterator<Item = Invalid> {
-    let address = (!capture.target.is_empty() && !is_host_port(&capture.target))
-        .then(|| Invalid::new("Target", "Not a valid address"));
-    let kind = (!["", "local", "netflowv5", "erspanv1"].contains(&capture.target_type.as_str()))
-        .then(|| Invalid::new("TargetType", "Not a valid target type"));
-    address.into_iter().chain(kind)
-}
-
-fn is_host_port(text: &str) -> bool {
-    text.rsplit_once(':').is_some_and(|(host, port)| {
-        let bracketed = host.starts_with('[') && host.ends_with(']');
-        port.parse::<u16>().is_ok() && (bracketed || !host.contains(':'))
-    })
-}
-
-/// What Skydive accepts and we do not do: taken in silence it would give results other than those
-/// asked for.
-fn not_yet(capture: &Capture) -> impl Iterator<Item = Invalid> {
-    let local = ["", "local"].contains(&capture.target_type.as_str());
-    [("Target", !capture.target.is_empty()), ("TargetType", !local)]
-        .into_iter()
-        .filter(|(_, asked)| *asked)
-        .map(|(member, _)| Invalid::new(member, "not supported yet"))
 }
 
 #[cfg(test)]
@@ -284,12 +264,6 @@ mod tests {
             texts_of(|capture| capture.layer_key_mode = "L7".into()),
             "LayerKeyMode: Not a valid layer key mode"
         );
-        for target in ["host", "host:", "::1:80", "host:65536"] {
-            assert_eq!(
-                texts_of(|capture| capture.target = target.into()),
-                "Target: Not a valid address"
-            );
-        }
         assert_eq!(
             texts_of(|capture| capture.name = "x".repeat(4097)),
             "Name: A valid text has <= 4096 bytes"
@@ -297,22 +271,13 @@ mod tests {
     }
 
     #[test]
-    fn joins_what_is_wrong_and_refuses_what_cannot_be_done() {
+    fn joins_what_is_wrong() {
         assert_eq!(
             texts_of(|capture| {
                 capture.port = 70_000;
-                capture.target_type = "carrier pigeon".into();
+                capture.target = "carrier".into();
             }),
-            "Port: A valid port is >= 0 && <= 65535, TargetType: Not a valid target type"
-        );
-        assert_eq!(
-            texts_of(|capture| {
-                capture.target = "[::1]:4739".into();
-                capture.target_type = "netflowv5".into();
-            }),
-            ["Target", "TargetType"]
-                .map(|member| format!("{member}: not supported yet"))
-                .join(", ")
+            "Port: A valid port is >= 0 && <= 65535, Target: Not a valid address"
         );
     }
 }
