@@ -293,6 +293,12 @@ pub(crate) enum CaptureAction {
         /// Capture type; the node type's default without it.
         #[arg(long = "type", value_name = "TYPE")]
         kind: Option<String>,
+        /// Collector that the flows are sent to, for instance `192.0.2.1:4739`.
+        #[arg(long, value_name = "HOST:PORT", requires = "target_type")]
+        target: Option<String>,
+        /// How they are sent: `ipfix` or `netflowv5`.
+        #[arg(long, value_name = "TYPE")]
+        target_type: Option<String>,
         #[command(flatten)]
         metering: Metering,
     },

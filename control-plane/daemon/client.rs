@@ -23,13 +23,24 @@ pub(crate) fn capture(options: &Capture) -> anyhow::Result<ExitCode> {
     match &options.action {
         CaptureAction::List => api.get("capture"),
         CaptureAction::Delete { uuid } => api.delete(&format!("capture/{uuid}")),
-        CaptureAction::Create { gremlin, bpf, name, description, kind, metering } => {
+        CaptureAction::Create {
+            gremlin,
+            bpf,
+            name,
+            description,
+            kind,
+            target,
+            target_type,
+            metering,
+        } => {
             let texts = [
                 ("GremlinQuery", Some(gremlin.as_str())),
                 ("BPFFilter", bpf.as_deref()),
                 ("Name", name.as_deref()),
                 ("Description", description.as_deref()),
                 ("Type", kind.as_deref()),
+                ("Target", target.as_deref()),
+                ("TargetType", target_type.as_deref()),
             ];
             let texts = texts.into_iter().filter_map(|(name, value)| Some((name, value?.into())));
             let members = texts.chain(members(metering));
