@@ -45,31 +45,43 @@ impl Collector {
         self.opening = None;
         match opened {
             Ok(socket) => {
-                self.counts.found(socket.peer_addr().ok());
-                self.socket = Some(socket);
+                let address = socket.peer_addr().ok();
+                // The same place is told by the same port: collectors know it by that.
+                if self.socket.is_none() || address != self.counts.address() {
+                    self.counts.found(address);
+                    self.socket = Some(socket);
+                }
             }
             Err(error) => self.failed(&error),
         }
     }
 
-    /// Sends a datagram, or counts that it could not.
-    pub(super) async fn send(&mut self, datagram: &Datagram) {
-        let Some(socket) = &self.socket else {
-            return self.failed(&io::Error::other("its address is not known"));
-        };
-        let sent = match socket.send(&datagram.bytes).await {
-            // The fate of an earlier datagram: this one was not tried.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                let again = socket.send(&datagram.bytes).await;
-                self.failed(&error);
-                again
-            }
-            sent => sent,
-        };
-        match sent {
-            Ok(_) => self.counts.sent(datagram.records),
-            Err(error) => self.failed(&error),
+    /// Sends a datagram. `false` when it could not be sent, or an earlier one was refused.
+    pub(super) async fn send(&mut self, datagram: &Datagram) -> bool {
+        let mut sent = self.try_send(datagram).await;
+        let mut well = true;
+        // What is refused is an earlier datagram: this one was not tried.
+        if let Err(error) = &sent
+            && error.kind() == io::ErrorKind::ConnectionRefused
+        {
+            self.failed(error);
+            well = false;
+            sent = self.try_send(datagram).await;
         }
+        match sent {
+            Ok(()) => self.counts.sent(datagram.records),
+            Err(error) => {
+                self.failed(&error);
+                well = false;
+            }
+        }
+        well
+    }
+
+    async fn try_send(&self, datagram: &Datagram) -> io::Result<()> {
+        let unknown = || io::Error::other("its address is not known");
+        let socket = self.socket.as_ref().ok_or_else(unknown)?;
+        socket.send(&datagram.bytes).await.map(drop)
     }
 
     fn failed(&mut self, error: &io::Error) {

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use bytes::BufMut;
-use sonde_proto::record::{Cause, EndReason, LinkEnds};
+use sonde_proto::record::{Cause, EndReason, LinkEnds, NetworkEnds};
 
 use super::delta::Delta;
 use super::protocol;
@@ -87,22 +87,18 @@ impl Element {
     /// Appends its value.
     pub(super) fn write(self, delta: &Delta<'_>, out: &mut Vec<u8>) {
         let record = delta.record;
-        let [port_a, port_b] = delta.ports();
-        let [flags_a, flags_b] = delta.tcp_flags();
-        let [ingress, egress] = delta.interfaces();
+        let ip = |end: fn(&NetworkEnds) -> IpAddr| record.network.as_ref().map(end);
         let mac = |end: fn(&LinkEnds) -> [u8; 6]| record.link.as_ref().map_or([0; 6], end);
         match self {
             Self::FlowId => out.put_u64(record.uuid),
             Self::FlowStartMilliseconds => out.put_i64(delta.start.millis()),
             Self::FlowEndMilliseconds => out.put_i64(delta.end.millis()),
-            Self::SourceIpv4Address | Self::SourceIpv6Address => {
-                address(record.network.map(|ends| ends.a), out);
-            }
-            Self::DestinationIpv4Address | Self::DestinationIpv6Address => {
-                address(record.network.map(|ends| ends.b), out);
-            }
-            Self::SourceTransportPort => out.put_u16(port_a),
-            Self::DestinationTransportPort => out.put_u16(port_b),
+            Self::SourceIpv4Address => out.put_u32(ipv4(ip(|ends| ends.a))),
+            Self::DestinationIpv4Address => out.put_u32(ipv4(ip(|ends| ends.b))),
+            Self::SourceIpv6Address => out.put_u128(ipv6(ip(|ends| ends.a))),
+            Self::DestinationIpv6Address => out.put_u128(ipv6(ip(|ends| ends.b))),
+            Self::SourceTransportPort => out.put_u16(delta.ports()[0]),
+            Self::DestinationTransportPort => out.put_u16(delta.ports()[1]),
             Self::ProtocolIdentifier => out.put_u8(protocol::number(record)),
             Self::SourceMacAddress => out.put_slice(&mac(|link| link.a)),
             Self::DestinationMacAddress => out.put_slice(&mac(|link| link.b)),
@@ -112,10 +108,10 @@ impl Element {
             Self::ReverseOctetDeltaCount => out.put_u64(delta.ba.bytes),
             Self::PacketDeltaCount => out.put_u64(delta.ab.packets),
             Self::ReversePacketDeltaCount => out.put_u64(delta.ba.packets),
-            Self::TcpControlBits => out.put_u16(flags_a.into()),
-            Self::ReverseTcpControlBits => out.put_u16(flags_b.into()),
-            Self::IngressInterface => out.put_u32(ingress),
-            Self::EgressInterface => out.put_u32(egress),
+            Self::TcpControlBits => out.put_u16(delta.tcp_flags()[0].into()),
+            Self::ReverseTcpControlBits => out.put_u16(delta.tcp_flags()[1].into()),
+            Self::IngressInterface => out.put_u32(delta.interfaces()[0]),
+            Self::EgressInterface => out.put_u32(delta.interfaces()[1]),
             Self::BiflowDirection => out.put_u8(INITIATOR),
             Self::FlowEndReason => out.put_u8(end_reason(record.cause)),
             Self::ApplicationName => text(delta.names.application(record), out),
@@ -123,11 +119,17 @@ impl Element {
     }
 }
 
-fn address(ip: Option<IpAddr>, out: &mut Vec<u8>) {
+fn ipv4(ip: Option<IpAddr>) -> u32 {
     match ip {
-        Some(IpAddr::V4(ip)) => out.put_slice(&ip.octets()),
-        Some(IpAddr::V6(ip)) => out.put_slice(&ip.octets()),
-        None => {}
+        Some(IpAddr::V4(ip)) => ip.to_bits(),
+        _ => 0,
+    }
+}
+
+fn ipv6(ip: Option<IpAddr>) -> u128 {
+    match ip {
+        Some(IpAddr::V6(ip)) => ip.to_bits(),
+        _ => 0,
     }
 }
 

@@ -48,6 +48,14 @@ impl Encoder {
         }
     }
 
+    /// The collector may be another one: tells it again what it has to know.
+    pub(super) fn begin_again(&mut self) {
+        match self {
+            Self::NetflowV5(_) => {}
+            Self::Ipfix(encoder) => encoder.begin_again(),
+        }
+    }
+
     /// Whether no datagram is being filled.
     pub(super) fn is_empty(&self) -> bool {
         match self {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::collector::Collector;
 use super::counts::Counts;
@@ -43,8 +43,14 @@ impl Exporter {
         let (mut due, mut end): (Option<Instant>, Option<Instant>) = (None, None);
         loop {
             tokio::select! {
-                _ = self.told.recv_many(&mut batch, BATCH) => {
+                taken = self.told.recv_many(&mut batch, BATCH) => {
+                    if taken == 0 {
+                        break;
+                    }
                     self.take(&mut batch, &mut collector).await;
+                    if taken == BATCH {
+                        sleep(PACE).await;
+                    }
                     due = match self.encoder.is_empty() {
                         true => None,
                         false => due.or_else(|| Some(Instant::now() + DELAY)),
@@ -54,7 +60,7 @@ impl Exporter {
                     self.flush(&mut collector).await;
                     due = None;
                 }
-                () = collector.settle() => {}
+                () = collector.settle() => self.encoder.begin_again(),
                 _ = &mut life.capture, if end.is_none() => end = Some(Instant::now() + LINGER),
                 () = stopped(&mut life.stop) => break,
                 () = until(end) => break,
@@ -82,19 +88,21 @@ impl Exporter {
                 self.encoder.put(&delta, now, &mut full);
             }
         }
-        send(&full, collector).await;
+        self.send(&full, collector).await;
     }
 
     async fn flush(&mut self, collector: &mut Collector) {
         let mut last = Vec::new();
         self.encoder.flush(self.clock.now(), &mut last);
-        send(&last, collector).await;
+        self.send(&last, collector).await;
     }
-}
 
-async fn send(datagrams: &[Datagram], collector: &mut Collector) {
-    for datagram in datagrams {
-        collector.send(datagram).await;
+    async fn send(&mut self, datagrams: &[Datagram], collector: &mut Collector) {
+        for datagram in datagrams {
+            if !collector.send(datagram).await {
+                self.encoder.begin_again();
+            }
+        }
     }
 }
 
@@ -112,6 +120,10 @@ async fn until(due: Option<Instant>) {
 
 /// Records that are looked at in one go.
 const BATCH: usize = 256;
+
+/// Pause after as many: at an update tick all flows come at once, and the socket of a collector has
+/// room for a hundred datagrams.
+const PACE: Duration = Duration::from_millis(1);
 
 /// How long a record waits for its datagram to fill.
 const DELAY: Duration = Duration::from_secs(1);

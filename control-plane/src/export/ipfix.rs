@@ -96,6 +96,11 @@ impl Encoder {
         out.push(Datagram { bytes, records: message.flows.into() });
     }
 
+    /// Tells the templates with the next message that is begun.
+    pub(super) fn begin_again(&mut self) {
+        self.told = None;
+    }
+
     /// Begins a message with the templates, when collectors may have lost them or have come since
     /// (RFC 7011, section 8.4), and with how flows are sampled.
     fn tell(&mut self, now: Timestamp) {
@@ -321,23 +326,26 @@ mod tests {
     #[test]
     fn templates_are_told_again_after_messages_and_after_a_while() {
         let told = [testing::told(testing::record())];
-        let mut encoder = encoder();
-        let mut has_templates = |now| {
-            let sent = sent(&mut encoder, &told, now);
+        let has_templates = |encoder: &mut Encoder, now| {
+            let sent = sent(encoder, &told, now);
             // A collector that has just started.
             let message = testing::decode(&mut NetflowParser::default(), &sent[0].bytes);
             !testing::flows(&message).is_empty()
         };
-        assert!(has_templates(NOW));
+        let encoder = &mut encoder();
+        assert!(has_templates(encoder, NOW));
         for _ in 1..EVERY_MESSAGES {
-            assert!(!has_templates(NOW));
+            assert!(!has_templates(encoder, NOW));
         }
-        assert!(has_templates(NOW));
-        assert!(!has_templates(NOW.after(Duration::from_secs(59))));
+        assert!(has_templates(encoder, NOW));
+        assert!(!has_templates(encoder, NOW.after(Duration::from_secs(59))));
         let minute = NOW.after(Duration::from_secs(60));
-        assert!(has_templates(minute));
-        assert!(!has_templates(minute));
-        assert!(has_templates(NOW), "the clock was set back");
+        assert!(has_templates(encoder, minute));
+        assert!(!has_templates(encoder, minute));
+        assert!(has_templates(encoder, NOW), "the clock was set back");
+        assert!(!has_templates(encoder, NOW));
+        encoder.begin_again();
+        assert!(has_templates(encoder, NOW), "another collector may be there");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use std::net::UdpSocket;
 
 use netflow_parser::NetflowParser;
+use proptest::prelude::*;
 use serde_json::Value;
 use sonde_proto::capture::Capture;
 use sonde_proto::entry::first::shows;
@@ -10,6 +11,7 @@ use sonde_proto::record::{Cause, EndReason, WatchId};
 use sonde_proto::time::Timestamp;
 
 use super::*;
+use crate::flow::Told;
 use crate::world::{World, within};
 
 /// A collector on loopback.
@@ -108,6 +110,18 @@ async fn a_capture_without_a_target_tells_nobody() {
 }
 
 #[tokio::test]
+async fn an_exporter_to_which_nobody_tells_anything_ends_with_its_capture() {
+    let (world, collector) = (World::new(), Collector::new());
+    let mut capture = capture(&collector.target(), Format::Ipfix);
+    capture.gremlin_query = "G.V().Has('Name', 'nobody')".into();
+    let uuid = world.state.captures.create(capture, None).unwrap().uuid;
+    let exporters = || world.state.captures.exports().0.stop.receiver_count();
+    assert_eq!(exporters(), 1);
+    assert!(world.state.captures.delete(&uuid).unwrap());
+    within(|| (exporters() == 0).then_some(())).await;
+}
+
+#[tokio::test]
 async fn flows_without_ipv4_are_counted() {
     let (mut world, mut collector) = (World::new(), Collector::new());
     let uuid = create(&mut world, capture(&collector.target(), Format::NetflowV5)).await;
@@ -153,7 +167,7 @@ async fn a_capture_of_before_is_told_again() {
 async fn a_collector_that_is_gone_is_counted_and_may_come_back() {
     let (mut world, mut collector) = (World::new(), Collector::new());
     let address = collector.socket.local_addr().unwrap();
-    let uuid = create(&mut world, capture(&address.to_string(), Format::NetflowV5)).await;
+    let uuid = create(&mut world, capture(&address.to_string(), Format::Ipfix)).await;
     drop(std::mem::replace(&mut collector, Collector::new()));
     let mut packets = 0;
     let mut errors = 0;
@@ -171,7 +185,8 @@ async fn a_collector_that_is_gone_is_counted_and_may_come_back() {
     collector.socket = UdpSocket::bind(address).unwrap();
     collector.socket.set_nonblocking(true).unwrap();
     world.meter(entry(1, [[packets + 1, 60], [0, 0]], Cause::Update)).await;
-    assert_eq!(collector.next().await["flowsets"][0]["d_pkts"], 1);
+    // It has not seen the templates before.
+    assert_eq!(collector.counters().await, [1, 0, 0, 0]);
 }
 
 #[tokio::test]
@@ -192,6 +207,40 @@ async fn an_outlet_that_nobody_empties_loses_the_newest_and_counts() {
     assert!(told.recv().await.is_some());
     outlet.put(&given.record, &given.names);
     assert_eq!(outlet.lost(), 3);
+}
+
+proptest! {
+    #[test]
+    fn any_record_is_told_so_that_others_understand(
+        record in crate::flow::tests::record(),
+        names in crate::flow::tests::names(),
+        tcp_flags: bool,
+    ) {
+        let told = Told { record, names };
+        let delta = testing::delta(&told);
+        for format in Format::ALL {
+            let export = Export { format, target: String::new(), sampling: 7, tcp_flags };
+            let mut encoder = Encoder::new(&export, 1, testing::NOW);
+            let mut out = Vec::new();
+            encoder.put(&delta, testing::NOW, &mut out);
+            encoder.flush(testing::NOW, &mut out);
+            prop_assert_eq!(out.is_empty(), format == Format::NetflowV5 && {
+                let silent = delta.ab.packets == 0 && delta.ba.packets == 0;
+                silent || !encoder.carries(&told.record)
+            });
+            let mut decoder = NetflowParser::default();
+            for datagram in &out {
+                let message = testing::decode(&mut decoder, &datagram.bytes);
+                if format == Format::Ipfix {
+                    let flows = testing::flows(&message);
+                    prop_assert_eq!(flows.len(), 1);
+                    prop_assert_eq!(&flows[0]["FlowId"], told.record.uuid);
+                    prop_assert_eq!(&flows[0]["OctetDeltaCount"], delta.ab.bytes);
+                    prop_assert_eq!(&flows[0]["ReversePacketDeltaCount"], delta.ba.packets);
+                }
+            }
+        }
+    }
 }
 
 #[test]
