@@ -358,6 +358,6 @@ mod tests {
         let values: Vec<_> = (options.unwrap().as_array().unwrap().iter())
             .map(|pair| testing::innermost(&pair[1]).clone())
             .collect();
-        assert_eq!(values, [json!(0xabcd_0001_u32), json!(4), json!(1), json!(99)]);
+        assert_eq!(values, [json!(0xabcd_0001_u32), json!(4), json!(0.01)]);
     }
 }

@@ -100,7 +100,8 @@ impl Encoder {
         out.push(Datagram { bytes, records: records as u64 });
     }
 
-    /// `SysUptime` at a moment: milliseconds, which begin again after 49 days.
+    /// `SysUptime` at a moment: milliseconds, which begin again after 49 days. What was before the
+    /// sender came up, as frames are that are replayed, is at its beginning.
     fn uptime(&self, at: Timestamp) -> u32 {
         at.since(self.boot).as_millis() as u32
     }

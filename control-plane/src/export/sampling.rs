@@ -1,5 +1,5 @@
 //! How IPFIX tells that not every flow is taken: by an options template (RFC 7011, section 3.4.2)
-//! with the elements of RFC 7014, section 8.1.
+//! with the elements that RFC 7014 names for flows.
 
 use bytes::BufMut;
 
@@ -21,13 +21,11 @@ pub(super) fn write_template(out: &mut Vec<u8>) {
 pub(super) fn write_record(domain: u32, sampling: u32, out: &mut Vec<u8>) {
     out.put_u32(domain);
     out.put_u16(UNIFORM);
-    out.put_u32(1);
-    out.put_u32(sampling.saturating_sub(1));
+    out.put_f64(1.0 / f64::from(sampling));
 }
 
-/// `observationDomainId`, `flowSelectorAlgorithm`, `flowSamplingInterval` (flows that are taken) and
-/// `flowSamplingSpacing` (flows that are not taken between them): their numbers and lengths.
-const ELEMENTS: [(u16, u16); 4] = [(149, 4), (390, 2), (396, 4), (397, 4)];
+/// `observationDomainId`, `flowSelectorAlgorithm` and `samplingProbability`: numbers and lengths.
+const ELEMENTS: [(u16, u16); 3] = [(149, 4), (390, 2), (311, 8)];
 
 /// `flowSelectorAlgorithm`: each flow is as likely as any other.
 const UNIFORM: u16 = 4;
