@@ -10,6 +10,7 @@ mod access;
 mod bench;
 mod client;
 mod commands;
+mod durability;
 mod export;
 mod live;
 mod openapi;

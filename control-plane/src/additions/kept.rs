@@ -1,17 +1,25 @@
-//! What is kept of a kind of element.
+//! What is kept of nodes and edges.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sonde_proto::graph::Element;
+use sonde_proto::graph::{Edge, Element, Node};
 use sonde_proto::time::Timestamp;
 
 use super::Added;
 use crate::store::{Store, StoreError, Stored, Table};
 
+/// What is kept.
+#[derive(Debug)]
+pub struct Kept {
+    store: Store,
+    pub(super) nodes: KeptOf<Node>,
+    pub(super) edges: KeptOf<Edge>,
+}
+
 /// What is kept of a kind, by ID.
 #[derive(Debug)]
-pub struct Kept<K> {
+pub struct KeptOf<K> {
     pub(super) table: Table<K>,
     pub(super) entries: BTreeMap<String, Addition<K>>,
 }
@@ -26,12 +34,37 @@ pub(super) struct Addition<K> {
     pub(super) waits: Option<Timestamp>,
 }
 
-impl<K: Added> Kept<K> {
-    pub(super) fn load(
-        store: &Store,
-        name: &'static str,
-        waits: Timestamp,
-    ) -> Result<Self, StoreError> {
+impl Kept {
+    pub(super) fn load(store: &Store, waits: Timestamp) -> Result<Self, StoreError> {
+        let nodes = KeptOf::load(store, "nodes", waits)?;
+        let edges = KeptOf::load(store, "edges", waits)?;
+        Ok(Self { store: store.clone(), nodes, edges })
+    }
+
+    /// Forgets those of `ids` that are kept, and with a node the edges at it: on the disk first, and
+    /// at a crash all or none. Whether there was any.
+    pub(super) fn forget<K: Added>(&mut self, ids: &[String]) -> Result<bool, StoreError> {
+        let edges = K::edges_of(self, &ids.iter().map(String::as_str).collect());
+        let kept = K::kept(self);
+        let ids: Vec<_> = ids.iter().filter(|id| kept.entries.contains_key(*id)).collect();
+        if ids.is_empty() && edges.is_empty() {
+            return Ok(false);
+        }
+        let these = (kept.table.name(), ids.iter().map(|id| id.as_str()).collect());
+        let theirs = (self.edges.table.name(), edges.iter().map(String::as_str).collect());
+        self.store.remove(&[these, theirs])?;
+        for id in ids {
+            K::kept_mut(self).entries.remove(id);
+        }
+        for id in edges {
+            self.edges.entries.remove(&id);
+        }
+        Ok(true)
+    }
+}
+
+impl<K: Added> KeptOf<K> {
+    fn load(store: &Store, name: &'static str, waits: Timestamp) -> Result<Self, StoreError> {
         let table = store.table::<K>(name);
         let addition = |(id, stored): (String, Stored<K>)| {
             let expires = stored.expires();
@@ -68,18 +101,5 @@ impl<K: Added> Kept<K> {
     pub(super) fn which(&self, is_it: impl Fn(&Addition<K>) -> bool) -> Vec<String> {
         let found = self.entries.iter().filter(|(_, addition)| is_it(addition));
         found.map(|(id, _)| id.clone()).collect()
-    }
-
-    /// Forgets those of `ids` that are kept, on the disk first; whether there was any.
-    pub(super) fn forget(&mut self, ids: &[String]) -> Result<bool, StoreError> {
-        let kept: Vec<_> = ids.iter().filter(|id| self.entries.contains_key(*id)).collect();
-        if kept.is_empty() {
-            return Ok(false);
-        }
-        self.table.remove(kept.iter().map(|id| id.as_str()))?;
-        for id in kept {
-            self.entries.remove(id);
-        }
-        Ok(true)
     }
 }

@@ -3,6 +3,7 @@
 
 mod kept;
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::clock::Clock;
 use crate::graph::{Change, ELEMENTS, Event, Graph, GraphError, Kind, SharedGraph};
 use crate::store::{Store, StoreError};
 
-use kept::{Addition, Kept};
+use kept::{Addition, Kept, KeptOf};
 
 /// What clients added. Clones are the same. Calls wait for the disk and for the graph.
 #[derive(Clone, Debug)]
@@ -27,7 +28,14 @@ pub struct Additions(Arc<Inner>);
 /// A kind of element that clients add.
 pub trait Added: Kind + Serialize + DeserializeOwned {
     #[doc(hidden)]
-    fn kept(inner: &Inner) -> &Mutex<Kept<Self>>;
+    fn kept(kept: &Kept) -> &KeptOf<Self>;
+
+    #[doc(hidden)]
+    fn kept_mut(kept: &mut Kept) -> &mut KeptOf<Self>;
+
+    /// IDs of the kept edges that go with the elements of these IDs.
+    #[doc(hidden)]
+    fn edges_of(kept: &Kept, ids: &HashSet<&str>) -> Vec<String>;
 }
 
 /// Why an element is not added.
@@ -49,17 +57,15 @@ pub enum AdditionError {
 pub struct Inner {
     graph: SharedGraph,
     clock: Clock,
-    nodes: Mutex<Kept<Node>>,
-    edges: Mutex<Kept<Edge>>,
+    kept: Mutex<Kept>,
 }
 
 impl Additions {
     /// Puts what `store` keeps into the graph. Edges whose ends are not there wait for them.
     pub fn open(store: &Store, graph: SharedGraph, clock: Clock) -> Result<Self, StoreError> {
         let waits = clock.now().after(WAIT);
-        let nodes = Mutex::new(Kept::load(store, "nodes", waits)?);
-        let edges = Mutex::new(Kept::load(store, "edges", waits)?);
-        let additions = Self(Arc::new(Inner { graph, clock, nodes, edges }));
+        let kept = Mutex::new(Kept::load(store, waits)?);
+        let additions = Self(Arc::new(Inner { graph, clock, kept }));
         additions.expire()?;
         additions.enter::<Node>();
         additions.enter::<Edge>();
@@ -73,7 +79,8 @@ impl Additions {
         ttl: Option<Duration>,
     ) -> Result<Arc<K>, AdditionError> {
         let now = self.now();
-        let mut kept = self.kept::<K>();
+        let mut kept = self.kept();
+        let kept = K::kept_mut(&mut kept);
         let element = self.edit(|graph| {
             if graph.len() >= ELEMENTS {
                 return Err(AdditionError::TooMany);
@@ -97,24 +104,27 @@ impl Additions {
         before: &Arc<K>,
         change: impl FnOnce(&mut Metadata),
     ) -> Result<Option<Arc<K>>, StoreError> {
-        let mut kept = self.kept::<K>();
+        let mut kept = self.kept();
         let after = self.edit(|graph| {
             let there = K::all(graph).get(id).is_some_and(|there| Arc::ptr_eq(there, before));
             if there { graph.update::<K>(id, self.now(), change) } else { None }
         });
         if let Some(after) = &after {
-            kept.change(id, before.element(), after.element())?;
+            K::kept_mut(&mut kept).change(id, before.element(), after.element())?;
         }
         Ok(after)
     }
 
     /// Deletes an element, and with a node every edge at it. `false` when there is none of that ID.
     pub fn delete<K: Added>(&self, id: &str) -> Result<bool, StoreError> {
-        let edges = self.look(|graph| K::edges_at(graph, id));
-        self.kept::<Edge>().forget(&edges)?;
-        let kept = self.kept::<K>().forget(&[id.to_owned()])?;
+        self.remove::<K>(&mut self.kept(), id)
+    }
+
+    /// The same, while no other adds or deletes.
+    fn remove<K: Added>(&self, kept: &mut Kept, id: &str) -> Result<bool, StoreError> {
+        let was_kept = kept.forget::<K>(&[id.to_owned()])?;
         let deleted = self.edit(|graph| graph.delete::<K>(id, self.now())).is_some();
-        Ok(kept || deleted)
+        Ok(was_kept || deleted)
     }
 
     /// Follows the graph and the time until it is dropped.
@@ -163,18 +173,19 @@ impl Additions {
     }
 
     fn sweep<K: Added>(&self) -> Result<(), StoreError> {
-        let mut kept = self.kept::<K>();
+        let mut kept = self.kept();
         let graph = self.look(Graph::snapshot);
-        let gone = kept.which(|addition| {
+        let gone = K::kept(&kept).which(|addition| {
             addition.waits.is_none() && K::all(&graph).get(&addition.element.element().id).is_none()
         });
-        kept.forget(&gone).map(drop)
+        kept.forget::<K>(&gone).map(drop)
     }
 
     /// Puts those into the graph that wait for it and that it takes.
     fn enter<K: Added>(&self) {
-        let mut kept = self.kept::<K>();
-        let waiting = kept.entries.values_mut().filter(|addition| addition.waits.is_some());
+        let mut kept = self.kept();
+        let waiting =
+            K::kept_mut(&mut kept).entries.values_mut().filter(|addition| addition.waits.is_some());
         let graph = self.look(Graph::snapshot);
         let ready: Vec<_> =
             waiting.filter(|addition| addition.element.fits(&graph).is_ok()).collect();
@@ -196,19 +207,17 @@ impl Additions {
     fn expire_all<K: Added>(&self) -> Result<(), StoreError> {
         let now = self.now();
         let is_over = |end: Option<Timestamp>| end.is_some_and(|end| end <= now);
-        let over = {
-            let mut kept = self.kept::<K>();
-            let vain = kept.which(|addition| {
-                is_over(addition.waits) || addition.waits.is_some() && is_over(addition.expires)
-            });
-            kept.forget(&vain)?;
-            kept.which(|addition| is_over(addition.expires))
-        };
-        over.iter().try_for_each(|id| self.delete::<K>(id).map(drop))
+        let mut kept = self.kept();
+        let vain = K::kept(&kept).which(|addition| {
+            is_over(addition.waits) || addition.waits.is_some() && is_over(addition.expires)
+        });
+        kept.forget::<K>(&vain)?;
+        let over = K::kept(&kept).which(|addition| is_over(addition.expires));
+        over.iter().try_for_each(|id| self.remove::<K>(&mut kept, id).map(drop))
     }
 
-    fn kept<K: Added>(&self) -> MutexGuard<'_, Kept<K>> {
-        K::kept(&self.0).lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn look<T>(&self, look: impl FnOnce(&Graph) -> T) -> T {
@@ -225,14 +234,33 @@ impl Additions {
 }
 
 impl Added for Node {
-    fn kept(inner: &Inner) -> &Mutex<Kept<Self>> {
-        &inner.nodes
+    fn kept(kept: &Kept) -> &KeptOf<Self> {
+        &kept.nodes
+    }
+
+    fn kept_mut(kept: &mut Kept) -> &mut KeptOf<Self> {
+        &mut kept.nodes
+    }
+
+    /// Those at the nodes, in the graph or not yet.
+    fn edges_of(kept: &Kept, ids: &HashSet<&str>) -> Vec<String> {
+        kept.edges.which(|Addition { element, .. }| {
+            ids.contains(&*element.parent) || ids.contains(&*element.child)
+        })
     }
 }
 
 impl Added for Edge {
-    fn kept(inner: &Inner) -> &Mutex<Kept<Self>> {
-        &inner.edges
+    fn kept(kept: &Kept) -> &KeptOf<Self> {
+        &kept.edges
+    }
+
+    fn kept_mut(kept: &mut Kept) -> &mut KeptOf<Self> {
+        &mut kept.edges
+    }
+
+    fn edges_of(_: &Kept, _: &HashSet<&str>) -> Vec<String> {
+        Vec::new()
     }
 }
 

@@ -92,12 +92,35 @@ async fn an_edge_goes_with_its_end() {
     let run = tokio::spawn(world.state.additions.clone().run());
     let now = world.state.clock.now();
     world.state.graph.write().unwrap().delete::<Node>("eth0", now);
-    let is_kept = || world.state.additions.kept::<Edge>().entries.contains_key("a");
+    let is_kept = || world.state.additions.kept().edges.entries.contains_key("a");
     within(|| (!is_kept()).then_some(())).await;
     run.abort();
     run.await.unwrap_err();
     drop(world);
     assert_eq!(kept(directory.path()).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn an_edge_that_waits_for_one_end_goes_with_the_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = open(directory.path()).await;
+    create(&world, node("tor", "switch", 0));
+    create(&world, node("late", "switch", 0));
+    create(&world, edge("a", "tor", "late"));
+    world.state.graph.write().unwrap().delete::<Node>("late", world.state.clock.now());
+    drop(world);
+    let store = within(|| Store::open(Some(directory.path())).ok()).await;
+    store.remove(&[("nodes", vec!["late"])]).unwrap();
+    drop(store);
+
+    let world = open(directory.path()).await;
+    assert_eq!(ids(&world), ["eth0", "eth1", "p0", "tor"], "it waits");
+    assert!(world.state.additions.delete::<Node>("tor").unwrap());
+    for name in ["tor", "late"] {
+        create(&world, node(name, "switch", 0));
+    }
+    world.state.additions.settle().unwrap();
+    assert_eq!(ids(&world), ["eth0", "eth1", "late", "p0", "tor"]);
 }
 
 #[tokio::test]
@@ -121,7 +144,7 @@ async fn an_edge_waits_for_its_ends() {
     come(&world, "late");
     within(|| ids(&world).contains(&"a".into()).then_some(())).await;
     world.pass(WAIT);
-    let waits = || world.state.additions.kept::<Edge>().entries.contains_key("b");
+    let waits = || world.state.additions.kept().edges.entries.contains_key("b");
     within(|| (!waits()).then_some(())).await;
     run.abort();
     run.await.unwrap_err();

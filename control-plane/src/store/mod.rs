@@ -2,12 +2,17 @@
 
 mod error;
 
+use std::fs::{File, TryLockError};
+use std::io;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::{Database, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError};
+use redb::backends::FileBackend;
+use redb::{
+    Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sonde_proto::time::Timestamp;
@@ -17,7 +22,7 @@ pub use error::StoreError;
 /// The state file, or none: then all is forgotten at the end. Clones are the same file; one process
 /// at a time has it open. Calls wait for the disk.
 #[derive(Clone, Debug)]
-pub struct Store(Option<Arc<File>>);
+pub struct Store(Option<Arc<StateFile>>);
 
 /// Records of one kind by their ID.
 #[derive(Debug)]
@@ -40,7 +45,7 @@ pub struct Stored<R> {
 }
 
 #[derive(Debug)]
-struct File {
+struct StateFile {
     database: Database,
     path: PathBuf,
 }
@@ -53,12 +58,25 @@ impl Store {
         std::fs::create_dir_all(directory)
             .map_err(|error| StoreError::new(&path, redb::Error::Io(error)))?;
         let database = guarded(&path, || sound(&path))?;
-        Ok(Self(Some(Arc::new(File { database, path }))))
+        Ok(Self(Some(Arc::new(StateFile { database, path }))))
     }
 
     /// The table of that name. It is made with its first record.
     pub fn table<R>(&self, name: &'static str) -> Table<R> {
         Table { store: self.clone(), name, kind: PhantomData }
+    }
+
+    /// Forgets records of these tables, by their IDs: at a crash all or none. They are off the disk
+    /// when this returns.
+    pub fn remove(&self, records: &[(&'static str, Vec<&str>)]) -> Result<(), StoreError> {
+        let Self(Some(file)) = self else { return Ok(()) };
+        file.write(|transaction| {
+            for (name, ids) in records.iter().filter(|(_, ids)| !ids.is_empty()) {
+                let mut table = transaction.open_table(definition(name))?;
+                ids.iter().try_for_each(|id| table.remove(id.as_bytes()).map(drop))?;
+            }
+            Ok(())
+        })
     }
 }
 
@@ -89,18 +107,23 @@ impl<R: Serialize + DeserializeOwned> Table<R> {
         let expires = expires.map(|at| at.nanos() / 1_000_000);
         let text = serde_json::to_vec(&Stored { resource, expires })
             .map_err(|why| self.broken(file, id, why))?;
-        file.write(self.name, |table| table.insert(id.as_bytes(), text.as_slice()).map(drop))
-    }
-
-    /// Forgets records. They are off the disk when this returns.
-    pub fn remove<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> Result<(), StoreError> {
-        let Store(Some(file)) = &self.store else { return Ok(()) };
-        file.write(self.name, |table| {
-            ids.into_iter().try_for_each(|id| table.remove(id.as_bytes()).map(drop))
+        file.write(|transaction| {
+            let mut table = transaction.open_table(definition(self.name))?;
+            Ok(table.insert(id.as_bytes(), text.as_slice()).map(drop)?)
         })
     }
 
-    fn broken(&self, file: &File, id: &str, why: serde_json::Error) -> StoreError {
+    /// Forgets records: at a crash all or none. They are off the disk when this returns.
+    pub fn remove<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> Result<(), StoreError> {
+        self.store.remove(&[(self.name, ids.into_iter().collect())])
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn broken(&self, file: &StateFile, id: &str, why: serde_json::Error) -> StoreError {
         let (path, id) = (file.path.clone(), id.to_owned());
         StoreError::Record { path, table: self.name, id, why }
     }
@@ -113,17 +136,17 @@ impl<R> Stored<R> {
     }
 }
 
-impl File {
+impl StateFile {
     fn write(
         &self,
-        name: &str,
-        change: impl FnOnce(
-            &mut redb::Table<'_, &'static [u8], &'static [u8]>,
-        ) -> Result<(), StorageError>,
+        change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), StoreError> {
         let commit = || -> Result<(), redb::Error> {
-            let transaction = self.database.begin_write()?;
-            change(&mut transaction.open_table(definition(name))?)?;
+            let mut transaction = self.database.begin_write()?;
+            // Else redb would take a newest commit that is damaged for one that a crash cut short,
+            // and go back to the one before it.
+            transaction.set_two_phase_commit(true);
+            change(&transaction)?;
             Ok(transaction.commit()?)
         };
         commit().map_err(|error| StoreError::new(&self.path, error))
@@ -144,13 +167,43 @@ impl File {
     }
 }
 
-/// Opens the file and reads all of it once.
+/// Opens the file, which must be sound, or makes it.
 fn sound(path: &Path) -> Result<Database, redb::Error> {
-    let mut database = Database::create(path)?;
-    if !database.check_integrity()? {
-        tracing::warn!(path = %path.display(), "the state file was damaged and is repaired");
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if let Some(database) = create(path)? {
+                return Ok(database);
+            }
+        }
+        // redb would begin anew, and what was kept would be gone without a word.
+        Ok(file) if file.len() == 0 => return Err(redb::Error::Corrupted("it is empty".into())),
+        _ => {}
     }
-    Ok(database)
+    // All of it is read once.
+    Ok(Database::builder().set_check_integrity_on_open(true).open(path)?)
+}
+
+/// Makes the file beside its place and puts it there whole, so that none is there by half when the
+/// process is killed. `None` when another process was faster.
+fn create(path: &Path) -> Result<Option<Database>, redb::Error> {
+    let new = path.with_extension("redb.new");
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(&new)?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => return Err(redb::Error::DatabaseAlreadyOpen),
+        locked => locked.map_err(io::Error::from)?,
+    }
+    // Whoever held the lock before may have put the file in its place.
+    if path.exists() {
+        return Ok(None);
+    }
+    // Of one that was killed.
+    file.set_len(0)?;
+    let database = Database::builder().create_with_backend(FileBackend::new(file)?)?;
+    std::fs::rename(&new, path)?;
+    if let Some(directory) = path.parent() {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(Some(database))
 }
 
 /// Reads the file. redb panics on some of the damage a disk can do; to us it is all the same.
@@ -233,10 +286,25 @@ mod tests {
     fn a_damaged_file_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state.redb");
-        std::fs::write(&path, "this is no database".repeat(1000)).unwrap();
-        let error = open(directory.path()).unwrap_err().to_string();
-        assert!(error.contains("state.redb: damaged"), "{error}");
-        assert!(error.contains("move it away"), "{error}");
+        for text in ["this is no database".repeat(1000), String::new()] {
+            std::fs::write(&path, text).unwrap();
+            let error = open(directory.path()).unwrap_err().to_string();
+            assert!(error.contains("state.redb: damaged"), "{error}");
+            assert!(error.contains("move it away"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_never_finished_is_made_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("state.redb.new"), [0; 5000]).unwrap();
+        let table = open(directory.path()).unwrap();
+        table.put("a", &String::new(), AT).unwrap();
+        drop(table);
+        assert_eq!(loaded(&open(directory.path()).unwrap()).len(), 1);
+        let files = std::fs::read_dir(directory.path()).unwrap();
+        let names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(names, ["state.redb"]);
     }
 
     #[test]
@@ -245,6 +313,7 @@ mod tests {
         let path = directory.path().join("state.redb");
         let table = open(directory.path()).unwrap();
         (0..20).for_each(|n| table.put(&format!("id-{n}"), &"text".into(), AT).unwrap());
+        let expected = table.load().unwrap();
         drop(table);
         let whole = std::fs::read(&path).unwrap();
         let step = whole.len() / 61;
@@ -254,7 +323,7 @@ mod tests {
             for damaged in [&torn, &whole[..at]] {
                 std::fs::write(&path, damaged).unwrap();
                 match open(directory.path()).and_then(|table| table.load()) {
-                    Ok(records) => assert!(records.iter().all(|(_, r)| r.expires() == AT)),
+                    Ok(records) => assert_eq!(records, expected, "at {at}"),
                     Err(error) => assert!(error.to_string().contains("state.redb"), "{error}"),
                 }
             }
@@ -266,10 +335,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let table = open(directory.path()).unwrap();
         let Store(file) = &table.store;
-        let odd = |table: &mut redb::Table<'_, &[u8], &[u8]>| {
-            table.insert("odd".as_bytes(), "{}".as_bytes()).map(drop)
+        let odd = |transaction: &WriteTransaction| {
+            let mut table = transaction.open_table(definition("texts"))?;
+            Ok(table.insert("odd".as_bytes(), "{}".as_bytes()).map(drop)?)
         };
-        file.as_ref().unwrap().write("texts", odd).unwrap();
+        file.as_ref().unwrap().write(odd).unwrap();
         let error = table.load().unwrap_err().to_string();
         assert!(error.contains("odd of texts cannot be read"), "{error}");
     }

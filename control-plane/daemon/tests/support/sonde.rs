@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -37,7 +37,43 @@ impl Sonde {
         Self::spawn(command, "", directory)
     }
 
-    fn spawn(mut command: Command, config: &str, directory: &Path) -> Self {
+    /// Starts the daemon in that namespace and kills it so much later, whatever it does then.
+    pub(crate) fn start_and_kill(config: &str, directory: &Path, netns: &Netns, later: Duration) {
+        let daemon = Self::launch(netns.command(SONDE), config, directory);
+        std::thread::sleep(later);
+        daemon.kill();
+    }
+
+    fn spawn(command: Command, config: &str, directory: &Path) -> Self {
+        let daemon = Self::try_start(command, config, directory);
+        daemon.unwrap_or_else(|(status, log)| panic!("the daemon ended, {status}:\n{log}"))
+    }
+
+    /// Starts the daemon by this command; or how it ended, and what it said.
+    pub(crate) fn try_start(
+        command: Command,
+        config: &str,
+        directory: &Path,
+    ) -> Result<Self, (ExitStatus, String)> {
+        let mut sonde = Self::launch(command, config, directory);
+        let mut ended = None;
+        sonde.wait("the daemon answers", |sonde| {
+            ended = sonde.child.try_wait().unwrap();
+            ended.is_some() || agent().get(format!("http://{}/api", sonde.address)).call().is_ok()
+        });
+        let mut log = sonde.child.stderr.take().unwrap();
+        if let Some(status) = ended {
+            let mut said = String::new();
+            log.read_to_string(&mut said).unwrap();
+            return Err((status, said));
+        }
+        // Nobody reads it from here on; a full pipe must not hold the daemon up.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::stderr()));
+        Ok(sonde)
+    }
+
+    /// A daemon that may not answer yet.
+    fn launch(mut command: Command, config: &str, directory: &Path) -> Self {
         let address = free_address();
         let file = directory.join("sonde.toml");
         // Namespaces of tests that run beside this one are none of its business.
@@ -51,20 +87,7 @@ impl Sonde {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut sonde = Self { child, address };
-        sonde.wait("the daemon answers", |sonde| {
-            if let Some(status) = sonde.child.try_wait().unwrap() {
-                let mut log = String::new();
-                sonde.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-                panic!("the daemon ended, {status}:\n{log}");
-            }
-            agent().get(format!("http://{}/api", sonde.address)).call().is_ok()
-        });
-        // Nobody reads it from here on; a full pipe must not hold the daemon up.
-        if let Some(mut log) = sonde.child.stderr.take() {
-            std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::stderr()));
-        }
-        sonde
+        Self { child, address }
     }
 
     /// Answer to a Gremlin query.
