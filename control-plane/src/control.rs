@@ -15,7 +15,7 @@ use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use crate::access::{self, Access, AccessError};
 use crate::additions::Additions;
 use crate::alert::{Alerts, AlertsConfig};
-use crate::api;
+use crate::api::{self, ScriptHost};
 use crate::asker::Asker;
 use crate::capture::{Captures, CapturesConfig};
 use crate::clock::Clock;
@@ -68,7 +68,7 @@ pub struct Config {
     pub upload: u64,
     /// Whether alerts may run programs.
     pub alert_scripts: bool,
-    /// Runs the JavaScript of workflows.
+    /// Runs the JavaScript of workflows, and bounds that of alerts.
     pub scripts: Scripts,
     /// `LayerKeyMode` of captures that name none.
     pub key_mode: KeyMode,
@@ -166,6 +166,7 @@ impl Control {
         let discovery = discovery::start(graph.clone(), config.host.clone(), ports);
         let alerts = AlertsConfig {
             scripts: config.alert_scripts,
+            javascript: config.scripts.clone(),
             asker: captures.asker.clone(),
             lcores: lcores.clone(),
             notices: notices.clone(),
@@ -175,11 +176,10 @@ impl Control {
             open(captures, alerts, injector, config.directory, config.start_up).await?;
         lcores.refresh(SETTLE).await;
         let follow = tokio::spawn(access.clone().follow());
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(additions.clone().run()),
             tokio::spawn(captures.clone().run()),
             tokio::spawn(rules.clone().run()),
-            tokio::spawn(alerts.clone().run()),
             tokio::spawn(injections.clone().run()),
             discovery,
             follow,
@@ -218,6 +218,8 @@ impl Control {
             queries,
             creates: Arc::new(Semaphore::new(CREATES)),
         });
+        let host = ScriptHost::of_alerts(&state)?;
+        tasks.push(tokio::spawn(state.alerts.clone().run(host)));
         Ok(Self { state, tasks })
     }
 

@@ -115,6 +115,7 @@ impl World {
         let (injector, injected) = injector();
         let alerts = AlertsConfig {
             scripts: true,
+            javascript: script::testing::scripts(),
             asker: asker.clone(),
             lcores: lcores.clone(),
             notices: notices.clone(),

@@ -26,7 +26,7 @@ pub struct Alert {
     /// For people.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// What is looked at, in Gremlin. Required.
+    /// What is looked at, in Gremlin; JavaScript where it is none. Required.
     #[serde(deserialize_with = "null_is_default")]
     pub expression: String,
     /// Who is told besides WebSocket subscribers: `http://...`, `https://...`, `file://...`, or

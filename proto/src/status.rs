@@ -216,7 +216,7 @@ pub struct AlertStatus {
     pub failed: u64,
     /// News that were too large to tell.
     pub too_large: u64,
-    /// Queries that failed, or took too long.
+    /// Queries and scripts that failed, or took too long.
     pub queries_failed: u64,
 }
 

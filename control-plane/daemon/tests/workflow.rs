@@ -80,6 +80,34 @@ fn a_script_that_takes_too_long_is_ended() {
 }
 
 #[test]
+fn alerts_that_hang_or_eat_memory_cost_nobody_else() {
+    within(limits(1), |sonde| {
+        let expressions = [
+            "while (true) {}",
+            "while (true) {}",
+            "let a = []; while (true) a.push(new Array(1e6).fill(1));",
+            "Gremlin('G.V(')",
+        ];
+        for expression in expressions {
+            let (status, body) = sonde.post("alert", json!({"Expression": expression}).to_string());
+            assert_eq!(status, 201, "{body}");
+        }
+        let quick = workflow(sonde, "quick", "(n) => n + 1");
+        let begun = Instant::now();
+        let failed = |sonde: &Sonde| {
+            sonde.get("status").1["AlertDeliveries"]["QueriesFailed"].as_u64().unwrap()
+        };
+        while failed(sonde) < expressions.len() as u64 {
+            let asked = Instant::now();
+            // They take the turns of alerts, not those of workflows.
+            assert_eq!(sonde.post(&quick, r#"{"Params": [1]}"#), (200, "2\n".to_owned()));
+            assert!(asked.elapsed() < Duration::from_secs(2));
+            assert!(begun.elapsed() < Duration::from_secs(20));
+        }
+    });
+}
+
+#[test]
 fn others_are_answered_while_scripts_hang() {
     within(limits(2), |sonde| {
         let hang = workflow(

@@ -1,17 +1,20 @@
-//! Alerts: queries whose answers are watched, and told when they are news (Skydive API §2.4).
+//! Alerts: queries and scripts whose answers are watched, and told when they are news (Skydive API
+//! §2.4).
 
 mod courier;
+mod evaluation;
 mod message;
 mod script;
+mod sight;
 mod validate;
+mod watched;
 mod webhook;
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
 use sonde_proto::alert::Alert;
 use sonde_proto::status::AlertStatus;
 use tokio::sync::broadcast::error::RecvError;
@@ -20,16 +23,21 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::asker::Asker;
 use crate::graph::Graph;
+use crate::gremlin::QueryError;
 use crate::ingest::Lcores;
 use crate::notice::{Notice, Notices};
-use crate::resource::{Entry, Resources};
+use crate::resource::Resources;
+use crate::script::{Host, Scripts};
 use crate::store::{Store, StoreError};
 
 pub use validate::Watch;
 
 use courier::{Counts, Courier};
-use message::{MESSAGE, fingerprint, message};
-use validate::{Action, Trigger};
+use evaluation::{Evaluation, Evaluations};
+use message::MESSAGE;
+use sight::Sight;
+use validate::{Action, Expression, Trigger};
+use watched::{Watched, WatchedAlert};
 
 /// All alerts. Clones are the same alerts.
 #[derive(Clone, Debug)]
@@ -45,34 +53,14 @@ pub struct Alerts {
 pub struct AlertsConfig {
     /// Whether alerts may run programs: whoever may create one then runs what he likes, as us.
     pub scripts: bool,
+    /// Bounds the expressions that are JavaScript, which run apart from the workflows.
+    pub javascript: Scripts,
     /// Answers the queries.
     pub asker: Asker,
     /// Have the newest flows.
     pub lcores: Lcores,
     /// Where alerts are told besides their action.
     pub notices: Notices,
-}
-
-/// What is known of an alert while it is watched.
-#[derive(Debug)]
-struct Watched {
-    entry: Arc<Entry<Alert>>,
-    /// When it looks next; not before something happens when absent.
-    due: Option<Instant>,
-    /// The answer that it told last; none when there was nothing to tell since.
-    told: Option<u64>,
-    /// Whether it is being delivered. It looks again when that is over.
-    busy: bool,
-}
-
-/// What an alert sees.
-enum Sight {
-    /// Nothing.
-    Nothing,
-    /// What it told before.
-    Known,
-    /// News, and their message if it is not too large.
-    News(u64, Option<Bytes>),
 }
 
 impl Alerts {
@@ -87,18 +75,20 @@ impl Alerts {
         self.counts.status()
     }
 
-    /// Watches until it is dropped; deliveries under way end then.
-    pub async fn run(self) {
+    /// Watches until it is dropped; deliveries under way end then. `host` answers what scripts ask.
+    pub async fn run(self, host: impl Host) {
         let mut events = self.config.asker.look(Graph::subscribe);
         let mut changed = self.resources.subscribe();
         let mut second = interval(EXPIRY);
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut courier = Courier::new(self.counts.clone());
-        let mut watched = BTreeMap::new();
-        self.follow(&mut watched);
+        let AlertsConfig { javascript, asker, .. } = &self.config;
+        let mut evaluations = Evaluations::new(javascript, host, asker.clock.clone());
+        let mut watched = Watched::default();
+        watched.follow(&self.resources.entries());
         let mut settled: Option<Instant> = None;
         loop {
-            let next = next(&watched);
+            let next = watched.next();
             tokio::select! {
                 // Changes come in crowds; the alerts look once at each crowd.
                 event = events.recv(), if settled.is_none() => {
@@ -110,57 +100,80 @@ impl Alerts {
                 () = until(settled) => {
                     settled = None;
                     events = events.resubscribe();
-                    wake(&mut watched);
+                    watched.wake();
                 }
                 () = until(next.as_ref().map(|(due, _)| *due)), if courier.has_room() => {
                     if let Some((_, id)) = next && let Some(alert) = watched.get_mut(&id) {
-                        self.look(&id, alert, &mut courier).await;
+                        self.look(alert, &mut courier, &mut evaluations).await;
+                    }
+                }
+                Evaluation { alert: entry, sight, rest } = evaluations.ended() => {
+                    if let Some(alert) = watched.get_mut(&entry.resource.uuid) {
+                        alert.rest(rest);
+                        if Arc::ptr_eq(&entry, &alert.entry) {
+                            self.seen(alert, sight, &mut courier);
+                        }
                     }
                 }
                 id = courier.ended() => {
                     if let Some(alert) = watched.get_mut(&id) {
-                        alert.busy = false;
+                        alert.delivers = false;
                     }
                 }
-                _ = changed.changed() => self.follow(&mut watched),
+                _ = changed.changed() => watched.follow(&self.resources.entries()),
                 _ = second.tick() => self.expire().await,
             }
         }
     }
 
-    /// Watches the alerts there are. New ones, and those that changed, look at once.
-    fn follow(&self, watched: &mut BTreeMap<String, Watched>) {
-        let entries = self.resources.entries();
-        watched.retain(|id, alert| {
-            entries.get(id).is_some_and(|entry| Arc::ptr_eq(entry, &alert.entry))
-        });
-        for (id, entry) in entries.iter().filter(|(_, entry)| entry.parsed.is_some()) {
-            let fresh = || Watched {
-                entry: entry.clone(),
-                due: Some(Instant::now()),
-                told: None,
-                busy: false,
-            };
-            watched.entry(id.clone()).or_insert_with(fresh);
-        }
-    }
-
-    /// Looks once, and tells the news.
-    async fn look(&self, id: &str, alert: &mut Watched, courier: &mut Courier) {
-        let Some(Watch { query, trigger, action }) = &alert.entry.parsed else { return };
-        alert.due = match trigger {
+    /// Looks once, or begins to, and tells the news.
+    async fn look(
+        &self,
+        alert: &mut WatchedAlert,
+        courier: &mut Courier,
+        evaluations: &mut Evaluations<impl Host>,
+    ) {
+        let entry = alert.entry.clone();
+        let Some(watch) = &entry.parsed else { return };
+        alert.due = match watch.trigger {
             Trigger::Graph => None,
-            Trigger::Every(pause) => Some(Instant::now() + *pause),
+            Trigger::Every(pause) => Some(Instant::now() + pause),
+        };
+        let query = match &watch.expression {
+            Expression::Query(query) => query,
+            Expression::Script(text) => {
+                alert.evaluates = true;
+                return evaluations.begin(entry.clone(), text.clone(), alert.told);
+            }
         };
         if query.reads_flows() {
             self.config.lcores.refresh(LIVE).await;
         }
-        let (alerts, entry, told) = (self.clone(), alert.entry.clone(), alert.told);
-        match spawn_blocking(move || alerts.sight(&entry, told)).await {
-            Ok(Sight::Known) => {}
-            Ok(Sight::Nothing) => alert.told = None,
+        let (asker, query, told) = (self.config.asker.clone(), query.clone(), alert.told);
+        let look = move || {
+            let answer = asker.answer(&query, &asker.look(Graph::snapshot))?;
+            Ok(Sight::of(&answer, &entry.resource.uuid, asker.clock.now(), told))
+        };
+        match spawn_blocking(look).await {
+            Ok(sight) => self.seen::<QueryError>(alert, sight, courier),
+            Err(error) => tracing::error!(%error, "alerts"),
+        }
+    }
+
+    /// Tells what an alert has seen, if it is news.
+    fn seen<E: fmt::Display>(
+        &self,
+        alert: &mut WatchedAlert,
+        sight: Result<Sight, E>,
+        courier: &mut Courier,
+    ) {
+        let entry = alert.entry.clone();
+        let (id, Some(watch)) = (&entry.resource.uuid, &entry.parsed) else { return };
+        match sight.map_err(|error| error.to_string()) {
+            Ok(Sight::Known) => alert.fault = None,
+            Ok(Sight::Nothing) => (alert.fault, alert.told) = (None, None),
             Ok(Sight::News(news, message)) => {
-                alert.told = Some(news);
+                (alert.fault, alert.told) = (None, Some(news));
                 let Some(message) = message else {
                     self.counts.too_large.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(alert = id, "an alert has more than {MESSAGE} bytes to tell");
@@ -169,30 +182,18 @@ impl Alerts {
                 self.counts.fired.fetch_add(1, Ordering::Relaxed);
                 let obj = message.clone();
                 self.config.notices.tell(Notice { namespace: "Alert", kind: "Alert", obj });
-                if *action != Action::None {
-                    alert.busy = true;
-                    courier.send(id.to_owned(), action.clone(), message);
+                if watch.action != Action::None {
+                    alert.delivers = true;
+                    courier.send(id.clone(), watch.action.clone(), message);
                 }
             }
-            Err(error) => tracing::error!(%error, "alerts"),
-        }
-    }
-
-    /// What the alert's query finds now. Blocks.
-    fn sight(&self, entry: &Entry<Alert>, told: Option<u64>) -> Sight {
-        let Some(watch) = &entry.parsed else { return Sight::Nothing };
-        let (id, asker) = (&entry.resource.uuid, &self.config.asker);
-        let topology = asker.look(Graph::snapshot);
-        match asker.answer(&watch.query, &topology) {
-            Ok(answer) if answer.is_empty() => Sight::Nothing,
-            Ok(answer) => match fingerprint(&answer) {
-                news if told == Some(news) => Sight::Known,
-                news => Sight::News(news, message(id, asker.clock.now(), &answer)),
-            },
-            Err(error) => {
+            Err(fault) => {
                 self.counts.queries_failed.fetch_add(1, Ordering::Relaxed);
-                tracing::debug!(alert = id, %error, "query");
-                Sight::Known
+                // Once, however often it fails so.
+                if alert.fault.as_ref() != Some(&fault) {
+                    tracing::warn!(alert = id, fault, "the expression of an alert failed");
+                    alert.fault = Some(fault);
+                }
             }
         }
     }
@@ -203,22 +204,6 @@ impl Alerts {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::error!(%error, "alerts whose time is over stay"),
             Err(error) => tracing::error!(%error, "alerts"),
-        }
-    }
-}
-
-/// The alert that looks next, and when.
-fn next(watched: &BTreeMap<String, Watched>) -> Option<(Instant, String)> {
-    let free = watched.iter().filter(|(_, alert)| !alert.busy);
-    let (due, id) = free.filter_map(|(id, alert)| Some((alert.due?, id))).min()?;
-    Some((due, id.clone()))
-}
-
-/// Makes those look that look at each change of the graph.
-fn wake(watched: &mut BTreeMap<String, Watched>) {
-    for alert in watched.values_mut() {
-        if alert.entry.parsed.as_ref().is_some_and(|watch| watch.trigger == Trigger::Graph) {
-            alert.due = Some(Instant::now());
         }
     }
 }

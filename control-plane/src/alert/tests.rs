@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::*;
+use crate::api::ScriptHost;
 use crate::world::{World, node, within};
 
 const LONG: Duration = Duration::from_secs(10);
@@ -26,6 +27,12 @@ fn alert(expression: &str, trigger: &str, action: &str) -> Alert {
 
 fn create(world: &World, alert: Alert) -> String {
     world.state.alerts.resources.create(alert, None).unwrap().resource.uuid.clone()
+}
+
+/// Watches the alerts until the test ends.
+fn watch(world: &World) {
+    let host = ScriptHost::of_alerts(&world.state).unwrap();
+    tokio::spawn(world.state.alerts.clone().run(host));
 }
 
 fn add(world: &World, name: &str, kind: &str) {
@@ -64,7 +71,7 @@ async fn noticed(notices: &mut crate::notice::Subscription) -> Value {
 #[tokio::test]
 async fn news_go_to_the_webhook_and_to_subscribers() {
     let world = World::new();
-    tokio::spawn(world.state.alerts.clone().run());
+    watch(&world);
     let (at, mut messages) = receiver(StatusCode::NO_CONTENT).await;
     let mut notices = world.state.notices.subscribe();
     let id = create(&world, alert("G.V().Has('Type', 'veth').Values('Name')", "graph", &at));
@@ -97,7 +104,7 @@ async fn news_go_to_the_webhook_and_to_subscribers() {
 #[tokio::test]
 async fn a_new_alert_looks_at_once_and_one_that_changed_again() {
     let world = World::new();
-    tokio::spawn(world.state.alerts.clone().run());
+    watch(&world);
     let mut notices = world.state.notices.subscribe();
     let id = create(&world, alert("G.V().Count()", "graph", ""));
     assert_eq!(noticed(&mut notices).await["ReasonData"], json!(3));
@@ -112,13 +119,87 @@ async fn a_new_alert_looks_at_once_and_one_that_changed_again() {
 #[tokio::test]
 async fn a_duration_looks_again_and_again() {
     let world = World::new();
-    tokio::spawn(world.state.alerts.clone().run());
+    watch(&world);
     let mut notices = world.state.notices.subscribe();
     create(&world, alert("G.Flows().Count()", "duration:100ms", ""));
     assert_eq!(noticed(&mut notices).await["ReasonData"], json!(0));
     let mut world = world;
     world.meter(crate::world::record(1)).await;
     assert_eq!(noticed(&mut notices).await["ReasonData"], json!(1), "no change of the graph");
+}
+
+#[tokio::test]
+async fn a_script_is_told_when_it_gives_something_else() {
+    let world = World::new();
+    watch(&world);
+    let mut notices = world.state.notices.subscribe();
+    let text = "const all = Gremlin(\"G.V().Has('Type', 'veth').Values('Name')\"); \
+                all.length > 1 ? {many: all.sort()} : null";
+    create(&world, alert(text, "graph", ""));
+    for name in ["veth0", "veth1"] {
+        add(&world, name, "veth");
+    }
+    assert_eq!(noticed(&mut notices).await["ReasonData"], json!({"many": ["veth0", "veth1"]}));
+    add(&world, "eth7", "device");
+    add(&world, "veth2", "veth");
+    let many = json!({"many": ["veth0", "veth1", "veth2"]});
+    assert_eq!(noticed(&mut notices).await["ReasonData"], many);
+    assert_eq!(world.state.alerts.status().queries_failed, 0);
+}
+
+#[tokio::test]
+async fn a_script_runs_once_for_many_changes_and_rests() {
+    let world = World::new();
+    watch(&world);
+    let mut notices = world.state.notices.subscribe();
+    // Each look is news.
+    create(&world, alert("Date.now()", "graph", ""));
+    noticed(&mut notices).await;
+    let begun = Instant::now();
+    let mut told = 0;
+    for n in 0.. {
+        add(&world, &format!("veth{n}"), "veth");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        while let Ok(notice) = timeout(Duration::ZERO, notices.next()).await {
+            notice.unwrap();
+            told += 1;
+        }
+        if begun.elapsed() > Duration::from_millis(2500) {
+            break;
+        }
+    }
+    assert!((1..=3).contains(&told), "told {told} times");
+}
+
+#[tokio::test]
+async fn scripts_that_hang_or_fail_cost_no_other_alert() {
+    let world = World::new();
+    watch(&world);
+    let mut notices = world.state.notices.subscribe();
+    for text in ["sleep(1e9)", "sleep(1e9)", "throw 'no'", "no JavaScript", "G.V("] {
+        create(&world, alert(text, "graph", ""));
+    }
+    create(&world, alert("G.V().Count()", "graph", ""));
+    assert_eq!(noticed(&mut notices).await["ReasonData"], json!(3));
+    create(&world, alert("'a script'", "graph", ""));
+    assert_eq!(noticed(&mut notices).await["ReasonData"], json!("a script"));
+    within(|| (world.state.alerts.status().queries_failed == 3).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_script_that_changed_waits_for_the_one_before() {
+    let world = World::new();
+    watch(&world);
+    let mut notices = world.state.notices.subscribe();
+    let id = create(&world, alert("sleep(300).then(() => 'old')", "graph", ""));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let resources = &world.state.alerts.resources;
+    let before = resources.entries()[&id].clone();
+    let new = Alert { expression: "'new'".into(), ..before.resource.clone() };
+    resources.update(&id, &before, new).unwrap().unwrap();
+    let begun = Instant::now();
+    assert_eq!(noticed(&mut notices).await["ReasonData"], json!("new"), "old is no news any more");
+    assert!(begun.elapsed() > Duration::from_secs(1), "it rests");
 }
 
 #[tokio::test]
@@ -129,7 +210,7 @@ async fn a_program_is_told() {
     fs::write(&program, text).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
     let world = World::new();
-    tokio::spawn(world.state.alerts.clone().run());
+    watch(&world);
     let action = format!("file://{}", program.display());
     let id = create(&world, alert("G.V('eth0').Values('Name')", "", &action));
     let message = within(|| fs::read(&out).ok()).await;
@@ -140,7 +221,7 @@ async fn a_program_is_told() {
 #[tokio::test]
 async fn what_is_not_delivered_is_counted() {
     let world = World::new();
-    tokio::spawn(world.state.alerts.clone().run());
+    watch(&world);
     let (refuses, mut messages) = receiver(StatusCode::SERVICE_UNAVAILABLE).await;
     create(&world, alert("G.V().Count()", "", &refuses));
     told(&mut messages).await;
@@ -161,7 +242,7 @@ async fn what_is_not_delivered_is_counted() {
 #[tokio::test]
 async fn a_slow_server_delays_no_other_and_hears_the_newest() {
     let world = World::new();
-    tokio::spawn(world.state.alerts.clone().run());
+    watch(&world);
     let (told_to, mut messages) = mpsc::unbounded_channel();
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
     let held = gate.clone();
@@ -196,6 +277,6 @@ async fn alerts_survive_the_process() {
     let after = world.state.alerts.resources.entries();
     assert_eq!(after.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
     let mut notices = world.state.notices.subscribe();
-    tokio::spawn(world.state.alerts.clone().run());
+    watch(&world);
     assert_eq!(noticed(&mut notices).await["ReasonData"], json!(["eth0"]));
 }

@@ -9,15 +9,24 @@ use sonde_proto::time::Timestamp;
 
 use crate::clock::rfc3339;
 use crate::duration::parse_duration;
-use crate::gremlin::Query;
-use crate::resource::{Invalid, Resource, keep, query};
+use crate::gremlin::{self, Limits, Query};
+use crate::resource::{Invalid, Resource, keep};
 
 /// What an alert asks for: its texts parsed.
 #[derive(Debug)]
 pub struct Watch {
-    pub(super) query: Query,
+    pub(super) expression: Expression,
     pub(super) trigger: Trigger,
     pub(super) action: Action,
+}
+
+/// What an alert looks at.
+#[derive(Debug)]
+pub(super) enum Expression {
+    /// The answer to a query.
+    Query(Query),
+    /// The value of a JavaScript text. Whether it is one is seen when it runs.
+    Script(String),
 }
 
 /// When an alert looks.
@@ -55,13 +64,15 @@ impl Resource for Alert {
         let mut broken = Vec::new();
         let expression = match self.expression.as_str() {
             "" => Err(Invalid::new("Expression", "zero value")),
-            text => query("Expression", text),
+            text => Ok(expression(text)),
         };
         let expression = keep(&mut broken, expression);
         let action = keep(&mut broken, action(&self.action, *scripts));
         let trigger = keep(&mut broken, trigger(&self.trigger));
         match (expression, trigger, action) {
-            (Some(query), Some(trigger), Some(action)) => Ok(Watch { query, trigger, action }),
+            (Some(expression), Some(trigger), Some(action)) => {
+                Ok(Watch { expression, trigger, action })
+            }
             _ => Err(broken),
         }
     }
@@ -71,6 +82,14 @@ impl Resource for Alert {
             Some(before) => before.create_time.clone(),
             None => rfc3339(now),
         };
+    }
+}
+
+/// A query where the text is one. Otherwise it is JavaScript, as in Skydive.
+fn expression(text: &str) -> Expression {
+    match gremlin::parse(text, &Limits::default()) {
+        Ok(query) => Expression::Query(query),
+        Err(_) => Expression::Script(text.to_owned()),
     }
 }
 
@@ -119,6 +138,16 @@ const OFTENEST: Duration = Duration::from_millis(100);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_query_is_a_script() {
+        for text in ["G.V().Has('Type', 'veth')", "G.Flows().Count()"] {
+            assert!(matches!(expression(text), Expression::Query(_)), "{text}");
+        }
+        for text in ["Gremlin('G.V()').length > 3", "G.V().Count().then((n) => n > 3)", "G.V("] {
+            assert!(matches!(expression(text), Expression::Script(_)), "{text}");
+        }
+    }
 
     #[test]
     fn a_trigger_is_the_graph_or_a_duration() {

@@ -19,6 +19,8 @@ use crate::state::State;
 #[derive(Clone, Debug)]
 pub struct ScriptHost {
     router: Router,
+    /// Whether it refuses to change anything.
+    only_reads: bool,
     /// What the guard knows the caller by.
     headers: HeaderMap,
     query: Option<String>,
@@ -26,11 +28,13 @@ pub struct ScriptHost {
 }
 
 impl ScriptHost {
-    /// Scripts that may everything, as nobody called them.
-    pub fn of_daemon(state: &State) -> Result<Self, AccessError> {
+    /// Scripts of alerts. Nobody calls them: they see everything and change nothing, as nobody's
+    /// rights say what they may, and a change of the graph would call them again.
+    pub fn of_alerts(state: &State) -> Result<Self, AccessError> {
         let access = Access::open(access::Config::default())?;
         Ok(Self {
             router: router(state, &access),
+            only_reads: true,
             headers: HeaderMap::new(),
             query: None,
             peer: None,
@@ -42,6 +46,7 @@ impl ScriptHost {
         let known = parts.headers.iter().filter(|(name, _)| CREDENTIALS.contains(name));
         Self {
             router: router(state, &state.access),
+            only_reads: false,
             headers: known.map(|(name, value)| (name.clone(), value.clone())).collect(),
             query: parts.uri.query().map(str::to_owned),
             peer: parts.extensions.get().copied(),
@@ -68,6 +73,11 @@ impl Host for ScriptHost {
     async fn answer(&self, request: Request) -> Reply {
         let failed = |status: StatusCode, why: String| Reply { status: status.as_u16(), body: why };
         let Request { method, path, body } = request;
+        let reads = method == "GET" || (method == "POST" && path == "/api/topology");
+        if self.only_reads && !reads {
+            let why = "scripts of alerts read, and change nothing".to_owned();
+            return failed(StatusCode::METHOD_NOT_ALLOWED, why);
+        }
         let request = match self.request(&method, path).body(Body::from(body)) {
             Ok(request) => request,
             Err(why) => return failed(StatusCode::BAD_REQUEST, why.to_string()),

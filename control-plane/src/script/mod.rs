@@ -85,6 +85,13 @@ impl Scripts {
         Self { launch, limits, turns: Arc::new(Semaphore::new(limits.at_once)) }
     }
 
+    /// Others beside these, as many, that neither wait for these nor make them wait; each ends
+    /// after `time` if not before.
+    pub fn apart(&self, time: Duration) -> Self {
+        let limits = Limits { time: self.limits.time.min(time), ..self.limits };
+        Self::new(self.launch.clone(), limits)
+    }
+
     /// The value of the last statement of a text; of a promise what it is resolved with.
     pub async fn evaluate(&self, text: &str, host: impl Host) -> Result<Value, ScriptError> {
         self.run(Script::Expression(text.to_owned()), host).await

@@ -121,10 +121,20 @@ async fn a_workflow_reaches_the_api_and_no_workflow() {
 }
 
 #[tokio::test]
-async fn an_expression_is_evaluated_as_the_daemon() {
+async fn an_expression_of_an_alert_sees_all_and_changes_nothing() {
     let world = World::new();
-    let host = ScriptHost::of_daemon(&world.state).unwrap();
-    let down = "Gremlin(\"G.V().Has('Type', 'device')\").length > 1";
-    let value = world.state.scripts.evaluate(down, host).await.unwrap();
-    assert_eq!(value, json!(true));
+    let host = ScriptHost::of_alerts(&world.state).unwrap();
+    for (text, expected) in [
+        ("Gremlin(\"G.V().Has('Type', 'device')\").length > 1", json!(true)),
+        ("G.V().Count().then((n) => n - 3)", json!(0)),
+        ("client.captures.list()", json!({})),
+        (
+            "client.captures.create({GremlinQuery: 'G.V()'}).catch((error) => error.message)",
+            json!("scripts of alerts read, and change nothing"),
+        ),
+    ] {
+        let value = world.state.scripts.evaluate(text, host.clone()).await.unwrap();
+        assert_eq!(value, expected, "{text}");
+    }
+    assert_eq!(world.state.captures.list().len(), 0);
 }
