@@ -1,4 +1,4 @@
-//! How packet injections reach the network: through AF_PACKET.
+//! How packet injections reach the network: through AF_PACKET and DPDK ports.
 
 use std::io;
 use std::sync::Arc;
@@ -10,17 +10,24 @@ use sonde_probe::source::pcap::PcapReader;
 use sonde_probe::source::{Closed, LinkType, Source as _};
 use sonde_proto::plan::Point;
 
-/// Sends on kernel interfaces.
-pub(crate) fn injector() -> Injector {
-    Injector { open: Arc::new(open), read: Arc::new(read) }
+use crate::ports::Exits;
+
+/// Sends on kernel interfaces, and by `exits` on ports.
+pub(crate) fn injector(exits: Exits) -> Injector {
+    Injector { open: Arc::new(move |point| open(point, &exits)), read: Arc::new(read) }
 }
 
-fn open(point: &Point) -> io::Result<Wire> {
-    let Point::Interface { index, netns } = point else {
-        return Err(io::ErrorKind::Unsupported.into());
-    };
-    let mut sender = PacketSender::open(*index, netns.as_deref()).map_err(io::Error::other)?;
-    Ok(Box::new(move |frame| sender.send(frame)))
+fn open(point: &Point, exits: &Exits) -> io::Result<Wire> {
+    match point {
+        Point::Interface { index, netns } => {
+            let sender = PacketSender::open(*index, netns.as_deref());
+            let mut sender = sender.map_err(io::Error::other)?;
+            Ok(Box::new(move |frame| sender.send(frame)))
+        }
+        Point::Port(name) => exits.open(name),
+        // No node is one.
+        Point::File(_) => Err(io::ErrorKind::Unsupported.into()),
+    }
 }
 
 /// The Ethernet frames of a capture file; others cannot be sent where these can.

@@ -1,12 +1,14 @@
 //! The DPDK ports between the planes: the probe's facts become nodes, its lcores run the workers.
 
 #[cfg(feature = "dpdk")]
-pub(crate) use dpdk::{Polled, Ports};
+pub(crate) use dpdk::{Exits, Polled, Ports};
 #[cfg(not(feature = "dpdk"))]
-pub(crate) use without::Ports;
+pub(crate) use without::{Exits, Ports};
 
 #[cfg(feature = "dpdk")]
 mod dpdk {
+    use std::collections::BTreeMap;
+    use std::io;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -15,9 +17,10 @@ mod dpdk {
     use sonde_control_plane::discovery::{self, COUNTERS_EVERY, PortNode, PortStats};
     use sonde_control_plane::graph::SharedGraph;
     use sonde_control_plane::ingest::Lcores;
+    use sonde_control_plane::injection::Wire;
     use sonde_probe::lcore::{Dpdk, DpdkConfig, PortConfig, PortInfo, Queue, Rss, Turn};
     use sonde_probe::source::dpdk::{
-        Idle, RxQueue, Spread, hashes_symmetrically, port_stats, port_xstats,
+        Idle, PortSender, RxQueue, Spread, hashes_symmetrically, port_stats, port_xstats,
     };
     use sonde_probe::source::{Closed, wall_clock};
     use sonde_probe::worker::{FlowConfig, Worker};
@@ -42,6 +45,18 @@ mod dpdk {
         xstats: bool,
     }
 
+    /// The ways out of the ports: their numbers by name.
+    pub(crate) struct Exits(BTreeMap<String, u16>);
+
+    impl Exits {
+        /// Sends on the port of that name.
+        pub(crate) fn open(&self, name: &str) -> io::Result<Wire> {
+            let number = self.0.get(name).ok_or(io::ErrorKind::NotFound)?;
+            let mut sender = PortSender::open(*number)?;
+            Ok(Box::new(move |frame| sender.send(frame)))
+        }
+    }
+
     impl Ports {
         /// Initialises DPDK when the configuration has ports.
         pub(crate) fn bring_up(
@@ -63,6 +78,11 @@ mod dpdk {
         /// The ports as the topology wants them.
         pub(crate) fn nodes(&self) -> Vec<PortNode> {
             self.infos().iter().map(node).collect()
+        }
+
+        /// Where frames of ours leave.
+        pub(crate) fn exits(&self) -> Exits {
+            Exits(self.infos().iter().map(|port| (port.name.clone(), port.number)).collect())
         }
 
         /// Keeps the books of the ports, and counters and link state of their nodes, current.
@@ -281,10 +301,13 @@ mod dpdk {
 
 #[cfg(not(feature = "dpdk"))]
 mod without {
+    use std::io;
+
     use anyhow::ensure;
     use sonde_control_plane::discovery::PortNode;
     use sonde_control_plane::graph::SharedGraph;
     use sonde_control_plane::ingest::Lcores;
+    use sonde_control_plane::injection::Wire;
     use sonde_probe::worker::FlowConfig;
     use sonde_proto::graph::Metadata;
     use sonde_proto::ring::Announcer;
@@ -295,6 +318,16 @@ mod without {
 
     /// No ports: this build is without DPDK.
     pub(crate) struct Ports;
+
+    /// No ways out.
+    pub(crate) struct Exits;
+
+    impl Exits {
+        /// There is no port of any name.
+        pub(crate) fn open(&self, _: &str) -> io::Result<Wire> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
 
     impl Ports {
         /// Refuses ports.
@@ -318,6 +351,11 @@ mod without {
         /// Nothing.
         pub(crate) fn facts(&self) -> Metadata {
             Metadata::new()
+        }
+
+        /// None.
+        pub(crate) fn exits(&self) -> Exits {
+            Exits
         }
 
         /// Does nothing.

@@ -93,7 +93,7 @@ impl Daemon {
             rings,
             ports: ports.nodes(),
             replay: upload::replay(announcer, flow, stop.clone()),
-            injector: injection::injector(),
+            injector: injection::injector(ports.exits()),
         };
         let control = runtime
             .block_on(Control::start(control_config(&config, ports.facts())?, data_plane))

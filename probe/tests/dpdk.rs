@@ -8,12 +8,12 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use std::{env, fs, process, thread};
+use std::{env, fs, io, process, thread};
 
 use etherparse::PacketBuilder;
 use sonde_probe::lcore::{ConfigError, Dpdk, DpdkConfig, DpdkError, PortConfig, Queue, Turn};
 use sonde_probe::source::dpdk::{
-    Idle, PortStats, RxQueue, Spread, hashes_symmetrically, port_stats,
+    Idle, PortSender, PortStats, RxQueue, Spread, hashes_symmetrically, port_stats,
 };
 use sonde_probe::source::{Closed, LinkType, Source};
 
@@ -60,6 +60,66 @@ fn frames_of_a_pcap_arrive_whole() {
         assert_eq!((last[0].packets, last[0].lost), (4, stats.lost), "read after the last frame");
         assert!(stats.link_up);
         assert_eq!(port_stats(number), None, "the port is closed");
+    });
+}
+
+#[test]
+fn frames_are_sent_while_ports_are_polled() {
+    alone("frames_are_sent_while_ports_are_polled", || {
+        let file = env::temp_dir().join(format!("sonde-sent-{}.pcap", process::id()));
+        let files =
+            format!("net_pcap0,rx_pcap={},tx_pcap={}", write_pcap(&[]).display(), file.display());
+        // What is sent on the ring comes in on it.
+        let ports =
+            vec![port("ring", "net_ring0", &cpus()[..1]), port("file", &files, &cpus()[..1])];
+        let dpdk = Dpdk::bring_up(config(ports)).unwrap();
+        let [ring, out] = [0, 1].map(|at| dpdk.ports()[at].number);
+        let not_started = |result: io::Result<()>| {
+            assert_eq!(result.unwrap_err().to_string(), "the port is not started");
+        };
+        not_started(PortSender::open(ring).map(drop));
+
+        let seen = Seen::default();
+        let stop = Arc::new(AtomicBool::new(false));
+        let sending = thread::spawn({
+            let (seen, stop) = (seen.clone(), stop.clone());
+            move || {
+                let mut senders = (0..4000).find_map(|_| {
+                    thread::sleep(Duration::from_millis(5));
+                    Some([PortSender::open(ring).ok()?, PortSender::open(out).ok()?])
+                });
+                for sender in senders.as_mut().unwrap() {
+                    // More than the port holds at once, and than there are mbufs.
+                    for n in 0..2000 {
+                        sender.send(&udp(n as u8, n % 1400)).unwrap();
+                    }
+                    let error = sender.send(&[0; 2000]).unwrap_err();
+                    assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
+                    sender.send(&[7; 20]).unwrap();
+                }
+                for _ in 0..4000 {
+                    if seen.lock().unwrap().len() == 2001 {
+                        break;
+                    }
+                    thread::sleep(Duration::from_millis(5));
+                }
+                stop.store(true, Ordering::Relaxed);
+                senders.unwrap()
+            }
+        });
+        run(dpdk, stop, &seen).unwrap();
+        for mut sender in sending.join().unwrap() {
+            not_started(sender.send(&udp(1, 1)));
+        }
+        let sent: Vec<_> =
+            (0..2000).map(|n| udp(n as u8, n % 1400)).chain([filled(&[7; 20])]).collect();
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen.len(), sent.len());
+        assert!(seen.iter().zip(&sent).all(|(seen, sent)| seen.bytes == filled(sent)));
+        let written = fs::read(&file).unwrap();
+        fs::remove_file(file).unwrap();
+        let bytes: usize = sent.iter().map(|frame| 16 + filled(frame).len()).sum();
+        assert_eq!(written.len(), 24 + bytes);
     });
 }
 
@@ -399,6 +459,13 @@ fn udp(number: u8, payload: usize) -> Vec<u8> {
         .udp(4000 + u16::from(number), 53);
     let mut frame = Vec::new();
     builder.write(&mut frame, &vec![number; payload]).unwrap();
+    frame
+}
+
+/// As long as an Ethernet frame is at least.
+fn filled(frame: &[u8]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    frame.resize(frame.len().max(60), 0);
     frame
 }
 

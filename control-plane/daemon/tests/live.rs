@@ -79,6 +79,42 @@ fn dpdk_port_on_an_interface_sees_every_frame_between_two_hosts() {
     });
 }
 
+/// What a port sends comes back to it on a ring.
+#[cfg(feature = "dpdk")]
+#[test]
+fn dpdk_port_sends_what_is_injected() {
+    let netns = crate::support::netns::Netns::new();
+    netns.within(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let config = "[dpdk]\nport = [{ name = 'ring', device = 'net_ring0', cpus = [0] }]\n\
+             [startup_capture]\ngremlin = \"G.V().Has('Name', 'ring')\"\n";
+        let mut sonde = Sonde::start(config, directory.path(), Some(&netns));
+        sonde.wait("the capture is active", |sonde| {
+            sonde.query("G.V().Has('Captures.State', 'active').Count()") == 1
+        });
+        let mut ping = json!({
+            "Src": "G.V().Has('Name', 'ring')", "Type": "icmp4", "Count": 3, "Interval": 100,
+            "SrcMAC": "02:00:00:00:00:01", "DstMAC": "02:00:00:00:00:02",
+            "SrcIP": "10.0.0.1", "DstIP": "10.0.0.2",
+        });
+        assert_eq!(sonde.post("injectpacket", ping.to_string()).0, 201);
+        sonde.wait("all packets came back", |sonde| sonde.counter("Received") >= 3);
+        let flows = sonde.query("G.Flows().Has('Network.B', '10.0.0.2')");
+        assert_eq!(flows[0]["Metric"]["ABPackets"], 3, "{flows}");
+        assert_eq!(flows[0]["Metric"]["ABBytes"], 3 * (14 + 20 + 8 + 56), "{flows}");
+        // One that the port cannot take is told on its node.
+        ping["Payload"] = "x".repeat(3000).into();
+        assert_eq!(sonde.post("injectpacket", ping.to_string()).0, 201);
+        let error = "a frame of 3042 bytes, the port takes 1518";
+        sonde.wait("the node shows why", |sonde| {
+            let errors = "G.V().Has('Name', 'ring').Values('PacketInjections.Error')";
+            sonde.query(errors).to_string().contains(error)
+        });
+        assert_eq!(sonde.counter("Unaccounted"), 0);
+        sonde.stop();
+    });
+}
+
 /// Sends traffic between the hosts; the flows must say exactly what was sent.
 fn send_and_compare(sonde: &mut Sonde, wire: &Wire) {
     let traffic = Traffic::new(50);

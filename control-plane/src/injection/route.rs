@@ -56,8 +56,6 @@ pub(super) enum NoRoute {
     NoDestinationMac,
     #[error("SrcIP and DstIP: expected two addresses of one version, as Type says")]
     Versions,
-    #[error("packets cannot be injected on a DPDK port yet, '{0}' is one")]
-    Port(String),
     #[error("more than {SENDERS} nodes match '{0}'")]
     Many(String),
 }
@@ -69,7 +67,6 @@ pub(super) fn senders(asker: &Asker, recipe: &Recipe, text: &str) -> Result<Vec<
     let mut senders: Vec<(Arc<Node>, Point)> = Vec::new();
     for node in nodes {
         match capture::point(&node, &topology) {
-            Some(Point::Port(name)) => return Err(NoRoute::Port(name)),
             Some(_) if senders.len() == SENDERS => return Err(NoRoute::Many(text.to_owned())),
             Some(point) => senders.push((node, point)),
             None => {}

@@ -97,10 +97,6 @@ async fn what_is_missing_is_said() {
             json!({"DstIP": "fd00::b"}),
             "SrcIP and DstIP: expected two addresses of one version, as Type says".into(),
         ),
-        (
-            json!({"Src": "G.V().Has('Name', 'p0')"}),
-            "packets cannot be injected on a DPDK port yet, 'p0' is one".into(),
-        ),
         (json!({"Type": "sctp"}), "given type is not supported".into()),
         (json!({"Pcap": "IA==", "Count": 0}), "Count: expected at least 1".into()),
     ] {
@@ -139,6 +135,17 @@ async fn a_node_shows_what_it_sends_until_it_ends() {
     assert!(spawn_blocking(move || injections.delete(&id).unwrap()).await.unwrap());
     assert_eq!(world.shown("a", "PacketInjections"), Value::Null);
     assert_eq!(sent(&world, 1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_port_sends_with_the_addresses_it_is_given() {
+    let world = world();
+    let wanted = json!({"Src": "G.V().Has('Name', 'p0')", "Count": 1, "SrcIP": "10.0.0.7",
+        "SrcMAC": "02:00:00:00:00:07"});
+    create(&world, wanted).await.unwrap();
+    let (point, frame) = &sent(&world, 1).await[0];
+    assert_eq!(*point, Point::Port("p0".into()));
+    assert_eq!(frame[..12], [2, 0, 0, 0, 0, 0xb, 2, 0, 0, 0, 0, 7]);
 }
 
 #[tokio::test]

@@ -80,7 +80,8 @@ pub unsafe fn rte_pktmbuf_pool_create(
 /// capsule asks for no offload on receive, and there is none to want. VLAN tags are part of what is
 /// parsed, so they are not stripped. The parser reads all headers, so a packet type saves it nothing.
 /// The RSS hash must not key a flow table: its key is public. A NIC's timestamps count in a unit of
-/// its own. On transmit it asks for fast free, which holds for whoever sends nothing.
+/// its own. On transmit it asks for fast free, which holds for whoever sends mbufs of one pool on a
+/// queue, and shares none.
 ///
 /// # Safety
 ///

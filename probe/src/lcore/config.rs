@@ -163,7 +163,7 @@ fn core<T: for<'de> Deserialize<'de>>(cpu: usize) -> T {
     T::deserialize(number).expect("capsule reads a core from a number")
 }
 
-/// Nothing is sent, but capsule sets up a queue to send from; the least that drivers take.
+/// Of the queues to send from that capsule sets up; little is sent, so the least that drivers take.
 const TX_DESCRIPTORS: usize = 128;
 
 #[cfg(test)]

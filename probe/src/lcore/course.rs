@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use crate::source::dpdk::close_gate;
+
 /// From the start of the lcores until the last one has left.
 #[derive(Debug)]
 pub(super) struct Course {
     stop: Arc<AtomicBool>,
     running: AtomicUsize,
+    over: AtomicBool,
     unfinished: AtomicUsize,
     panicked: AtomicBool,
 }
@@ -17,6 +20,7 @@ impl Course {
         Arc::new(Self {
             stop,
             running: AtomicUsize::new(0),
+            over: AtomicBool::new(false),
             unfinished: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
         })
@@ -28,9 +32,9 @@ impl Course {
         Place(self.clone())
     }
 
-    /// Whether all lcores have left.
+    /// Whether all lcores have left, and nobody sends: the ports may be stopped.
     pub(super) fn is_over(&self) -> bool {
-        self.running.load(Ordering::Acquire) == 0
+        self.over.load(Ordering::Acquire)
     }
 
     /// Queues that were left with something unsaid.
@@ -68,6 +72,9 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Release);
+        if self.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            close_gate();
+            self.0.over.store(true, Ordering::Release);
+        }
     }
 }

@@ -12,7 +12,7 @@ use capsule::batch::Pipeline;
 
 use super::course::Place;
 use super::{Queue, Turn};
-use crate::source::dpdk::{Registration, RxQueue, insist_on_symmetry};
+use crate::source::dpdk::{Registration, RxQueue, insist_on_symmetry, open_gate};
 
 /// All queues of one CPU, polled in turn until the course is over.
 pub(super) struct Lcore<T, F> {
@@ -91,6 +91,7 @@ impl<T: Turn, F: Fn(RxQueue, &Queue) -> T> Lcore<T, F> {
                 .expect("capsule set up this queue and nobody else polls it");
             self.polling.push((self.open)(source, &queue));
         }
+        open_gate();
     }
 
     /// Ends all flows and pushes what waits, within [`GRACE`]. Returns whether there is more to do.

@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "calls into DPDK")]
 
 mod port;
+mod sender;
 mod spread;
 
 use std::collections::BTreeSet;
@@ -24,6 +25,8 @@ pub use self::port::{PortFacts, PortStats, hashes_symmetrically, port_stats, por
 pub(crate) use self::port::{
     end_promiscuous, insist_on_symmetry, port_facts, port_number, readers,
 };
+pub use self::sender::PortSender;
+pub(crate) use self::sender::{close_gate, open_gate};
 pub use self::spread::{Headers, Spread};
 use super::{BURST, Closed, Frame, LinkType, Source, wall_clock};
 
