@@ -6,35 +6,52 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::support::asked;
 use crate::support::netns::Netns;
 use crate::support::sonde::Sonde;
 
-/// A daemon that is asked all the while by somebody else, whatever `attack` does.
-fn answers_while(attack: impl FnOnce(&Sonde) + Send) {
+/// A daemon that is asked all the while by somebody else, whatever `attack` does. How long the
+/// answers took and how its memory grew is printed; `TEST_ANSWER_MS` and `TEST_GROWTH_MB` bound it
+/// more strictly, for machines with nothing else to do.
+fn answers_while(what: &str, attack: impl FnOnce(&Sonde) + Send) {
     let netns = Netns::new();
     netns.within(|| {
         let directory = tempfile::tempdir().unwrap();
         let config = "[http]\nmax_connections_per_address = 3000\n";
         let sonde = Sonde::start(config, directory.path(), Some(&netns));
+        let ask = || {
+            let begun = Instant::now();
+            assert_eq!(sonde.query("G.V().Has('Type', 'host').Count()"), json!(1));
+            begun.elapsed()
+        };
+        let peace = (0..20).map(|_| ask()).max().unwrap();
         let before = sonde.resident();
-        let (slowest, most) = std::thread::scope(|scope| {
+        let (mut times, most) = std::thread::scope(|scope| {
             let attacker = scope.spawn(|| attack(&sonde));
-            let (mut slowest, mut most) = (Duration::ZERO, 0);
+            let (mut times, mut most) = (Vec::new(), 0);
             loop {
-                let begun = Instant::now();
-                assert_eq!(sonde.query("G.V().Has('Type', 'host').Count()"), json!(1));
-                slowest = slowest.max(begun.elapsed());
+                times.push(ask());
                 most = most.max(sonde.resident());
                 if attacker.is_finished() {
-                    break (slowest, most);
+                    break (times, most);
                 }
                 std::thread::sleep(Duration::from_millis(20));
             }
         });
-        // On machines with nothing else to do an answer takes a few milliseconds.
-        assert!(slowest < Duration::from_secs(2), "an answer took {slowest:?}");
+        times.sort();
+        let (median, slowest) = (times[times.len() / 2], times[times.len() - 1]);
         let grown = most.saturating_sub(before);
-        assert!(grown < GROWTH, "grown by {} MB", grown >> 20);
+        println!(
+            "{what}: {} answers, half within {median:.1?}, all within {slowest:.1?} (before: \
+             {peace:.1?}); {} kB of memory, at most {} kB more",
+            times.len(),
+            before >> 10,
+            grown >> 10,
+        );
+        let patience = asked("TEST_ANSWER_MS").map_or(PATIENCE, Duration::from_millis);
+        assert!(slowest < patience, "an answer took {slowest:?}");
+        let growth = asked("TEST_GROWTH_MB").map_or(GROWTH, |megabytes| megabytes << 20);
+        assert!(grown < growth, "grown by {} kB", grown >> 10);
         sonde.stop();
     });
 }
@@ -55,7 +72,7 @@ fn status(stream: &mut TcpStream) -> Option<String> {
 
 #[test]
 fn heads_that_never_end() {
-    answers_while(|sonde| {
+    answers_while("heads that never end", |sonde| {
         let mut streams: Vec<TcpStream> = (0..200).map(|_| connect(sonde)).collect();
         for stream in &mut streams {
             stream.write_all(b"GET /api HTTP/1.1\r\nHost: x\r\n").unwrap();
@@ -71,7 +88,7 @@ fn heads_that_never_end() {
 
 #[test]
 fn bodies_that_drip() {
-    answers_while(|sonde| {
+    answers_while("bodies that drip", |sonde| {
         let mut streams: Vec<TcpStream> = (0..200).map(|_| connect(sonde)).collect();
         let head = "POST /api/topology HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
         for stream in &mut streams {
@@ -88,7 +105,7 @@ fn bodies_that_drip() {
 
 #[test]
 fn two_thousand_that_say_nothing() {
-    answers_while(|sonde| {
+    answers_while("two thousand that say nothing", |sonde| {
         let mut streams: Vec<TcpStream> = (0..2000).map(|_| connect(sonde)).collect();
         // They are closed, as they ask for nothing.
         for stream in &mut streams {
@@ -99,7 +116,7 @@ fn two_thousand_that_say_nothing() {
 
 #[test]
 fn a_body_of_a_gigabyte() {
-    answers_while(|sonde| {
+    answers_while("a body of a gigabyte", |sonde| {
         for head in [
             "POST /api/capture HTTP/1.1\r\nHost: x\r\nContent-Length: 1073741824\r\n\r\n",
             "POST /api/capture HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -120,7 +137,7 @@ fn a_body_of_a_gigabyte() {
 
 #[test]
 fn json_that_is_deep() {
-    answers_while(|sonde| {
+    answers_while("json that is deep", |sonde| {
         let deep = |open: &str, close: &str| {
             [open.repeat(400_000), close.repeat(400_000 / open.len())].concat()
         };
@@ -138,7 +155,7 @@ fn json_that_is_deep() {
 
 #[test]
 fn websockets_that_send_too_much() {
-    answers_while(|sonde| {
+    answers_while("websockets that send too much", |sonde| {
         for path in ["/ws/subscriber/flow", "/ws/subscriber", "/ws/publisher"] {
             let mut stream = connect(sonde);
             let head = format!(
@@ -178,6 +195,9 @@ fn files_that_run_short() {
         sonde.stop();
     });
 }
+
+/// What an answer may take; on machines with nothing else to do it is a few milliseconds.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Memory that the daemon may take while it is attacked.
 const GROWTH: u64 = 96 << 20;
