@@ -255,7 +255,8 @@ pub(crate) fn record(flow: u64) -> FlowEntry {
 /// A node that can be captured.
 pub(crate) fn node(name: &str, kind: &str, index: u32) -> Node {
     let metadata = json!({
-        "Name": name, "Type": kind, "IfIndex": index, "LinkFlags": ["UP"], "TID": uuid_v5(&[name]),
+        "Name": name, "Type": kind, "IfIndex": index, "LinkFlags": ["UP"], "EncapType": "ether",
+        "TID": uuid_v5(&[name]),
     });
     Node {
         id: name.into(),

@@ -3,6 +3,7 @@
 
 mod announced;
 mod kind;
+mod place;
 mod running;
 mod shown;
 mod target;
@@ -28,7 +29,7 @@ use crate::resource::{ResourceError, Resources};
 use crate::store::{Store, StoreError};
 
 pub use kind::Kind;
-pub(crate) use running::point;
+pub(crate) use place::point;
 pub use validate::Runnable;
 
 use announced::Announced;

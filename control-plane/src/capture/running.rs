@@ -1,16 +1,15 @@
 //! Captures x graph -> what the data plane shall do.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde_json::Value;
-use sonde_proto::graph::{Node, relation};
+use sonde_proto::graph::Node;
 use sonde_proto::plan::{Options, Plan, PlannedPoint, Point, Watch};
 use sonde_proto::record::WatchId;
 use uuid::Uuid;
 
 use super::kind::Kind;
+use super::place::{Refusal, if_index, mpls_udp_port, point, tapped, tid};
 use super::validate::Runnable;
 use crate::graph::Topology;
 use crate::ingest::{Desired, Watched};
@@ -19,6 +18,8 @@ use crate::ingest::{Desired, Watched};
 #[derive(Debug, Default)]
 pub(super) struct Running {
     pairs: BTreeMap<Pair, Run>,
+    /// Those that a capture asks for and that do not run.
+    refused: BTreeMap<Pair, Refused>,
     /// The newest ID given; none is given twice.
     newest: u32,
 }
@@ -48,6 +49,13 @@ pub(super) struct Run {
     mpls_udp_port: Option<u16>,
 }
 
+/// How a capture would run on a node, and why it does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) kind: Kind,
+    pub(super) why: Refusal,
+}
+
 impl Running {
     /// Starts `capture` on those of `nodes` that can be captured on `host`, and where it does not
     /// run yet. A node that no longer matches is not stopped, as in Skydive (API §9.3).
@@ -61,35 +69,29 @@ impl Running {
     ) {
         for node in nodes {
             let pair = Pair { node: node.id.clone(), capture: capture.to_owned() };
-            if self.pairs.contains_key(&pair) || node.host != host || !is_up(node) {
+            if self.pairs.contains_key(&pair) || node.host != host {
                 continue;
             }
             let Some(kind) = Kind::on(node.text("Type"), runnable.kind) else {
                 continue;
             };
-            if let Some((tid, point)) = place(node, graph) {
-                let watch = self.name();
-                let run = Run {
-                    watch,
-                    kind,
-                    point,
-                    tid,
-                    if_index: if_index(node),
-                    mpls_udp_port: mpls_udp_port(node),
-                };
-                self.pairs.insert(pair, run);
+            match self.run(kind, node, graph) {
+                Ok(run) => drop(self.pairs.insert(pair, run)),
+                Err(why) => drop(self.refused.insert(pair, Refused { kind, why })),
             }
         }
     }
 
-    /// Stops captures that are not `wanted` and those whose node went away. A node that is called
-    /// or found otherwise now gets a new watch: the old one's flows carry what it was before.
+    /// Stops captures that are not `wanted` and those whose node went away, and forgets who was
+    /// refused, who is to be asked again. A node that is called or found otherwise now gets a new
+    /// watch: the old one's flows carry what it was before.
     pub(super) fn keep(&mut self, wanted: impl Fn(&str) -> bool, graph: &Topology) {
+        self.refused.clear();
         self.pairs.retain(|pair, _| wanted(&pair.capture) && graph.node(&pair.node).is_some());
         for (pair, run) in &mut self.pairs {
             let Some(node) = graph.node(&pair.node) else { continue };
             run.mpls_udp_port = mpls_udp_port(node);
-            if let Some((tid, point)) = place(node, graph)
+            if let (Ok(tid), Some(point)) = (tid(node), point(node, graph))
                 && (tid != run.tid || point != run.point)
             {
                 self.newest += 1;
@@ -102,6 +104,11 @@ impl Running {
     /// All that runs, node by node.
     pub(super) fn pairs(&self) -> impl Iterator<Item = (&Pair, &Run)> {
         self.pairs.iter()
+    }
+
+    /// All that was refused when the graph was last looked at.
+    pub(super) fn refused(&self) -> impl Iterator<Item = (&Pair, &Refused)> {
+        self.refused.iter()
     }
 
     /// What the data plane shall do. `runnable` finds a capture by its ID.
@@ -137,65 +144,21 @@ impl Running {
         Desired { plan, watched }
     }
 
+    fn run(&mut self, kind: Kind, node: &Node, graph: &Topology) -> Result<Run, Refusal> {
+        let (tid, point) = (tid(node)?, tapped(node, graph)?);
+        let (if_index, mpls_udp_port) = (if_index(node), mpls_udp_port(node));
+        Ok(Run { watch: self.name(), kind, point, tid, if_index, mpls_udp_port })
+    }
+
     fn name(&mut self) -> WatchId {
         self.newest += 1;
         WatchId(self.newest)
     }
 }
 
-/// Whether frames can come: `UP` is among the node's `LinkFlags`.
-fn is_up(node: &Node) -> bool {
-    node.metadata
-        .get("LinkFlags")
-        .and_then(Value::as_array)
-        .is_some_and(|flags| flags.iter().any(|flag| flag == "UP"))
-}
-
-/// What the node's metadata says of MPLS over UDP (API §4.4).
-fn mpls_udp_port(node: &Node) -> Option<u16> {
-    let port = node.metadata.get("MPLSUDPPort").and_then(Value::as_u64)?;
-    u16::try_from(port).ok().filter(|port| *port != 0)
-}
-
-/// The node's TID and observation point, once both are known.
-fn place(node: &Node, graph: &Topology) -> Option<(Uuid, Point)> {
-    Some((node.tid()?, point(node, graph)?))
-}
-
-/// Where frames of the node are seen, and sent, once that is known.
-pub(crate) fn point(node: &Node, graph: &Topology) -> Option<Point> {
-    if node.text("Type") == "dpdkport" {
-        let name = node.text("Name");
-        return (!name.is_empty()).then(|| Point::Port(name.to_owned()));
-    }
-    let index = Some(if_index(node)).filter(|index| *index != 0)?;
-    let netns = netns(node, graph);
-    Some(Point::Interface { index, netns })
-}
-
-/// The node's `IfIndex`, 0 without one.
-fn if_index(node: &Node) -> u32 {
-    let index = node.metadata.get("IfIndex").and_then(Value::as_u64);
-    index.and_then(|index| index.try_into().ok()).unwrap_or_default()
-}
-
-/// The network namespace that owns the node; `None` for the daemon's own.
-fn netns(node: &Node, graph: &Topology) -> Option<PathBuf> {
-    let owner = graph
-        .edges_at(&node.id)
-        .find(|edge| {
-            edge.child == node.id
-                && edge.metadata.get("RelationType").and_then(Value::as_str)
-                    == Some(relation::OWNERSHIP)
-        })
-        .and_then(|edge| graph.node(&edge.parent))
-        .filter(|owner| owner.text("Type") == "netns")?;
-    Some(owner.text("Path").into())
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
     use sonde_proto::capture::Capture;
     use sonde_proto::graph::{Edge, uuid_v5};
     use sonde_proto::plan::KeyMode;
@@ -210,7 +173,7 @@ mod tests {
     fn node(id: &str, index: u32) -> Node {
         let metadata = json!({
             "Name": id, "Type": "device", "IfIndex": index, "LinkFlags": ["BROADCAST", "UP"],
-            "TID": uuid_v5(&[id]),
+            "EncapType": "ether", "TID": uuid_v5(&[id]),
         });
         Node {
             id: id.into(),
@@ -258,6 +221,7 @@ mod tests {
             with(node("down", 3), "LinkFlags", json!(["BROADCAST"])),
             with(node("flagless", 4), "LinkFlags", Value::Null),
             with(node("unknown", 5), "TID", json!("soon")),
+            with(node("bare", 8), "EncapType", Value::Null),
             with(node("host", 6), "Type", json!("host")),
             with(node("odd", 7), "IfIndex", json!(-1)),
             foreign,
@@ -268,6 +232,16 @@ mod tests {
         let kinds: Vec<_> =
             running.pairs().map(|(pair, run)| (pair.node.as_str(), run.kind)).collect();
         assert_eq!(kinds, [("eth0", Kind::AfPacket), ("p0", Kind::Dpdk)]);
+        let refused: Vec<_> =
+            running.refused().map(|(pair, refused)| (pair.node.as_str(), refused.why)).collect();
+        let expected = [
+            ("bare", Refusal::NoEncapsulation),
+            ("down", Refusal::Down),
+            ("flagless", Refusal::Down),
+            ("odd", Refusal::NoIndex),
+            ("unknown", Refusal::NoTid),
+        ];
+        assert_eq!(refused, expected);
 
         let desired = running.desired(|_| Some(&runnable));
         let watch = |id, name| Watch {

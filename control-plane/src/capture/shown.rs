@@ -12,6 +12,7 @@ use sonde_proto::record::WatchId;
 use sonde_proto::report::{Lost, WatchState};
 use sonde_proto::time::Timestamp;
 
+use super::kind::Kind;
 use super::running::{Run, Running};
 use crate::graph::SharedGraph;
 use crate::ingest::{QueueStatus, WatchTotals};
@@ -42,6 +43,17 @@ impl Shown {
             if let Some(capture) = capture(&pair.capture)
                 && let Some(entry) = counted.entry(capture, run)
             {
+                wanted.entry(&pair.node).or_default().push(entry);
+            }
+        }
+        for (pair, refused) in running.refused() {
+            if let Some(capture) = capture(&pair.capture) {
+                let error = refused.why.to_string();
+                let entry = CaptureOnNode {
+                    state: CaptureState::Error,
+                    error,
+                    ..of(capture, refused.kind)
+                };
                 wanted.entry(&pair.node).or_default().push(entry);
             }
         }
@@ -84,17 +96,25 @@ impl Counted {
             }
         };
         Some(CaptureOnNode {
-            id: capture.uuid.clone(),
             state,
             packets_received: totals.packets,
             packets_dropped: totals.dropped,
             packets_if_dropped: lost.missed + lost.no_mbuf + lost.errors,
-            name: capture.name.clone(),
-            description: capture.description.clone(),
-            bpf_filter: capture.bpf_filter.clone(),
-            kind: run.kind.to_string(),
             error,
+            ..of(capture, run.kind)
         })
+    }
+}
+
+/// What an entry says of its capture.
+fn of(capture: &Capture, kind: Kind) -> CaptureOnNode {
+    CaptureOnNode {
+        id: capture.uuid.clone(),
+        name: capture.name.clone(),
+        description: capture.description.clone(),
+        bpf_filter: capture.bpf_filter.clone(),
+        kind: kind.to_string(),
+        ..CaptureOnNode::default()
     }
 }
 

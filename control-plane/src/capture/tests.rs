@@ -110,6 +110,48 @@ async fn nodes_show_what_runs_on_them() {
 }
 
 #[tokio::test]
+async fn a_node_that_cannot_be_captured_says_why_until_it_can() {
+    let mut world = World::new();
+    let set = |world: &World, key: &str, value: serde_json::Value| {
+        let now = world.state.clock.now();
+        let mut graph = world.state.graph.write().unwrap();
+        graph.update::<Node>("eth0", now, |metadata| drop(metadata.insert(key.into(), value)));
+    };
+    set(&world, "LinkFlags", json!(["BROADCAST"]));
+    set(&world, "EncapType", json!(null));
+    let id = create(&world, ETH0).uuid;
+    for (key, value, error) in [
+        ("LinkFlags", json!(["UP"]), "the node is down: there is no `UP` among its LinkFlags"),
+        ("EncapType", json!("ether"), "the node has no EncapType"),
+    ] {
+        world.state.captures.reconcile();
+        world.state.captures.show();
+        let entry = json!([{
+            "ID": id, "State": "error", "Error": error, "Type": "afpacket",
+            "PacketsReceived": 0, "PacketsDropped": 0, "PacketsIfDropped": 0,
+        }]);
+        assert_eq!(world.shown("eth0", "Captures"), entry);
+        assert_eq!(world.state.captures.list().get(&id).unwrap().count, 0);
+        set(&world, key, value);
+    }
+    world.state.captures.reconcile();
+    world.plan(|plan| plan.points.len() == 1).await;
+    world.report(WatchId(1), WatchState::Active, 1).await;
+    world.state.captures.show();
+    assert_eq!(world.shown("eth0", "Captures")[0]["State"], "active");
+
+    set(&world, "LinkFlags", json!([]));
+    world.state.captures.delete(&id).unwrap();
+    create(&world, "G.V().Has('Name', 'eth0')");
+    world.state.captures.show();
+    assert_eq!(world.shown("eth0", "Captures")[0]["State"], "error");
+    set(&world, "Name", json!("eth9"));
+    world.state.captures.reconcile();
+    world.state.captures.show();
+    assert_eq!(world.shown("eth0", "Captures"), json!(null), "nobody asks for it any more");
+}
+
+#[tokio::test]
 async fn subscribers_are_told_what_becomes_of_captures() {
     let mut world = World::new();
     let mut notices = world.state.notices.subscribe();
