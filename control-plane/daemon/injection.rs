@@ -26,7 +26,7 @@ fn open(point: &Point, exits: &Exits) -> io::Result<Wire> {
         }
         Point::Port(name) => exits.open(name),
         // No node is one.
-        Point::File(_) => Err(io::ErrorKind::Unsupported.into()),
+        Point::Socket(_) | Point::File(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 

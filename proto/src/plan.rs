@@ -1,5 +1,6 @@
 //! What travels down the ring: all that the data plane shall do.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -47,6 +48,8 @@ pub enum Point {
         /// Path of the network namespace; the daemon's own when absent.
         netns: Option<PathBuf>,
     },
+    /// A TCP port into which clients write captures; it listens while it is watched.
+    Socket(SocketAddr),
     /// A capture file.
     File(PathBuf),
 }

@@ -14,7 +14,7 @@ pub struct LcoreInfo {
     pub queue: u16,
     /// The CPU it is pinned to, if it is.
     pub cpu: Option<u16>,
-    /// The kind of source: `dpdk`, `af_packet`, `pcap`, `upload`; or [`Self::SUPERVISOR`].
+    /// The kind of source: `dpdk`, `af_packet`, `pcap_socket`, `pcap`, `upload`; or [`Self::SUPERVISOR`].
     pub source: &'static str,
 }
 
@@ -294,7 +294,7 @@ pub struct Lost {
     pub missed: u64,
     /// DPDK `rx_nombuf`.
     pub no_mbuf: u64,
-    /// DPDK `ierrors`.
+    /// DPDK `ierrors`; of a socket, captures that were damaged and clients that were not served.
     pub errors: u64,
 }
 

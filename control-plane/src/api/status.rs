@@ -101,6 +101,7 @@ fn point(point: &Point) -> String {
         Point::Interface { index, netns: Some(netns) } => {
             format!("interface {index} in {}", netns.display())
         }
+        Point::Socket(address) => format!("socket {address}"),
         Point::File(path) => path.display().to_string(),
     }
 }

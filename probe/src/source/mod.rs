@@ -4,6 +4,7 @@ pub mod af_packet;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
 pub mod pcap;
+pub mod pcap_socket;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,9 +1,10 @@
-//! Opens kernel interfaces while they are watched.
+//! Opens kernel interfaces, and sockets for captures, while they are watched.
+
+mod starter;
 
 use std::io;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -13,14 +14,16 @@ use sonde_proto::report::{LcoreInfo, WatchReport, WatchState};
 use sonde_proto::ring::{Announcer, LcoreEnd, RingSize};
 use sonde_proto::time::Timestamp;
 
-use crate::source::af_packet::{AfPacket, AfPacketConfig};
-use crate::source::{Closed, wall_clock};
-use crate::worker::{FlowConfig, Worker};
+use self::starter::{Member, Starter};
+use crate::source::af_packet::AfPacketConfig;
+use crate::source::pcap_socket::OnDamage;
+use crate::source::wall_clock;
+use crate::worker::FlowConfig;
 
-/// A thread that follows the plan: each kernel interface with a watch is opened, and gets workers
-/// on threads of their own; one that the plan no longer names is closed. An interface that cannot
-/// be opened, or goes away, is tried again every few seconds, and its watches are reported as
-/// failed meanwhile.
+/// A thread that follows the plan: each kernel interface and each socket with a watch is opened,
+/// and gets workers on threads of their own; one that the plan no longer names is closed. One that
+/// cannot be opened, or goes away, is tried again every few seconds, and its watches are reported
+/// as failed meanwhile.
 #[derive(Debug)]
 pub struct Supervisor {
     stop: Arc<AtomicBool>,
@@ -47,7 +50,7 @@ impl Supervisor {
         Ok(Self { stop, thread: Some(thread) })
     }
 
-    /// Ends all flows of all interfaces, waits until the rings took their records, for three
+    /// Ends all flows of all points, waits until the rings took their records, for three
     /// seconds at most, and joins the threads.
     pub fn stop(mut self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -64,13 +67,15 @@ impl Drop for Supervisor {
     }
 }
 
-/// How interfaces are opened.
+/// How interfaces and sockets are opened.
 #[derive(Clone, Copy, Debug)]
 pub struct SupervisorConfig {
     /// Workers that share an interface, each with a flow table of its own.
     pub workers_per_interface: u16,
-    /// The queue of each worker.
+    /// The queue of each of them.
     pub af_packet: AfPacketConfig,
+    /// Told of damaged captures that clients write into sockets.
+    pub on_damage: OnDamage,
     /// The ring of each worker.
     pub ring: RingSize,
 }
@@ -80,6 +85,7 @@ impl Default for SupervisorConfig {
         Self {
             workers_per_interface: 1,
             af_packet: AfPacketConfig::default(),
+            on_damage: |_, _| {},
             ring: RingSize::default(),
         }
     }
@@ -144,14 +150,14 @@ impl Reconciler {
 
     fn follow(&mut self, plan: Arc<Plan>) {
         for group in &mut self.groups {
-            group.wanted = wanted(&plan).any(|(interface, _)| interface == group.interface);
+            group.wanted = wanted(&plan).any(|planned| planned.point == group.point);
             if !group.wanted {
                 group.end(EndReason::Stopped);
             }
         }
-        for (interface, _) in wanted(&plan) {
-            if self.groups.iter().all(|group| group.interface != interface) {
-                self.groups.push(Group::new(interface));
+        for PlannedPoint { point, .. } in wanted(&plan) {
+            if self.groups.iter().all(|group| group.point != *point) {
+                self.groups.push(Group::new(point.clone()));
             }
         }
         self.plan = plan;
@@ -172,8 +178,8 @@ impl Reconciler {
         report.at = now;
         report.plan = self.plan.revision;
         report.sweep = self.plan.sweep;
-        for (interface, planned) in wanted(&self.plan) {
-            let group = self.groups.iter().find(|group| group.interface == interface);
+        for planned in wanted(&self.plan) {
+            let group = self.groups.iter().find(|group| group.point == planned.point);
             let Some(errno) = group.and_then(|group| group.failed) else {
                 continue;
             };
@@ -194,30 +200,18 @@ impl Reconciler {
     }
 }
 
-/// The interfaces that a plan wants open, and what it wants there.
-fn wanted(plan: &Plan) -> impl Iterator<Item = (Interface, &PlannedPoint)> {
-    let watched = plan.points.iter().filter(|p| !p.watches.is_empty());
-    watched.filter_map(|planned| match &planned.point {
-        Point::Interface { index, netns } => {
-            let interface = Interface { index: *index, netns: netns.clone() };
-            Some((interface, planned))
-        }
-        Point::Port(_) | Point::File(_) => None,
-    })
+/// The interfaces and sockets that a plan wants open, and what it wants there.
+fn wanted(plan: &Plan) -> impl Iterator<Item = &PlannedPoint> {
+    let watched = plan.points.iter().filter(|planned| !planned.watches.is_empty());
+    watched.filter(|planned| matches!(planned.point, Point::Interface { .. } | Point::Socket(_)))
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Interface {
-    index: u32,
-    netns: Option<PathBuf>,
-}
-
-/// The workers of an interface.
+/// The workers of a point.
 #[derive(Debug)]
 struct Group {
-    interface: Interface,
+    point: Point,
     wanted: bool,
-    /// While there are any, the interface is not opened again: a ring is closed before another
+    /// While there are any, the point is not opened again: a ring is closed before another
     /// takes its place.
     members: Vec<Member>,
     /// Why it is not open.
@@ -227,8 +221,8 @@ struct Group {
 }
 
 impl Group {
-    fn new(interface: Interface) -> Self {
-        Self { interface, wanted: true, members: Vec::new(), failed: None, wait: 0 }
+    fn new(point: Point) -> Self {
+        Self { point, wanted: true, members: Vec::new(), failed: None, wait: 0 }
     }
 
     /// Tells all workers to end; the first reason counts.
@@ -238,7 +232,7 @@ impl Group {
         }
     }
 
-    /// Joins workers that ended. When one did so untold, the interface is gone for all.
+    /// Joins workers that ended. When one did so untold, the point is gone for all.
     fn reap(&mut self) {
         let ended = self.members.extract_if(.., |member| member.thread.is_finished());
         let failure = ended
@@ -259,7 +253,7 @@ impl Group {
             return;
         }
         self.failed = None;
-        if let Err(errno) = starter.start(&self.interface, &mut self.members) {
+        if let Err(errno) = starter.start(&self.point, &mut self.members) {
             self.fail(errno);
         }
     }
@@ -271,77 +265,6 @@ impl Group {
     }
 }
 
-/// The thread of a worker.
-#[derive(Debug)]
-struct Member {
-    /// Set when the worker shall end.
-    ending: Arc<OnceLock<EndReason>>,
-    /// Returns the errno when the interface is gone.
-    thread: JoinHandle<Option<i32>>,
-}
-
-/// What is needed to start workers.
-#[derive(Debug)]
-struct Starter {
-    announcer: Announcer,
-    flow: FlowConfig,
-    config: SupervisorConfig,
-}
-
-impl Starter {
-    /// Opens an interface and starts its workers; else tells the errno. Those that run already
-    /// are in `members` all the same.
-    fn start(&self, interface: &Interface, members: &mut Vec<Member>) -> Result<(), i32> {
-        let Interface { index, netns } = interface;
-        let queues = AfPacket::open(
-            *index,
-            netns.as_deref(),
-            self.config.workers_per_interface,
-            &self.config.af_packet,
-        )
-        .map_err(|error| error.errno)?;
-        for (queue, source) in (0..).zip(queues) {
-            let point = Point::Interface { index: *index, netns: netns.clone() };
-            let lcore = LcoreInfo { point: point.clone(), queue, cpu: None, source: "af_packet" };
-            let ring = self.announcer.open(lcore, self.config.ring);
-            let (flow, ending) = (self.flow, Arc::new(OnceLock::new()));
-            let told = ending.clone();
-            let thread = thread::Builder::new()
-                .name(format!("sonde-afp-{index}-{queue}"))
-                .spawn(move || work(Worker::new(source, point, ring, &flow), &told))
-                .map_err(|error| error.raw_os_error().unwrap_or(libc::EAGAIN))?;
-            members.push(Member { ending, thread });
-        }
-        Ok(())
-    }
-}
-
-/// Turns a worker until it is told to end or its interface is gone, of which it tells the errno.
-fn work(mut worker: Worker<AfPacket>, told: &OnceLock<EndReason>) -> Option<i32> {
-    let (reason, gone) = loop {
-        if let Some(reason) = told.get() {
-            break (*reason, None);
-        }
-        match worker.turn() {
-            Ok(0) => worker.idle(TICK),
-            Ok(_) => {}
-            Err(Closed::Gone(errno)) => break (EndReason::Stopped, Some(errno)),
-            // Only files say so.
-            Err(Closed::End | Closed::Damaged { .. }) => {
-                break (EndReason::Stopped, Some(libc::EIO));
-            }
-        }
-    };
-    worker.end(reason);
-    for _ in 0..DRAIN_TRIES {
-        if worker.drain() {
-            break;
-        }
-        thread::sleep(DRAIN_NAP);
-    }
-    gone
-}
-
 /// Between two turns of the supervisor, and the longest that a worker waits for frames: so old
 /// may a plan be before it is followed.
 const TICK: Duration = Duration::from_millis(10);
@@ -350,7 +273,3 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Three seconds.
 const RETRY_TURNS: u32 = 300;
-
-/// Between two attempts to hand records to a full ring. All together, three seconds.
-const DRAIN_NAP: Duration = Duration::from_millis(1);
-const DRAIN_TRIES: u32 = 3_000;
