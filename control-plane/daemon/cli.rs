@@ -299,6 +299,9 @@ pub(crate) enum CaptureAction {
         /// How they are sent: `ipfix` or `netflowv5`.
         #[arg(long, value_name = "TYPE")]
         target_type: Option<String>,
+        /// TCP port that a pcapsocket capture listens on; one that is free without it.
+        #[arg(long, value_name = "PORT", value_parser = value_parser!(u16).range(1..))]
+        port: Option<u16>,
         #[command(flatten)]
         metering: Metering,
     },

@@ -29,6 +29,7 @@ pub(crate) fn capture(options: &Capture) -> anyhow::Result<ExitCode> {
             name,
             description,
             kind,
+            port,
             target,
             target_type,
             metering,
@@ -43,7 +44,8 @@ pub(crate) fn capture(options: &Capture) -> anyhow::Result<ExitCode> {
                 ("TargetType", target_type.as_deref()),
             ];
             let texts = texts.into_iter().filter_map(|(name, value)| Some((name, value?.into())));
-            let members = texts.chain(members(metering));
+            let port = port.map(|port| ("Port", port.into()));
+            let members = texts.chain(port).chain(members(metering));
             let members = members.map(|(name, value)| (name.to_owned(), value));
             api.post("capture", &Value::Object(members.collect()))
         }

@@ -12,6 +12,7 @@ use sonde_control_plane::upload;
 
 use crate::access_config::{AuthSection, HttpSection, RbacSection, Sections, TlsSection};
 use crate::flow_config::FlowSection;
+use crate::pcap_socket_config::PcapSocketSection;
 use crate::query_config::{GraphSection, QuerySection};
 use crate::workflow_config::WorkflowSection;
 
@@ -55,6 +56,8 @@ pub(crate) struct Config {
     pub(crate) workflow: WorkflowSection,
     /// AF_PACKET captures.
     pub(crate) af_packet: AfPacketSection,
+    /// Where clients write captures.
+    pub(crate) pcap_socket: PcapSocketSection,
     /// DPDK.
     pub(crate) dpdk: DpdkSection,
     /// Capture files that clients send.
@@ -191,6 +194,7 @@ impl Config {
         self.http.check()?;
         self.access().access()?;
         self.workflow.check()?;
+        self.pcap_socket.check()?;
         if let Some(capture) = &self.startup_capture {
             let some = !capture.gremlin.is_empty();
             ensure!(some, "startup_capture.gremlin: expected a query, found none");
@@ -229,6 +233,7 @@ impl Default for Config {
             discovery: DiscoverySection::default(),
             workflow: WorkflowSection::default(),
             af_packet: AfPacketSection::default(),
+            pcap_socket: PcapSocketSection::default(),
             dpdk: DpdkSection::default(),
             upload: UploadSection::default(),
             alert: AlertSection::default(),
@@ -288,6 +293,10 @@ mod tests {
             ("[workflow]\nmax_memory = 1000", "workflow.max_memory: expected at least 16777216"),
             ("[workflow]\nat_once = 0", "workflow.at_once: expected 1 to 256, found 0"),
             ("[startup_capture]\nbpf = 'tcp'", "startup_capture.gremlin: expected a query"),
+            ("flow.layer_key_mode = 'L4'", "expected `L2` or `L3`"),
+            ("pcap_socket.min_port = 0", "pcap_socket.min_port: expected at least 1, found 0"),
+            ("pcap_socket.max_port = 80", "expected at least min_port, 8100, found 80"),
+            ("pcap_socket.address = 'localhost'", "invalid IP address"),
             ("listen = 'nowhere'", "line 1"),
         ] {
             let error = format!("{:#}", Config::parse(text).unwrap_err());
@@ -302,6 +311,8 @@ mod tests {
         let (sample, default) = (Config::parse(sample).unwrap(), Config::default());
         assert_eq!(sample.flow.timers().unwrap(), default.flow.timers().unwrap());
         assert_eq!(sample.flow.bulk, default.flow.bulk);
+        assert_eq!(sample.flow.layer_key_mode, default.flow.layer_key_mode);
+        assert_eq!(sample.pcap_socket, default.pcap_socket);
         assert_eq!(format!("{:?}", sample.access()), format!("{:?}", default.access()));
         assert_eq!((sample.query, sample.graph), (default.query, default.graph));
         assert_eq!(sample.alert, default.alert);

@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 use sonde_probe::flow::{ApplicationTimeouts, Timers};
 use sonde_proto::flow::ApplicationPorts;
+use sonde_proto::plan::KeyMode;
 use sonde_proto::record::Layer;
 
 /// Flow tables and timers.
@@ -27,6 +28,8 @@ pub(crate) struct FlowSection {
     application_timeout: BTreeMap<String, u64>,
     /// Names of applications by their port.
     application_ports: PortNames,
+    /// `LayerKeyMode` of captures that name none.
+    pub(crate) layer_key_mode: KeyModeChoice,
     /// Flows in the table of one lcore at most.
     pub(crate) max_flows: usize,
     /// Flows that queries can see at most.
@@ -35,6 +38,25 @@ pub(crate) struct FlowSection {
     pub(crate) bulk: usize,
     /// Seconds that a flow waits for its message to fill at most.
     pub(crate) bulk_delay: u64,
+}
+
+/// How flows are keyed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) enum KeyModeChoice {
+    /// By MAC and IP addresses.
+    #[default]
+    L2,
+    /// By IP addresses where there are any.
+    L3,
+}
+
+impl From<KeyModeChoice> for KeyMode {
+    fn from(choice: KeyModeChoice) -> Self {
+        match choice {
+            KeyModeChoice::L2 => Self::L2,
+            KeyModeChoice::L3 => Self::L3,
+        }
+    }
 }
 
 /// Names of applications by port number.
@@ -111,6 +133,7 @@ impl Default for FlowSection {
             active: 0,
             application_timeout: BTreeMap::new(),
             application_ports: PortNames::default(),
+            layer_key_mode: KeyModeChoice::default(),
             max_flows: 500_000,
             store: 1_000_000,
             bulk: 100,

@@ -14,6 +14,7 @@ mod flow_config;
 mod injection;
 mod log;
 mod output;
+mod pcap_socket_config;
 mod ports;
 mod query_config;
 mod read;

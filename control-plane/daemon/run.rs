@@ -16,7 +16,6 @@ use sonde_probe::source::wall_clock;
 use sonde_probe::supervisor::{Supervisor, SupervisorConfig};
 use sonde_probe::worker::FlowConfig;
 use sonde_proto::graph::Metadata;
-use sonde_proto::plan::KeyMode;
 use sonde_proto::report::Books;
 use sonde_proto::ring;
 use tokio::net::TcpListener;
@@ -83,6 +82,9 @@ impl Daemon {
         let (announcer, rings) = ring::rings();
         let supervisor = SupervisorConfig {
             workers_per_interface: config.af_packet.workers,
+            on_damage: |address, why| {
+                tracing::warn!(%address, "a capture that a client writes is damaged: {why}");
+            },
             ..SupervisorConfig::default()
         };
         let supervisor = Supervisor::start(announcer.clone(), flow, supervisor)
@@ -191,7 +193,8 @@ fn control_config(config: &Config, facts: Metadata) -> anyhow::Result<control::C
         upload: config.upload.max_bytes,
         alert_scripts: config.alert.scripts,
         scripts: config.workflow.scripts(),
-        key_mode: KeyMode::default(),
+        key_mode: config.flow.layer_key_mode.into(),
+        pcap_sockets: config.pcap_socket.listen(),
         start_up: config.startup_capture.as_ref().map(|capture| StartUp {
             gremlin: capture.gremlin.clone(),
             bpf: capture.bpf.clone(),

@@ -17,7 +17,7 @@ use crate::additions::Additions;
 use crate::alert::{Alerts, AlertsConfig};
 use crate::api::{self, ScriptHost};
 use crate::asker::Asker;
-use crate::capture::{Captures, CapturesConfig};
+use crate::capture::{Captures, CapturesConfig, ListenConfig};
 use crate::clock::Clock;
 use crate::discovery::{self, HostConfig, MacTids, PortNode};
 use crate::export::{Exports, ExportsConfig};
@@ -72,6 +72,8 @@ pub struct Config {
     pub scripts: Scripts,
     /// `LayerKeyMode` of captures that name none.
     pub key_mode: KeyMode,
+    /// Where `pcapsocket` captures listen.
+    pub pcap_sockets: ListenConfig,
     /// A capture to begin with.
     pub start_up: Option<StartUp>,
 }
@@ -152,6 +154,7 @@ impl Control {
         let captures = CapturesConfig {
             host: host.clone(),
             key_mode: config.key_mode,
+            listen: config.pcap_sockets,
             asker: Asker { clock: clock.clone(), graph: graph.clone(), flows: flows.clone() },
             lcores: lcores.clone(),
             exports: Exports::new(ExportsConfig {
@@ -329,6 +332,7 @@ mod tests {
             alert_scripts: false,
             scripts: script::testing::scripts(),
             key_mode: KeyMode::L2,
+            pcap_sockets: ListenConfig::default(),
             start_up: Some(StartUp { gremlin: gremlin.into(), ..StartUp::default() }),
         }
     }

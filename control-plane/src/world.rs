@@ -22,7 +22,7 @@ use crate::access::{self, Access};
 use crate::additions::Additions;
 use crate::alert::{Alerts, AlertsConfig};
 use crate::asker::Asker;
-use crate::capture::{Captures, CapturesConfig};
+use crate::capture::{Captures, CapturesConfig, ListenConfig};
 use crate::clock::Clock;
 use crate::export::{Exports, ExportsConfig};
 use crate::flow_store::{FlowKey, FlowStore, Times};
@@ -98,6 +98,7 @@ impl World {
         let config = CapturesConfig {
             host: "here".into(),
             key_mode: KeyMode::L2,
+            listen: ListenConfig::default(),
             asker: asker.clone(),
             lcores: lcores.clone(),
             exports: Exports::new(ExportsConfig {

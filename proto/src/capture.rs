@@ -34,7 +34,8 @@ pub struct Capture {
     /// For people.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// How frames are taken; empty for the default of each node's type.
+    /// How frames are taken: `afpacket`, `dpdk`, `pcap` or `pcapsocket`; empty for the default of
+    /// each node's type.
     #[serde(
         rename = "Type",
         deserialize_with = "null_is_default",
@@ -45,7 +46,7 @@ pub struct Capture {
     #[serde(deserialize_with = "null_is_default")]
     #[schema(read_only)]
     pub count: u64,
-    /// Listening port of sFlow and NetFlow captures.
+    /// TCP port that a `pcapsocket` capture listens on; 0 for any that is free.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "is_default")]
     pub port: i64,
     /// One in so many flows is metered; 0 and 1 mean all. Clients send 1 when they do not care.
@@ -110,6 +111,9 @@ pub struct CaptureOnNode {
     /// How frames are taken on this node.
     #[serde(rename = "Type", default, skip_serializing_if = "String::is_empty")]
     pub kind: String,
+    /// Where clients write what a `pcapsocket` capture meters.
+    #[serde(rename = "PCAPSocket", default, skip_serializing_if = "String::is_empty")]
+    pub pcap_socket: String,
     /// Why the state is `error`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub error: String,

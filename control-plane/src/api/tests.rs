@@ -23,6 +23,7 @@ use crate::world::{UPLOAD_LIMIT, World, node, record, within};
 mod access;
 mod alert;
 mod built_in;
+mod capture;
 mod element;
 mod openapi;
 mod rule;

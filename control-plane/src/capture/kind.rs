@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::graph::INTERFACES;
 
-/// The capture types that sonde serves.
+/// The capture types that sonde serves. Each can filter, keep raw packets and extra TCP metrics, so
+/// that nothing of a capture is refused for its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// AF_PACKET on a kernel interface.
@@ -13,11 +14,13 @@ pub enum Kind {
     Pcap,
     /// A DPDK port.
     Dpdk,
+    /// A TCP port into which clients write captures, metered as if seen on the node.
+    PcapSocket,
 }
 
 impl Kind {
     /// All, in the order of their names.
-    pub const ALL: [Self; 3] = [Self::AfPacket, Self::Dpdk, Self::Pcap];
+    pub const ALL: [Self; 4] = [Self::AfPacket, Self::Dpdk, Self::Pcap, Self::PcapSocket];
 
     /// The type of that name.
     pub fn named(name: &str) -> Option<Self> {
@@ -27,14 +30,18 @@ impl Kind {
     /// The type a node gets when a capture asks for `asked`, `None` for the node's default. `None`
     /// when a node of `node_type` cannot be captured so.
     pub fn on(node_type: &str, asked: Option<Self>) -> Option<Self> {
-        let able: &[Self] = match node_type {
-            "dpdkport" => &[Self::Dpdk],
-            _ if INTERFACES.contains(&node_type) => &[Self::AfPacket, Self::Pcap],
-            _ => &[],
+        let (default, others): (Option<Self>, &[Self]) = match node_type {
+            "dpdkport" => (Some(Self::Dpdk), &[]),
+            // Skydive's default is sFlow, which we have not.
+            "ovsbridge" => (None, &[Self::PcapSocket]),
+            _ if INTERFACES.contains(&node_type) => {
+                (Some(Self::AfPacket), &[Self::Pcap, Self::PcapSocket])
+            }
+            _ => (None, &[]),
         };
         match asked {
-            Some(kind) => able.contains(&kind).then_some(kind),
-            None => able.first().copied(),
+            Some(kind) => (default == asked || others.contains(&kind)).then_some(kind),
+            None => default,
         }
     }
 
@@ -44,6 +51,7 @@ impl Kind {
             Self::AfPacket => "afpacket",
             Self::Pcap => "pcap",
             Self::Dpdk => "dpdk",
+            Self::PcapSocket => "pcapsocket",
         }
     }
 
@@ -51,7 +59,7 @@ impl Kind {
     pub const fn several(self) -> bool {
         match self {
             Self::AfPacket | Self::Pcap => true,
-            Self::Dpdk => false,
+            Self::Dpdk | Self::PcapSocket => false,
         }
     }
 }
@@ -59,5 +67,35 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Skydive's table, without the types that we have not.
+    #[test]
+    fn each_type_of_node_has_its_types_and_its_default() {
+        let interface = "afpacket pcap pcapsocket";
+        for (nodes, default, able) in [
+            ("dpdkport", "dpdk", "dpdk"),
+            ("ovsbridge", "", "pcapsocket"),
+            ("ovsport host netns fabric", "", ""),
+            (
+                "internal veth tun bridge dummy gre bond can hsr ifb macvlan macvtap vlan vxlan gretap \
+                 ip6gretap geneve ipoib vcan ipip ipvlan lowpan ip6tnl ip6gre sit device",
+                "afpacket",
+                interface,
+            ),
+        ] {
+            for node in nodes.split(' ') {
+                assert_eq!(Kind::on(node, None), Kind::named(default), "{node}");
+                for kind in Kind::ALL {
+                    let expected = able.split(' ').any(|able| able == kind.name()).then_some(kind);
+                    assert_eq!(Kind::on(node, Some(kind)), expected, "{kind} on {node}");
+                }
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 mod announced;
 mod kind;
+mod listen;
 mod place;
 mod running;
 mod shown;
@@ -10,6 +11,7 @@ mod target;
 mod validate;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,11 +31,12 @@ use crate::resource::{ResourceError, Resources};
 use crate::store::{Store, StoreError};
 
 pub use kind::Kind;
+pub use listen::ListenConfig;
 pub(crate) use place::point;
 pub use validate::Runnable;
 
 use announced::Announced;
-use running::Running;
+use running::{Run, Running};
 use shown::{Counted, Shown};
 
 /// All captures. Clones are the same captures.
@@ -50,6 +53,8 @@ pub struct CapturesConfig {
     pub host: String,
     /// `LayerKeyMode` of captures that name none.
     pub key_mode: KeyMode,
+    /// Where `pcapsocket` captures listen.
+    pub listen: ListenConfig,
     /// Where the nodes are.
     pub asker: Asker,
     /// Who does what captures ask for.
@@ -67,7 +72,7 @@ struct Inner {
     book: Mutex<Book>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Book {
     running: Running,
     shown: Shown,
@@ -80,7 +85,13 @@ impl Captures {
     /// Takes up the captures that `store` keeps.
     pub fn open(config: CapturesConfig, store: &Store) -> Result<Self, StoreError> {
         let resources = Resources::open(store, config.asker.clock.clone(), config.key_mode)?;
-        let captures = Self(Arc::new(Inner { config, resources, book: Mutex::default() }));
+        let book = Book {
+            running: Running::new(config.host.clone(), config.listen.clone()),
+            shown: Shown::default(),
+            announced: Announced::default(),
+            told: Plan::default(),
+        };
+        let captures = Self(Arc::new(Inner { config, resources, book: Mutex::new(book) }));
         captures.reconcile();
         captures.announce();
         Ok(captures)
@@ -171,13 +182,22 @@ impl Captures {
     }
 
     fn tick(&self) {
-        match self.0.resources.expire() {
-            Ok(true) => self.reconcile(),
-            Ok(false) => {}
-            Err(error) => tracing::error!(%error, "captures whose time is over stay"),
+        let expired = self.0.resources.expire().unwrap_or_else(|error| {
+            tracing::error!(%error, "captures whose time is over stay");
+            false
+        });
+        if self.make_way() || expired {
+            self.reconcile();
         }
         self.show();
         self.announce();
+    }
+
+    /// Moves captures away from ports that other programs have; whether there was any.
+    fn make_way(&self) -> bool {
+        let counted = self.counted();
+        let failed = |run: &Run| counted.failure(run).map(|error| error.kind());
+        self.book().running.make_way(|run| failed(run) == Some(ErrorKind::AddrInUse))
     }
 
     /// Tells the lcores what the captures ask for now.
@@ -193,7 +213,7 @@ impl Captures {
                     config.exports.start(id, export);
                 }
                 let nodes = self.matches(id, runnable, graph);
-                book.running.start(id, runnable, &nodes, graph, &config.host);
+                book.running.start(id, runnable, &nodes, graph);
             }
         }
         let mut desired =

@@ -24,6 +24,17 @@ pub(super) enum Refusal {
     /// The data plane could not find it.
     #[error("the node has no IfIndex")]
     NoIndex,
+    /// The port that the capture asks for, or every one that it may have, is another's.
+    #[error("no port is left: other pcapsocket captures have them")]
+    PortTaken,
+    /// The port that the capture asks for is none of those that it may have.
+    #[error("pcapsocket captures may have the ports {first} to {last}")]
+    PortForbidden {
+        /// The first that they may have.
+        first: u16,
+        /// The last.
+        last: u16,
+    },
 }
 
 /// The TID that flows of the node carry, which is a UUID.

@@ -1,6 +1,7 @@
 //! Captures x graph -> what the data plane shall do.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use sonde_proto::graph::Node;
@@ -9,14 +10,18 @@ use sonde_proto::record::WatchId;
 use uuid::Uuid;
 
 use super::kind::Kind;
+use super::listen::ListenConfig;
 use super::place::{Refusal, if_index, mpls_udp_port, point, tapped, tid};
 use super::validate::Runnable;
 use crate::graph::Topology;
 use crate::ingest::{Desired, Watched};
 
 /// The captures that run, each on each of its nodes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Running {
+    /// The host whose nodes are captured.
+    host: String,
+    listen: ListenConfig,
     pairs: BTreeMap<Pair, Run>,
     /// Those that a capture asks for and that do not run.
     refused: BTreeMap<Pair, Refused>,
@@ -42,6 +47,8 @@ pub(super) struct Run {
     pub(super) kind: Kind,
     /// Where they are seen.
     pub(super) point: Point,
+    /// The port that the capture asks for.
+    port: Option<u16>,
     tid: Uuid,
     /// `IfIndex` of the node, 0 without one.
     if_index: u32,
@@ -57,7 +64,13 @@ pub(super) struct Refused {
 }
 
 impl Running {
-    /// Starts `capture` on those of `nodes` that can be captured on `host`, and where it does not
+    /// Nothing runs yet on the nodes of `host`.
+    pub(super) fn new(host: String, listen: ListenConfig) -> Self {
+        let (pairs, refused) = (BTreeMap::new(), BTreeMap::new());
+        Self { host, listen, pairs, refused, newest: 0 }
+    }
+
+    /// Starts `capture` on those of `nodes` that can be captured on this host, and where it does not
     /// run yet. A node that no longer matches is not stopped, as in Skydive (API §9.3).
     pub(super) fn start(
         &mut self,
@@ -65,17 +78,16 @@ impl Running {
         runnable: &Runnable,
         nodes: &[Arc<Node>],
         graph: &Topology,
-        host: &str,
     ) {
         for node in nodes {
             let pair = Pair { node: node.id.clone(), capture: capture.to_owned() };
-            if self.pairs.contains_key(&pair) || node.host != host {
+            if self.pairs.contains_key(&pair) || node.host != self.host {
                 continue;
             }
             let Some(kind) = Kind::on(node.text("Type"), runnable.kind) else {
                 continue;
             };
-            match self.run(kind, node, graph) {
+            match self.run(kind, runnable.port, node, graph) {
                 Ok(run) => drop(self.pairs.insert(pair, run)),
                 Err(why) => drop(self.refused.insert(pair, Refused { kind, why })),
             }
@@ -91,7 +103,12 @@ impl Running {
         for (pair, run) in &mut self.pairs {
             let Some(node) = graph.node(&pair.node) else { continue };
             run.mpls_udp_port = mpls_udp_port(node);
-            if let (Ok(tid), Some(point)) = (tid(node), point(node, graph))
+            let point = match run.point {
+                // It is ours, whatever becomes of the node.
+                Point::Socket(_) => Some(run.point.clone()),
+                _ => point(node, graph),
+            };
+            if let (Ok(tid), Some(point)) = (tid(node), point)
                 && (tid != run.tid || point != run.point)
             {
                 self.newest += 1;
@@ -99,6 +116,29 @@ impl Running {
                 (run.tid, run.point, run.if_index) = (tid, point, if_index(node));
             }
         }
+    }
+
+    /// Moves captures to the next port whose socket is `taken` by another program, unless they ask
+    /// for that port; whether there was any.
+    pub(super) fn make_way(&mut self, taken: impl Fn(&Run) -> bool) -> bool {
+        let stuck: Vec<_> = (self.pairs.iter())
+            .filter(|(_, run)| run.port.is_none() && taken(run))
+            .filter_map(|(pair, run)| match run.point {
+                Point::Socket(address) => Some((pair.clone(), address)),
+                _ => None,
+            })
+            .collect();
+        let mut moved = false;
+        for (pair, address) in stuck {
+            let next = self.listen.next(Some(address.port()), |other| self.has(other));
+            // What is said of the old port must not be said of the new one.
+            let watch = self.name();
+            if let (Some(next), Some(run)) = (next, self.pairs.get_mut(&pair)) {
+                (run.point, run.watch) = (Point::Socket(next), watch);
+                moved = true;
+            }
+        }
+        moved
     }
 
     /// All that runs, node by node.
@@ -144,10 +184,39 @@ impl Running {
         Desired { plan, watched }
     }
 
-    fn run(&mut self, kind: Kind, node: &Node, graph: &Topology) -> Result<Run, Refusal> {
-        let (tid, point) = (tid(node)?, tapped(node, graph)?);
+    fn run(
+        &mut self,
+        kind: Kind,
+        port: Option<u16>,
+        node: &Node,
+        graph: &Topology,
+    ) -> Result<Run, Refusal> {
+        let tid = tid(node)?;
+        let point = match kind {
+            Kind::PcapSocket => Point::Socket(self.address(port)?),
+            Kind::AfPacket | Kind::Pcap | Kind::Dpdk => tapped(node, graph)?,
+        };
         let (if_index, mpls_udp_port) = (if_index(node), mpls_udp_port(node));
-        Ok(Run { watch: self.name(), kind, point, tid, if_index, mpls_udp_port })
+        Ok(Run { watch: self.name(), kind, point, port, tid, if_index, mpls_udp_port })
+    }
+
+    /// Where a new capture may listen: on the `port` that it asks for, or on any.
+    fn address(&self, port: Option<u16>) -> Result<SocketAddr, Refusal> {
+        let listen = &self.listen;
+        let Some(port) = port else {
+            return listen.next(None, |address| self.has(address)).ok_or(Refusal::PortTaken);
+        };
+        let (address, (first, last)) =
+            (listen.at(port), (*listen.ports.start(), *listen.ports.end()));
+        if !listen.ports.contains(&port) {
+            return Err(Refusal::PortForbidden { first, last });
+        }
+        if self.has(address) { Err(Refusal::PortTaken) } else { Ok(address) }
+    }
+
+    /// Whether a capture listens there.
+    fn has(&self, address: SocketAddr) -> bool {
+        self.pairs.values().any(|run| run.point == Point::Socket(address))
     }
 
     fn name(&mut self) -> WatchId {
@@ -157,218 +226,4 @@ impl Running {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-    use sonde_proto::capture::Capture;
-    use sonde_proto::graph::{Edge, uuid_v5};
-    use sonde_proto::plan::KeyMode;
-    use sonde_proto::time::Timestamp;
-
-    use super::*;
-    use crate::graph::Graph;
-    use crate::resource::Resource as _;
-
-    const NOW: Timestamp = Timestamp::from_millis(1);
-
-    fn node(id: &str, index: u32) -> Node {
-        let metadata = json!({
-            "Name": id, "Type": "device", "IfIndex": index, "LinkFlags": ["BROADCAST", "UP"],
-            "EncapType": "ether", "TID": uuid_v5(&[id]),
-        });
-        Node {
-            id: id.into(),
-            host: "here".into(),
-            metadata: metadata.as_object().unwrap().clone(),
-            ..Node::default()
-        }
-    }
-
-    fn with(mut node: Node, key: &str, value: Value) -> Node {
-        node.metadata.insert(key.into(), value);
-        node
-    }
-
-    fn graph(nodes: impl IntoIterator<Item = Node>) -> Graph {
-        let mut graph = Graph::new();
-        for node in nodes {
-            graph.add(node, NOW).unwrap();
-        }
-        graph
-    }
-
-    fn capture(kind: &str, filter: &str) -> Runnable {
-        let mut capture = Capture {
-            gremlin_query: "G.V()".into(),
-            kind: kind.into(),
-            bpf_filter: filter.into(),
-            ..Capture::default()
-        };
-        capture.parse(&KeyMode::L2).unwrap()
-    }
-
-    fn start(running: &mut Running, id: &str, runnable: &Runnable, graph: &Graph) {
-        let nodes: Vec<_> = graph.nodes().cloned().collect();
-        running.start(id, runnable, &nodes, graph, "here");
-    }
-
-    #[test]
-    fn runs_where_it_can_and_nowhere_else() {
-        let mut foreign = node("foreign", 9);
-        foreign.host = "there".into();
-        let graph = graph([
-            node("eth0", 2),
-            with(node("p0", 0), "Type", json!("dpdkport")),
-            with(node("down", 3), "LinkFlags", json!(["BROADCAST"])),
-            with(node("flagless", 4), "LinkFlags", Value::Null),
-            with(node("unknown", 5), "TID", json!("soon")),
-            with(node("bare", 8), "EncapType", Value::Null),
-            with(node("host", 6), "Type", json!("host")),
-            with(node("odd", 7), "IfIndex", json!(-1)),
-            foreign,
-        ]);
-        let runnable = capture("", "udp");
-        let mut running = Running::default();
-        start(&mut running, "c", &runnable, &graph);
-        let kinds: Vec<_> =
-            running.pairs().map(|(pair, run)| (pair.node.as_str(), run.kind)).collect();
-        assert_eq!(kinds, [("eth0", Kind::AfPacket), ("p0", Kind::Dpdk)]);
-        let refused: Vec<_> =
-            running.refused().map(|(pair, refused)| (pair.node.as_str(), refused.why)).collect();
-        let expected = [
-            ("bare", Refusal::NoEncapsulation),
-            ("down", Refusal::Down),
-            ("flagless", Refusal::Down),
-            ("odd", Refusal::NoIndex),
-            ("unknown", Refusal::NoTid),
-        ];
-        assert_eq!(refused, expected);
-
-        let desired = running.desired(|_| Some(&runnable));
-        let watch = |id, name| Watch {
-            id: WatchId(id),
-            node_tid: Some(uuid_v5(&[name])),
-            filter: runnable.filter.clone(),
-            options: Options::default(),
-        };
-        let eth0 = Point::Interface { index: 2, netns: None };
-        let [first, second] =
-            [&eth0, &Point::Port("p0".into())].map(|point| desired.plan.watches(point));
-        let id = first[0].id.0;
-        assert_eq!(first, [watch(id, "eth0")]);
-        assert_eq!(second, [watch(3 - id, "p0")]);
-        let watched = &desired.watched[&WatchId(id)];
-        assert_eq!((watched.capture_id.as_str(), watched.node_id.as_str()), ("c", "eth0"));
-        assert_eq!(watched.node_tid, uuid_v5(&["eth0"]).to_string());
-    }
-
-    #[test]
-    fn type_chooses_among_nodes() {
-        let graph = graph([node("eth0", 2), with(node("p0", 0), "Type", json!("dpdkport"))]);
-        for (kind, node) in [("dpdk", "p0"), ("afpacket", "eth0"), ("pcap", "eth0")] {
-            let mut running = Running::default();
-            start(&mut running, "c", &capture(kind, ""), &graph);
-            let nodes: Vec<_> = running.pairs().map(|(pair, _)| pair.node.as_str()).collect();
-            assert_eq!(nodes, [node], "{kind}");
-        }
-    }
-
-    #[test]
-    fn captures_share_a_point() {
-        let graph = graph([node("eth0", 2)]);
-        let runnable = capture("", "");
-        let mut running = Running::default();
-        start(&mut running, "a", &runnable, &graph);
-        start(&mut running, "b", &runnable, &graph);
-        let plan = running.desired(|_| Some(&runnable)).plan;
-        assert_eq!(plan.points.len(), 1);
-        assert_eq!(plan.points[0].watches.len(), 2);
-    }
-
-    #[test]
-    fn a_watch_is_stable_and_its_id_never_comes_back() {
-        let mut graph = graph([node("eth0", 2)]);
-        let runnable = capture("", "");
-        let mut running = Running::default();
-        let ids = |running: &Running| -> Vec<u32> {
-            running.pairs().map(|(_, run)| run.watch.0).collect()
-        };
-        start(&mut running, "c", &runnable, &graph);
-        start(&mut running, "c", &runnable, &graph);
-        running.keep(|_| true, &graph);
-        assert_eq!(ids(&running), [1]);
-
-        // It no longer matches, then is down: it runs on.
-        running.start("c", &runnable, &[], &graph, "here");
-        graph.update::<Node>("eth0", NOW, |metadata| {
-            metadata.insert("LinkFlags".into(), json!([]));
-        });
-        running.keep(|_| true, &graph);
-        assert_eq!(ids(&running), [1]);
-
-        // Renamed, so its TID is another: a new watch.
-        graph.update::<Node>("eth0", NOW, |metadata| {
-            metadata.insert("TID".into(), json!(uuid_v5(&["other"])));
-        });
-        running.keep(|_| true, &graph);
-        assert_eq!(ids(&running), [2]);
-
-        // The capture goes and comes again; then the node goes.
-        running.keep(|_| false, &graph);
-        assert_eq!(ids(&running), [0; 0]);
-        graph.update::<Node>("eth0", NOW, |metadata| {
-            metadata.insert("LinkFlags".into(), json!(["UP"]));
-        });
-        start(&mut running, "c", &runnable, &graph);
-        assert_eq!(ids(&running), [3]);
-        graph.delete::<Node>("eth0", NOW);
-        running.keep(|_| true, &graph);
-        assert_eq!(ids(&running), [0; 0]);
-    }
-
-    #[test]
-    fn a_node_says_which_udp_port_carries_mpls() {
-        let mut graph = graph([node("eth0", 2)]);
-        let runnable = capture("", "");
-        let mut running = Running::default();
-        start(&mut running, "c", &runnable, &graph);
-        let eth0 = Point::Interface { index: 2, netns: None };
-        for (value, port) in [
-            (json!(51234), Some(51234)),
-            (json!(0), None),
-            (json!(65536), None),
-            (json!("51234"), None),
-            (Value::Null, None),
-        ] {
-            graph.update::<Node>("eth0", NOW, |metadata| {
-                metadata.insert("MPLSUDPPort".into(), value.clone());
-            });
-            running.keep(|_| true, &graph);
-            let plan = running.desired(|_| Some(&runnable)).plan;
-            // The watch stays: only how its frames are read changes.
-            let [watch] = plan.watches(&eth0) else { panic!("one watch, not {plan:?}") };
-            assert_eq!((watch.id, watch.options.mpls_udp_port), (WatchId(1), port), "{value}");
-        }
-    }
-
-    #[test]
-    fn an_interface_is_opened_in_the_namespace_that_owns_it() {
-        let mut netns = with(node("vm1", 0), "Type", json!("netns"));
-        netns.metadata.insert("Path".into(), json!("/run/netns/vm1"));
-        let mut graph = graph([netns, node("eth0", 2)]);
-        let edge = Edge {
-            element: Node {
-                id: "e".into(),
-                metadata: json!({"RelationType": "ownership"}).as_object().unwrap().clone(),
-                ..Node::default()
-            },
-            parent: "vm1".into(),
-            child: "eth0".into(),
-        };
-        graph.add(edge, NOW).unwrap();
-        let mut running = Running::default();
-        start(&mut running, "c", &capture("", ""), &graph);
-        let (_, run) = running.pairs().next().unwrap();
-        let netns = Some("/run/netns/vm1".into());
-        assert_eq!(run.point, Point::Interface { index: 2, netns });
-    }
-}
+mod tests;

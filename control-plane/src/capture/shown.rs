@@ -85,21 +85,32 @@ impl Counted {
         (self.watches.get(&run.watch)).is_some_and(|totals| totals.state == WatchState::Active)
     }
 
+    /// Why the data plane cannot meter, if it cannot.
+    pub(super) fn failure(&self, run: &Run) -> Option<io::Error> {
+        match self.watches.get(&run.watch)?.state {
+            WatchState::Active => None,
+            WatchState::Failed(errno) => Some(io::Error::from_raw_os_error(errno)),
+        }
+    }
+
     /// What a node shows; nothing before the data plane has taken the capture up.
     fn entry(&self, capture: &Capture, run: &Run) -> Option<CaptureOnNode> {
         let totals = self.watches.get(&run.watch)?;
         let lost = self.lost.get(&run.point).copied().unwrap_or_default();
-        let (state, error) = match totals.state {
-            WatchState::Active => (CaptureState::Active, String::new()),
-            WatchState::Failed(errno) => {
-                (CaptureState::Error, io::Error::from_raw_os_error(errno).to_string())
-            }
+        let (state, error) = match self.failure(run) {
+            None => (CaptureState::Active, String::new()),
+            Some(error) => (CaptureState::Error, error.to_string()),
+        };
+        let pcap_socket = match run.point {
+            Point::Socket(address) => address.to_string(),
+            _ => String::new(),
         };
         Some(CaptureOnNode {
             state,
             packets_received: totals.packets,
             packets_dropped: totals.dropped,
             packets_if_dropped: lost.missed + lost.no_mbuf + lost.errors,
+            pcap_socket,
             error,
             ..of(capture, run.kind)
         })

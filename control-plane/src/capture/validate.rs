@@ -22,6 +22,8 @@ pub struct Runnable {
     pub(super) filter: Arc<[BpfInstruction]>,
     /// How frames are taken; `None` for the node's default.
     pub(super) kind: Option<Kind>,
+    /// Where a socket listens; `None` for any port that is free.
+    pub(super) port: Option<u16>,
     /// What is made of the frames.
     pub(super) options: Options,
     /// Where its flows are sent, if anywhere.
@@ -80,7 +82,8 @@ fn validate(capture: &mut Capture, default_mode: KeyMode) -> Result<Runnable, Ve
             if broken.is_empty() =>
         {
             let options = options(capture, key_mode, header_size);
-            Ok(Runnable { query, filter, kind, options, export })
+            let port = u16::try_from(capture.port).ok().filter(|port| *port != 0);
+            Ok(Runnable { query, filter, kind, port, options, export })
         }
         _ => Err(broken),
     }
@@ -241,8 +244,8 @@ mod tests {
         assert!(error.starts_with("GremlinQuery: Not a valid Gremlin expression: "), "{error}");
         let error = texts_of(|capture| capture.bpf_filter = "port".into());
         assert!(error.starts_with("BPFFilter: Not a valid BPF expression: "), "{error}");
-        let kinds = "available types: [afpacket dpdk pcap]";
-        for kind in ["sflow", "nonsense"] {
+        let kinds = "available types: [afpacket dpdk pcap pcapsocket]";
+        for kind in ["ebpf", "ovsmirror", "ovsnetflow", "ovssflow", "sflow", "nonsense"] {
             assert_eq!(
                 texts_of(|capture| capture.kind = kind.into()),
                 format!("Type: Not a valid capture type: {kind}, {kinds}")

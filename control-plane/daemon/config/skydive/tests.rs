@@ -54,6 +54,11 @@ fn each_key_is_the_same_as_ours() {
             "startup_capture = { gremlin = 'G.V()', bpf = 'tcp', type = 'pcap' }",
         ),
         ("analyzer:\n  startup:\n    capture_bpf: ''\n    capture_gremlin: ''", ""),
+        (
+            "agent:\n  flow:\n    pcapsocket: {bind_address: 0.0.0.0, min_port: 1, max_port: 2}",
+            "pcap_socket = { address = '0.0.0.0', min_port = 1, max_port = 2 }",
+        ),
+        ("flow:\n  default_layer_key_mode: L3", "flow.layer_key_mode = 'L3'"),
         ("agent:\n  topology:\n    netns:\n      run_path: /a", "discovery.netns_dir = '/a'"),
         ("netns:\n  run_path: /a", "discovery.netns_dir = '/a'"),
         (
