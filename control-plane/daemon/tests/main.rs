@@ -14,6 +14,7 @@ mod durability;
 mod export;
 mod live;
 mod openapi;
+mod pcap_socket;
 mod read;
 mod replay;
 mod strangers;

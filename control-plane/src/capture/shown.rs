@@ -102,7 +102,8 @@ impl Counted {
             Some(error) => (CaptureState::Error, error.to_string()),
         };
         let pcap_socket = match run.point {
-            Point::Socket(address) => address.to_string(),
+            // A port that another program has is not to be written into.
+            Point::Socket(address) if state == CaptureState::Active => address.to_string(),
             _ => String::new(),
         };
         Some(CaptureOnNode {

@@ -184,13 +184,32 @@ async fn a_socket_moves_on_when_another_program_has_its_port() {
     let mut world = with_node("veth", &json!({}));
     captured(&world, &json!({"Type": "pcapsocket"})).await;
     world.plan(|plan| !plan.points.is_empty()).await;
-    let in_use = i32::from(nix::errno::Errno::EADDRINUSE as i16);
+    let in_use = nix::errno::Errno::EADDRINUSE as i32;
     world.report(WatchId(1), WatchState::Failed(in_use), 0).await;
     tokio::spawn(world.state.captures.clone().run());
     let next = Point::Socket(([127, 0, 0, 1], 8101).into());
     world.plan(|plan| plan.points.iter().any(|planned| planned.point == next)).await;
     world.report(WatchId(2), WatchState::Active, 0).await;
     within(|| (world.shown("n", "Captures")[0]["PCAPSocket"] == "127.0.0.1:8101").then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn a_port_that_was_asked_for_is_waited_for() {
+    let mut world = with_node("veth", &json!({}));
+    let id = captured(&world, &json!({"Type": "pcapsocket", "Port": 8131})).await;
+    world.plan(|plan| !plan.points.is_empty()).await;
+    let in_use = nix::errno::Errno::EADDRINUSE as i32;
+    world.report(WatchId(1), WatchState::Failed(in_use), 0).await;
+    tokio::spawn(world.state.captures.clone().run());
+    // Without the port: what another program has is not to be written into.
+    let expected = json!([{
+        "ID": id, "State": "error", "Error": "Address already in use (os error 98)",
+        "Type": "pcapsocket", "PacketsReceived": 0, "PacketsDropped": 3, "PacketsIfDropped": 0,
+    }]);
+    assert_eq!(shown_on(&world, "n").await, expected);
+    world.report(WatchId(1), WatchState::Active, 1).await;
+    within(|| (world.shown("n", "Captures")[0]["PCAPSocket"] == "127.0.0.1:8131").then_some(()))
         .await;
 }
 
