@@ -173,6 +173,7 @@ impl World {
         lcores.follow(Desired {
             plan: Plan::default(),
             watched: HashMap::from([(WATCH, Arc::new(watched()))]),
+            mirrors: HashMap::new(),
         });
         let point = Point::File(PathBuf::from("bench"));
         let info = LcoreInfo { point, queue: 0, cpu: None, source: "bench" };

@@ -208,6 +208,7 @@ impl Metering {
             defragment: self.ip_defrag,
             extra_layers: self.layers(),
             mpls_udp_port,
+            mirror: false,
         }
     }
 
@@ -293,10 +294,11 @@ pub(crate) enum CaptureAction {
         /// Capture type; the node type's default without it.
         #[arg(long = "type", value_name = "TYPE")]
         kind: Option<String>,
-        /// Collector that the flows are sent to, for instance `192.0.2.1:4739`.
+        /// Collector that the flows are sent to, for instance `192.0.2.1:4739`, or host that the
+        /// frames are mirrored to.
         #[arg(long, value_name = "HOST:PORT", requires = "target_type")]
         target: Option<String>,
-        /// How they are sent: `ipfix` or `netflowv5`.
+        /// How flows are sent: `ipfix` or `netflowv5`; or frames: `erspanv1`.
         #[arg(long, value_name = "TYPE")]
         target_type: Option<String>,
         /// TCP port that a pcapsocket capture listens on; one that is free without it.
@@ -493,6 +495,7 @@ mod tests {
             defragment: true,
             extra_layers: ExtraLayers(7),
             mpls_udp_port: Some(51234),
+            mirror: false,
         };
         let flags = "--layer-key-mode L3 --header-size 96 --sampling 100 --raw-packets 10 \
             --extra-tcp-metric --reassemble-tcp --ip-defrag --extra-layers dns,DHCPv4,vrrp \

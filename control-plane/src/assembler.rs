@@ -71,6 +71,8 @@ impl Assembler {
                     self.keep(key, SMALL, |extras| extras.dhcpv4 = Some(dhcpv4));
                 }
             }
+            // Of a mirror that is gone.
+            PacketWant::Mirror => {}
             PacketWant::Layer(_) => {
                 if let Some(vrrpv2) = layer::vrrpv2(&bytes) {
                     self.keep(key, SMALL, |extras| extras.vrrpv2 = Some(vrrpv2));

@@ -24,6 +24,7 @@ pub mod ingest;
 pub mod injection;
 mod json;
 pub mod layer;
+pub mod mirror;
 pub mod notice;
 pub mod resource;
 pub mod rule;

@@ -76,10 +76,11 @@ pub struct Capture {
     /// Application layers that are decoded: VRRP 1, DNS 2, DHCPv4 4.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "is_default")]
     pub extra_layers: i64,
-    /// `host:port` of the collector that flows are sent to; empty for none.
+    /// `host:port` of the collector that flows are sent to, or host that frames are; empty for none.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub target: String,
-    /// How flows are sent to `Target`: `ipfix`, `netflowv5`; not at all when empty or `local`.
+    /// How flows are sent to `Target`: `ipfix`, `netflowv5`; or frames: `erspanv1`. Nothing is sent
+    /// when it is empty or `local`.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub target_type: String,
 }

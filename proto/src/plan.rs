@@ -89,6 +89,8 @@ pub struct Options {
     pub extra_layers: ExtraLayers,
     /// UDP port that carries MPLS (OpenContrail: 51234).
     pub mpls_udp_port: Option<u16>,
+    /// Every frame is sent up, as far as it is looked at (`TargetType` `erspanv1`).
+    pub mirror: bool,
 }
 
 impl Default for Options {
@@ -103,6 +105,7 @@ impl Default for Options {
             defragment: false,
             extra_layers: ExtraLayers::default(),
             mpls_udp_port: None,
+            mirror: false,
         }
     }
 }

@@ -101,6 +101,8 @@ pub enum PacketWant {
     Raw(u32),
     /// The payload is a message of this layer, to be read for the flow.
     Layer(ExtraLayers),
+    /// A frame that somebody else wants to see; of no flow.
+    Mirror,
 }
 
 impl Packets {

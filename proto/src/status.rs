@@ -50,8 +50,25 @@ pub struct Status {
     pub alert_deliveries: AlertStatus,
     /// The exporters, by the UUID of their capture.
     pub exports: BTreeMap<String, ExportStatus>,
+    /// What became of the frames of captures that are mirrored, by their `UUID`.
+    pub mirrors: BTreeMap<String, MirrorStatus>,
     /// What was lost or late because somebody was too slow.
     pub overload: Overload,
+}
+
+/// The frames of a capture that are mirrored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct MirrorStatus {
+    /// The address they are sent to.
+    pub target: String,
+    /// Frames sent.
+    pub sent: u64,
+    /// Frames that came faster than they were sent, that are no Ethernet or that the kernel refused.
+    pub lost: u64,
+    /// Why none can be sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// A client that is connected.
@@ -115,7 +132,7 @@ pub struct Queue {
     /// The CPU its lcore is pinned to.
     #[serde(rename = "CPU")]
     pub cpu: Option<u16>,
-    /// `dpdk`, `af_packet` or `pcap`.
+    /// `dpdk`, `af_packet`, `pcap_socket` or `upload`.
     pub source: String,
     /// Whether its ring is open.
     pub open: bool,

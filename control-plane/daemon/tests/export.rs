@@ -41,9 +41,9 @@ fn a_target_that_is_none_is_refused() {
         ("here", "ipfix", "Target: Not a valid address"),
         (
             "here:2055",
-            "erspanv1",
-            "TargetType: Not a valid target type: erspanv1, \
-             available types: [ipfix local netflowv5]",
+            "erspanv2",
+            "TargetType: Not a valid target type: erspanv2, \
+             available types: [erspanv1 ipfix local netflowv5]",
         ),
     ] {
         let capture = json!({ "GremlinQuery": "G.V()", "Target": target, "TargetType": kind });

@@ -57,6 +57,7 @@ fn of(state: &State) -> Status {
         flow_stream: flow_stream(state),
         alert_deliveries: state.alerts.status(),
         exports: state.captures.exports().status(),
+        mirrors: state.captures.mirrors(),
         overload: overload(state),
         ..Status::default()
     }

@@ -4,6 +4,8 @@
 mod announced;
 mod kind;
 mod listen;
+mod mirrored;
+mod mirrors;
 mod place;
 mod running;
 mod shown;
@@ -18,6 +20,7 @@ use std::time::Duration;
 use sonde_proto::capture::Capture;
 use sonde_proto::graph::Node;
 use sonde_proto::plan::{KeyMode, Plan};
+use sonde_proto::status::MirrorStatus;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -36,6 +39,7 @@ pub(crate) use place::point;
 pub use validate::Runnable;
 
 use announced::Announced;
+use mirrors::Mirrors;
 use running::{Run, Running};
 use shown::{Counted, Shown};
 
@@ -77,6 +81,7 @@ struct Book {
     running: Running,
     shown: Shown,
     announced: Announced,
+    mirrors: Mirrors,
     /// What the lcores were last told.
     told: Plan,
 }
@@ -89,6 +94,7 @@ impl Captures {
             running: Running::new(config.host.clone(), config.listen.clone()),
             shown: Shown::default(),
             announced: Announced::default(),
+            mirrors: Mirrors::default(),
             told: Plan::default(),
         };
         let captures = Self(Arc::new(Inner { config, resources, book: Mutex::new(book) }));
@@ -150,6 +156,11 @@ impl Captures {
         self.listed(&self.book())
     }
 
+    /// What became of the frames of captures that are mirrored, by `UUID`.
+    pub fn mirrors(&self) -> BTreeMap<String, MirrorStatus> {
+        self.book().mirrors.status()
+    }
+
     /// Follows the graph and the counters until it is dropped.
     pub async fn run(self) {
         let mut events = self.0.config.asker.look(Graph::subscribe);
@@ -207,10 +218,14 @@ impl Captures {
         let (entries, graph) = (resources.entries(), &config.asker.look(Graph::snapshot));
         book.running.keep(|id| entries.contains_key(id), graph);
         config.exports.keep(|id| entries.contains_key(id));
+        book.mirrors.keep(|id| entries.contains_key(id));
         for (id, entry) in entries.iter() {
             if let Some(runnable) = &entry.parsed {
                 if let Some(export) = &runnable.export {
                     config.exports.start(id, export);
+                }
+                if let Some(target) = runnable.mirror {
+                    book.mirrors.start(id, target);
                 }
                 let nodes = self.matches(id, runnable, graph);
                 book.running.start(id, runnable, &nodes, graph);
@@ -221,6 +236,7 @@ impl Captures {
         if desired.plan != book.told {
             book.told = desired.plan.clone();
             config.exports.connect(&mut desired);
+            book.mirrors.connect(&mut desired);
             config.lcores.follow(desired);
         }
     }

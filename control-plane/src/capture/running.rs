@@ -181,7 +181,7 @@ impl Running {
             watched.insert(run.watch, Arc::new(meaning));
         }
         let plan = Plan { points, ..Plan::default() };
-        Desired { plan, watched }
+        Desired { plan, watched, ..Desired::default() }
     }
 
     fn run(

@@ -2,11 +2,16 @@
 
 use sonde_proto::capture::Capture;
 
+use super::mirrored::ERSPAN_V1;
 use crate::export::{Export, Format};
 use crate::resource::{Invalid, keep};
 
-/// What a capture asks for; nothing with the type `local`, whatever its target.
+/// What a capture asks for; nothing with the type `local`, whatever its target, or with that of
+/// mirrors.
 pub(super) fn export(capture: &Capture) -> Result<Option<Export>, Vec<Invalid>> {
+    if capture.target_type == ERSPAN_V1 {
+        return Ok(None);
+    }
     let mut broken = Vec::new();
     let format = keep(&mut broken, format(&capture.target_type));
     let sends = matches!(format, Some(Some(_)));
@@ -32,7 +37,7 @@ fn format(name: &str) -> Result<Option<Format>, Invalid> {
     let format = Format::ALL.into_iter().find(|format| format.name() == name);
     format.map(Some).ok_or_else(|| {
         let mut names = Format::ALL.map(Format::name).to_vec();
-        names.push(LOCAL);
+        names.extend([LOCAL, ERSPAN_V1]);
         names.sort_unstable();
         let names = names.join(" ");
         Invalid::new(
@@ -108,8 +113,8 @@ mod tests {
                 assert_eq!(asked(target, ""), expected, "{target}");
             }
         }
-        let types = "available types: [ipfix local netflowv5]";
-        for name in ["erspanv1", "carrier pigeon"] {
+        let types = "available types: [erspanv1 ipfix local netflowv5]";
+        for name in ["erspanv2", "carrier pigeon"] {
             let wrong = format!("TargetType: Not a valid target type: {name}, {types}");
             assert_eq!(asked("host:2055", name), Err(wrong.clone()));
             let both = format!("Target: Not a valid address, {wrong}");

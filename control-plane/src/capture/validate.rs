@@ -1,5 +1,6 @@
 //! The rules a capture must keep, with Skydive's texts (API §2.3).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use sonde_proto::capture::Capture;
@@ -7,7 +8,7 @@ use sonde_proto::plan::{BpfInstruction, ExtraLayers, KeyMode, Options};
 use sonde_proto::time::Timestamp;
 
 use super::kind::Kind;
-use super::target;
+use super::{mirrored, target};
 use crate::bpf;
 use crate::export::Export;
 use crate::gremlin::Query;
@@ -28,6 +29,8 @@ pub struct Runnable {
     pub(super) options: Options,
     /// Where its flows are sent, if anywhere.
     pub(super) export: Option<Export>,
+    /// Where its frames are mirrored to, if anywhere.
+    pub(super) mirror: Option<IpAddr>,
 }
 
 impl Resource for Capture {
@@ -67,7 +70,7 @@ fn validate(capture: &mut Capture, default_mode: KeyMode) -> Result<Runnable, Ve
     }
     let mut broken = Vec::new();
     let query = keep(&mut broken, query("GremlinQuery", &capture.gremlin_query));
-    let filter = keep(&mut broken, filter(capture));
+    let filter = keep(&mut broken, compiled(&capture.bpf_filter));
     let kind = keep(&mut broken, kind(capture));
     let header_size = keep(&mut broken, header_size(capture));
     let key_mode = keep(&mut broken, key_mode(capture));
@@ -77,20 +80,30 @@ fn validate(capture: &mut Capture, default_mode: KeyMode) -> Result<Runnable, Ve
         broken.extend(wrong);
         None
     });
+    let mirror = mirrored::target(capture).unwrap_or_else(|wrong| {
+        broken.push(wrong);
+        None
+    });
     match (query, filter, kind, header_size, key_mode) {
         (Some(query), Some(filter), Some(kind), Some(header_size), Some(key_mode))
             if broken.is_empty() =>
         {
             let options = options(capture, key_mode, header_size);
+            let options = Options { mirror: mirror.is_some(), ..options };
             let port = u16::try_from(capture.port).ok().filter(|port| *port != 0);
-            Ok(Runnable { query, filter, kind, port, options, export })
+            let filter = match mirror {
+                Some(target) => compiled(&mirrored::filter(&capture.bpf_filter, target))
+                    .map_err(|wrong| vec![wrong])?,
+                None => filter,
+            };
+            Ok(Runnable { query, filter, kind, port, options, export, mirror })
         }
         _ => Err(broken),
     }
 }
 
-fn filter(capture: &Capture) -> Result<Arc<[BpfInstruction]>, Invalid> {
-    bpf::compile(&capture.bpf_filter)
+fn compiled(filter: &str) -> Result<Arc<[BpfInstruction]>, Invalid> {
+    bpf::compile(filter)
         .map_err(|why| Invalid::new("BPFFilter", format!("Not a valid BPF expression: {why}")))
 }
 
@@ -129,6 +142,7 @@ fn options(capture: &Capture, key_mode: KeyMode, header_size: u32) -> Options {
         // Any bit may be set; those without a layer ask for nothing.
         extra_layers: ExtraLayers(capture.extra_layers.try_into().unwrap_or_default()),
         mpls_udp_port: None,
+        mirror: false,
     }
 }
 
@@ -219,6 +233,7 @@ mod tests {
             defragment: true,
             extra_layers: ExtraLayers(255),
             mpls_udp_port: None,
+            mirror: false,
         };
         assert_eq!(validate(&mut capture, KeyMode::L2).unwrap().options, expected);
     }

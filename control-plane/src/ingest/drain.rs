@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sonde_proto::flow::Stats;
 use sonde_proto::record::{Cause, FlowRecord, WatchId};
-use sonde_proto::report::PacketHead;
+use sonde_proto::report::{PacketHead, PacketWant};
 use sonde_proto::ring::{RingId, Rings};
 use sonde_proto::time::Timestamp;
 use tokio::sync::watch;
@@ -141,11 +141,18 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
         }
     }
 
-    /// Keeps the packets for the flows they belong to.
+    /// Keeps the packets for the flows they belong to, and hands on the frames that are mirrored.
     async fn keep_packets(&mut self) {
         let packets = std::mem::take(&mut self.packets);
+        if packets.is_empty() {
+            return;
+        }
+        let mirrors = self.shared.state().mirrors.clone();
         for (n, (head, bytes)) in packets.into_iter().enumerate() {
-            self.assembler.packet(&head, bytes);
+            match mirrors.get(&head.watch).filter(|_| head.want == PacketWant::Mirror) {
+                Some(mirror) => mirror.put(&head, bytes),
+                None => self.assembler.packet(&head, bytes),
+            }
             if n % SLICE == SLICE - 1 {
                 yield_now().await;
             }

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::flow_store::SharedFlowStore;
+use crate::mirror::Mirror;
 use crate::stream::FlowStream;
 
 pub use crate::flow::Watched;
@@ -35,6 +36,8 @@ pub struct Desired {
     pub plan: Plan,
     /// For the records that come back, every watch of the plan.
     pub watched: HashMap<WatchId, Arc<Watched>>,
+    /// For the frames that come back, the watches that are mirrored.
+    pub mirrors: HashMap<WatchId, Mirror>,
 }
 
 /// Starts the task that drains `rings`. It ends when the last handle is dropped.
@@ -171,6 +174,7 @@ struct State {
     left: VecDeque<(WatchId, Arc<Watched>)>,
     /// Both together.
     watched: Arc<HashMap<WatchId, Arc<Watched>>>,
+    mirrors: Arc<HashMap<WatchId, Mirror>>,
     ledger: Ledger,
     /// Packets that there was no room to keep.
     packets_lost: u64,
@@ -189,6 +193,7 @@ impl State {
             });
             self.fresh = true;
         }
+        self.mirrors = Arc::new(desired.mirrors);
         let mut watched = desired.watched;
         for (id, known) in &self.planned {
             if !watched.contains_key(id) {

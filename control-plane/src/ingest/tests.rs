@@ -88,6 +88,7 @@ fn desired(watches: &[WatchId]) -> Desired {
             ..Plan::default()
         },
         watched: watches.iter().map(|id| (*id, Arc::new(watched(id)))).collect(),
+        ..Desired::default()
     }
 }
 

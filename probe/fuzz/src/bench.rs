@@ -208,6 +208,7 @@ impl Asked {
             defragment: asks(4),
             extra_layers: ExtraLayers(self.layers),
             mpls_udp_port: asks(5).then_some(51234),
+            mirror: asks(6),
         };
         Watch { id, node_tid: None, filter: Arc::default(), options }
     }

@@ -153,9 +153,10 @@ impl Shard {
         }
     }
 
-    /// Whether a watch wants packets whole.
+    /// Whether a watch wants packets whole, or frames.
     pub fn wants_packets(&self) -> bool {
-        self.watches.iter().flatten().any(Watching::wants_packets)
+        let wants = |w: &Watching| w.wants_packets() || w.watch.options.mirror;
+        self.watches.iter().flatten().any(wants)
     }
 
     /// How many bytes of plain frames all watches that run look at, if that is all they want.
@@ -185,7 +186,7 @@ impl Shard {
             if self.copies.is_full() || self.pieces.len() >= STAGED {
                 self.settle(out);
             }
-            self.meter_any(frame);
+            self.meter_any(frame, out);
         }
     }
 
@@ -230,7 +231,7 @@ impl Shard {
     }
 
     #[inline(never)]
-    fn meter_any(&mut self, frame: &Frame<'_>) {
+    fn meter_any(&mut self, frame: &Frame<'_>, out: &mut impl Export) {
         let staged = self.stage.items.len();
         let mut watched = false;
         let mut skipped = None;
@@ -241,12 +242,15 @@ impl Shard {
         let mut wanted = Places::default();
         let mut lent = Lent::new(frame);
         for place in 0..self.watches.len() {
-            let Some(Some(watching)) = self.watches.get(place) else {
+            let Some(Some(watching)) = self.watches.get_mut(place) else {
                 continue;
             };
             watched |= watching.runs();
             if !watching.admits(frame) {
                 continue;
+            }
+            if watching.watch.options.mirror {
+                watching.mirror(frame, out);
             }
             if fragment.is_some() && watching.watch.options.defragment {
                 wanted.add(place as u8);

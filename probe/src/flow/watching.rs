@@ -1,8 +1,9 @@
 //! A watch at work: its filter, its key mode and its counters.
 
 use sonde_proto::plan::{ExtraLayers, Watch};
-use sonde_proto::report::{WatchReport, WatchState};
+use sonde_proto::report::{PacketHead, PacketWant, WatchReport, WatchState};
 
+use super::Export;
 use super::staged::Taker;
 use crate::filter::Filter;
 use crate::source::Frame;
@@ -90,13 +91,25 @@ impl Watching {
         options.raw_packets > 0 || options.extra_layers != ExtraLayers::default()
     }
 
+    /// Sends a frame up that is taken.
+    #[cold]
+    pub(crate) fn mirror(&mut self, frame: &Frame<'_>, out: &mut impl Export) {
+        let (watch, want) = (self.watch.id, PacketWant::Mirror);
+        let link = frame.link.number();
+        let head = PacketHead::new(watch, 0, want, frame.at, link, frame.length);
+        let size = self.watch.options.header_size as usize;
+        let bytes = frame.bytes.get(..size).unwrap_or(frame.bytes);
+        self.copies_lost += u64::from(!out.packet(head, bytes));
+    }
+
     /// How many bytes of a plain frame are looked at, if nothing is wanted but its flows' counters
     /// and it can be told without a walk along its headers.
     pub(crate) fn plain_size(&self) -> Option<u32> {
         let options = &self.watch.options;
         let follows = options.tcp_metric || options.reassemble_tcp || options.defragment;
         let walks = options.sampling > 1 || options.mpls_udp_port.is_some();
-        (!follows && !walks && !self.wants_packets()).then_some(options.header_size)
+        (!follows && !walks && !options.mirror && !self.wants_packets())
+            .then_some(options.header_size)
     }
 
     /// How frames are taken for the watch at `place`, if they are.

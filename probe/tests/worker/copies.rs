@@ -1,7 +1,7 @@
 //! Packets that are sent up whole.
 
 use sonde_probe::worker::FlowConfig;
-use sonde_proto::plan::{ExtraLayers, Options, Watch};
+use sonde_proto::plan::{BpfInstruction, ExtraLayers, Options, Watch};
 use sonde_proto::record::{EndReason, WatchId};
 use sonde_proto::report::PacketWant;
 use sonde_proto::ring::RingSize;
@@ -74,6 +74,26 @@ fn messages_are_copied_without_their_headers() {
     let dhcp = (2, PacketWant::Layer(ExtraLayers::DHCPV4), boot);
     assert_eq!(seen, [dns.clone(), dhcp, dns], "DHCP of the first packet only");
     assert!(lab.finish(EndReason::Drained).iter().all(|record| record.raw_packets == 0));
+}
+
+#[test]
+fn every_frame_that_is_admitted_is_mirrored() {
+    let options = Options { mirror: true, header_size: 64, sampling: 1000, ..Options::default() };
+    let mirror = |id| Watch { options, ..watch(id) };
+    let filter = [BpfInstruction { code: 6, jt: 0, jf: 0, k: 0 }].into();
+    let mut lab = Lab::new(vec![watch(1), mirror(2), Watch { filter, ..mirror(3) }]);
+    let long = udp((A, 1), (B, 2), &[7; 300]);
+    let short = udp((B, 2), (A, 1), b"x");
+    let frames = [&long[..], &short, &[1, 2, 3], &vxlan(7, 4000, &short)];
+    for (n, frame) in frames.iter().enumerate() {
+        lab.play(n as f64, frame);
+    }
+    assert_eq!(lab.packets.len(), 4, "whether they are sampled or make a flow or not");
+    for (n, (head, bytes)) in lab.packets.iter().enumerate() {
+        let expected = (WatchId(2), PacketWant::Mirror, at(n as f64), 1, frames[n].len() as u32);
+        assert_eq!((head.watch, head.want, head.at, head.link, head.length), expected);
+        assert_eq!(bytes, &frames[n][..frames[n].len().min(64)]);
+    }
 }
 
 #[test]
