@@ -289,4 +289,6 @@ pub struct Overload {
     pub stream_messages_lost: u64,
     /// Flows in those messages, once for each subscriber that lost them.
     pub stream_flows_lost: u64,
+    /// Reports of flows that exporters lost because they were slow.
+    pub export_reports_lost: u64,
 }

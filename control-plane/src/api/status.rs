@@ -143,5 +143,6 @@ fn overload(state: &State) -> Overload {
         packets_lost: state.lcores.packets_lost(),
         stream_messages_lost: stream.lost,
         stream_flows_lost: stream.flows_lost,
+        export_reports_lost: state.captures.exports().lost(),
     }
 }

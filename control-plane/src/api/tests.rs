@@ -448,6 +448,7 @@ async fn the_status_counts_every_kind_of_overload() {
         "PacketsLost": 0,
         "StreamMessagesLost": 15,
         "StreamFlowsLost": 1500,
+        "ExportReportsLost": 0,
     });
     assert_eq!(overload, expected);
 }

@@ -82,6 +82,8 @@ struct Inner {
     config: ExportsConfig,
     /// By the UUID of their capture.
     running: Mutex<BTreeMap<String, Running>>,
+    /// Records that exporters lost whose capture is gone.
+    lost: AtomicU64,
     /// Each exporter has a receiver as long as it runs.
     stop: watch::Sender<bool>,
 }
@@ -109,7 +111,8 @@ struct Running {
 impl Exports {
     /// None yet.
     pub fn new(config: ExportsConfig) -> Self {
-        Self(Arc::new(Inner { config, running: Mutex::default(), stop: watch::Sender::new(false) }))
+        let stop = watch::Sender::new(false);
+        Self(Arc::new(Inner { config, running: Mutex::default(), lost: AtomicU64::new(0), stop }))
     }
 
     /// Starts an exporter for a capture, unless it has one. Must be called within a runtime.
@@ -134,7 +137,13 @@ impl Exports {
 
     /// Lets the exporters end whose capture is not `wanted` any more.
     pub fn keep(&self, wanted: impl Fn(&str) -> bool) {
-        self.running().retain(|capture, _| wanted(capture));
+        self.running().retain(|capture, running| {
+            let stays = wanted(capture);
+            if !stays {
+                self.0.lost.fetch_add(running.outlet.lost(), Ordering::Relaxed);
+            }
+            stays
+        });
     }
 
     /// Has ingest hand over the records of the captures that have an exporter.
@@ -160,6 +169,12 @@ impl Exports {
     pub fn status(&self) -> BTreeMap<String, ExportStatus> {
         let running = self.running();
         running.iter().map(|(capture, running)| (capture.clone(), running.status())).collect()
+    }
+
+    /// Records that found no room, those of exporters that are gone included.
+    pub fn lost(&self) -> u64 {
+        let lost = self.running().values().map(|running| running.outlet.lost()).sum::<u64>();
+        lost + self.0.lost.load(Ordering::Relaxed)
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {

@@ -199,6 +199,26 @@ async fn a_name_without_an_address_is_an_error_and_holds_up_nobody() {
 }
 
 #[tokio::test]
+async fn records_that_are_lost_stay_counted() {
+    let world = World::new();
+    let exports = world.state.captures.exports();
+    let export = Export {
+        format: Format::Ipfix,
+        target: "127.0.0.1:9".into(),
+        sampling: 0,
+        tcp_flags: false,
+    };
+    exports.start("a", &export);
+    let given = testing::told(testing::record());
+    // Its exporter has no turn before the next await.
+    let outlet = exports.running()["a"].outlet.clone();
+    (0..ROOM + 3).for_each(|_| outlet.put(&given.record, &given.names));
+    assert_eq!((exports.status()["a"].dropped, exports.lost()), (3, 3));
+    exports.keep(|_| false);
+    assert_eq!(exports.lost(), 3);
+}
+
+#[tokio::test]
 async fn an_outlet_that_nobody_empties_loses_the_newest_and_counts() {
     let (outlet, mut told) = Outlet::new(2);
     let given = testing::told(testing::record());
