@@ -115,6 +115,11 @@ pub(super) struct Seat {
 }
 
 impl Seat {
+    /// The client's host id.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Shows `lost` as the messages that the client lost.
     pub(super) fn count_losses(&self, lost: Arc<AtomicU64>) {
         if let Some(entry) = self.clients.seats().get_mut(&self.host) {

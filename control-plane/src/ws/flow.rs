@@ -2,14 +2,14 @@
 
 use axum::extract::ws::{Message as Frame, WebSocket};
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::clients::{Client, Seat};
-use super::handshake::{Hello, Protocol, SMALL, close, introduce, upgrade};
-use super::session::{self, Ignore, Outbox, refuse, text};
+use super::admission::{Door, Guest, admit};
+use super::clients::Seat;
+use super::handshake::{Hello, Protocol, SMALL};
+use super::session::{self, Ignore, Outbox, text};
 use super::{KeepAlive, WsState};
 use crate::envelope::Letter;
 use crate::json;
@@ -17,55 +17,31 @@ use crate::stream::{Encoding, Message, Namespaces, Subscriber};
 
 /// Upgrades to a WebSocket and subscribes the client to the flow stream.
 pub async fn subscribe(State(state): State<WsState>, request: Request) -> Response {
-    let (mut parts, _) = request.into_parts();
-    let upgrade = match upgrade(&mut parts, SMALL).await {
-        Ok(upgrade) => upgrade,
-        Err(response) => return response,
-    };
-    let hello = Hello::new(&parts);
-    let asked = match Asked::new(&hello) {
-        Ok(asked) => asked,
-        Err(reason) => {
-            let response = upgrade.on_upgrade(move |socket| refuse(socket, reason.into()));
-            return introduce(response, &state.host);
-        }
-    };
-    let client = Client {
-        host: hello.host.clone(),
-        kind: asked.client_type,
-        protocol: asked.protocol.name(),
-        addr: hello.addr,
-        since: (state.clock)(),
-        lost: 0,
-        refused: 0,
-    };
-    let Some(seat) = state.clients.flows.admit(client) else {
-        return close(StatusCode::CONFLICT);
+    let door = Door { clients: &state.clients.flows, size: SMALL };
+    let asked = |hello: &Hello, _: &str, protocol| Asked::new(hello, protocol);
+    let (Guest { seat, asked, .. }, opening) = match admit(&state, request, door, asked).await {
+        Ok(admitted) => admitted,
+        Err(answer) => return answer,
     };
     // From here on nothing is missed, although the socket opens a moment later.
     let subscriber = state.stream.subscribe(asked.namespaces, state.limits);
     seat.count_losses(subscriber.lost_counter());
     let served = Served {
-        host: hello.host,
         seat,
         flows: Flows { subscriber, encoding: asked.encoding, told: 0, held: None },
         keep_alive: state.keep_alive,
     };
-    introduce(upgrade.on_upgrade(move |socket| served.run(socket)), &state.host)
+    opening.serve(move |socket| served.run(socket))
 }
 
 /// What a client asked for, all of it understood.
 struct Asked {
-    client_type: String,
-    protocol: Protocol,
     encoding: Encoding,
     namespaces: Namespaces,
 }
 
 impl Asked {
-    fn new(hello: &Hello) -> Result<Self, &'static str> {
-        let client_type = hello.client_type()?;
-        let protocol = hello.protocol()?;
+    fn new(hello: &Hello, protocol: Protocol) -> Result<Self, &'static str> {
         let encoding = match (protocol, hello.field("x-flow-encoding").as_deref()) {
             (Protocol::Json, None) => Encoding::Json,
             (Protocol::Protobuf, None) => Encoding::JsonInProtobuf,
@@ -76,18 +52,13 @@ impl Asked {
             (_, Some(_)) => return Err("X-Flow-Encoding: expected protobuf"),
         };
         let names = hello.fields("x-websocket-namespace");
-        Ok(Self {
-            client_type,
-            protocol,
-            encoding,
-            namespaces: Namespaces::parse(names.iter().map(String::as_str)),
-        })
+        let namespaces = Namespaces::parse(names.iter().map(String::as_str));
+        Ok(Self { encoding, namespaces })
     }
 }
 
 /// A client that is being served.
 struct Served {
-    host: String,
     /// Held while it is.
     seat: Seat,
     flows: Flows,
@@ -115,7 +86,7 @@ struct Loss {
 impl Served {
     async fn run(mut self, socket: WebSocket) {
         let ended = session::run(socket, &mut Ignore, &mut self.flows, self.keep_alive).await;
-        let (host, lost) = (&self.host, self.flows.subscriber.lost());
+        let (host, lost) = (self.seat.host(), self.flows.subscriber.lost());
         tracing::debug!(%host, ?ended, lost, "flow subscriber left");
         drop(self.seat);
     }

@@ -1,5 +1,6 @@
 //! Skydive's WebSocket endpoints.
 
+mod admission;
 mod clients;
 mod handshake;
 mod session;

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::ws::{Message as Frame, WebSocket};
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::clients::{Client, Clients, Seat};
-use super::handshake::{Hello, LARGE, Protocol, SMALL, close, introduce, upgrade};
+use super::admission::{Door, Guest, admit};
+use super::clients::Clients;
+use super::handshake::{Hello, LARGE, Protocol, SMALL};
 use super::session::{self, Inbox, Outbox, refuse, text};
 use super::{KeepAlive, WsState};
 use crate::envelope::{Letter, Received};
@@ -44,46 +44,19 @@ struct Role {
 }
 
 async fn serve(state: WsState, request: Request, clients: Clients, role: Role) -> Response {
-    let (mut parts, _) = request.into_parts();
-    let size = if role.publishes { LARGE } else { SMALL };
-    let upgrade = match upgrade(&mut parts, size).await {
-        Ok(upgrade) => upgrade,
-        Err(response) => return response,
-    };
-    let hello = Hello::new(&parts);
-    let asked = match Asked::new(&hello, role) {
-        Ok(asked) => asked,
-        Err(reason) => {
-            let response = upgrade.on_upgrade(move |socket| refuse(socket, reason.into()));
-            return introduce(response, &state.host);
+    let door = Door { clients: &clients, size: if role.publishes { LARGE } else { SMALL } };
+    let asked = |hello: &Hello, kind: &str, _| Asked::new(hello, kind, role);
+    match admit(&state, request, door, asked).await {
+        Ok((guest, opening)) => {
+            let served = Served { guest, stream: state.topology, keep_alive: state.keep_alive };
+            opening.serve(move |socket| served.run(socket))
         }
-    };
-    let client = Client {
-        host: hello.host.clone(),
-        kind: asked.client_type.clone(),
-        protocol: asked.protocol.name(),
-        addr: hello.addr,
-        since: (state.clock)(),
-        lost: 0,
-        refused: 0,
-    };
-    let Some(seat) = clients.admit(client) else {
-        return close(StatusCode::CONFLICT);
-    };
-    let served = Served {
-        host: hello.host,
-        seat,
-        asked,
-        stream: state.topology,
-        keep_alive: state.keep_alive,
-    };
-    introduce(upgrade.on_upgrade(move |socket| served.run(socket)), &state.host)
+        Err(answer) => answer,
+    }
 }
 
 /// What a client asked for, all of it understood but the filter.
 struct Asked {
-    client_type: String,
-    protocol: Protocol,
     /// Of the messages it is sent; none for all.
     namespaces: Vec<String>,
     filter: Option<String>,
@@ -91,9 +64,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn new(hello: &Hello, role: Role) -> Result<Self, &'static str> {
-        let client_type = hello.client_type()?;
-        let protocol = hello.protocol()?;
+    fn new(hello: &Hello, client_type: &str, role: Role) -> Result<Self, &'static str> {
         let follows = role.follows.then(|| policy(hello)).transpose()?;
         let persistence = role.publishes.then(|| persistence(hello)).transpose()?;
         let origin = format!("{client_type}.{}", hello.host);
@@ -104,7 +75,7 @@ impl Asked {
         }
         let filter = if role.publishes { None } else { hello.field("x-gremlin-filter") };
         let part = Part { follows, filter: None, publishes };
-        Ok(Self { client_type, protocol, namespaces, filter, part })
+        Ok(Self { namespaces, filter, part })
     }
 }
 
@@ -126,18 +97,15 @@ fn persistence(hello: &Hello) -> Result<Persistence, &'static str> {
 
 /// A client that is being served.
 struct Served {
-    host: String,
-    /// Held while it is.
-    seat: Seat,
-    asked: Asked,
+    guest: Guest<Asked>,
     stream: TopologyStream,
     keep_alive: KeepAlive,
 }
 
 impl Served {
     async fn run(self, socket: WebSocket) {
-        let Self { host, seat, asked, stream, keep_alive } = self;
-        let Asked { protocol, namespaces, filter, mut part, .. } = asked;
+        let Self { guest: Guest { seat, protocol, asked }, stream, keep_alive } = self;
+        let Asked { namespaces, filter, mut part } = asked;
         let follower = async {
             if let Some(text) = filter {
                 part.filter = Some(stream.filter(text).await?);
@@ -156,11 +124,11 @@ impl Served {
         let mut inbox = Requests { protocol, refused, asks };
         let mut outbox = Letters { protocol, namespaces, letters };
         let ended = session::run(socket, &mut inbox, &mut outbox, keep_alive).await;
-        tracing::debug!(%host, ?ended, "a client of the topology left");
+        tracing::debug!(host = seat.host(), ?ended, "a client of the topology left");
         drop((inbox, outbox));
         // Its elements go before somebody else can be that client.
         if let Err(error) = follower.await {
-            tracing::error!(%error, %host, "a follower of the topology failed");
+            tracing::error!(%error, host = seat.host(), "a follower of the topology failed");
         }
         drop(seat);
     }
