@@ -14,6 +14,7 @@ use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use crate::access::{self, Access, AccessError};
 use crate::additions::Additions;
+use crate::agent::Agents;
 use crate::alert::{Alerts, AlertsConfig};
 use crate::api::{self, ScriptHost};
 use crate::asker::Asker;
@@ -151,8 +152,10 @@ impl Control {
         );
         let host = config.host.id.clone();
         let notices = Notices::new();
+        let agents = Agents::new(flows.clone(), stream.clone(), clock.clone());
         let captures = CapturesConfig {
             host: host.clone(),
+            agents: agents.clone(),
             key_mode: config.key_mode,
             listen: config.pcap_sockets,
             asker: Asker { clock: clock.clone(), graph: graph.clone(), flows: flows.clone() },
@@ -191,6 +194,7 @@ impl Control {
         let topology = TopologyStream::new(asker, config.query, queries.clone(), notices.clone());
         let ws = WsState {
             host: host.clone(),
+            agents,
             stream,
             topology,
             clients: Endpoints::default(),
@@ -244,6 +248,7 @@ impl Control {
         let drained = self.state.lcores.closed(limit).await;
         self.state.ws.stream.close();
         self.state.ws.topology.close();
+        self.state.ws.agents.close();
         let (left, exported) = tokio::join!(
             self.state.ws.clients.left(limit),
             self.state.captures.exports().stop(limit)
@@ -283,7 +288,7 @@ async fn open(
         let additions = Additions::open(&store, graph, clock)?;
         let rules = Rules::open(&store, config.asker.clone(), &config.host)?;
         let alerts = Alerts::open(alerts, &store)?;
-        let injections = Injections::open(&store, config.asker.clone(), injector)?;
+        let injections = Injections::open(&store, &config.host, config.asker.clone(), injector)?;
         let workflows = Resources::open(&store, config.asker.clock.clone(), ())?;
         let captures = Captures::open(config, &store)?;
         if let Some(wanted) = start_up {

@@ -102,6 +102,9 @@ pub(crate) struct Received {
     pub(crate) kind: String,
     #[serde(rename = "UUID", deserialize_with = "null_is_default")]
     pub(crate) uuid: String,
+    /// As in HTTP.
+    #[serde(deserialize_with = "null_is_default")]
+    pub(crate) status: i64,
     pub(crate) obj: Value,
 }
 
@@ -132,7 +135,8 @@ impl Received {
             true => Value::Null,
             false => serde_json::from_slice(&message.obj)?,
         };
-        Ok(Self { namespace: message.namespace, kind: message.r#type, uuid: message.uuid, obj })
+        let StructMessage { namespace, r#type: kind, uuid, status, .. } = message;
+        Ok(Self { namespace, kind, uuid, status, obj })
     }
 }
 

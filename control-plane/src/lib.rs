@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod additions;
+pub mod agent;
 pub mod alert;
 pub mod api;
 pub mod asker;

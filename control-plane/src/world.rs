@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 
 use crate::access::{self, Access};
 use crate::additions::Additions;
+use crate::agent::Agents;
 use crate::alert::{Alerts, AlertsConfig};
 use crate::asker::Asker;
 use crate::capture::{Captures, CapturesConfig, ListenConfig};
@@ -95,8 +96,10 @@ impl World {
         });
         let asker = Asker { clock: clock.clone(), graph: graph.clone(), flows: flows.clone() };
         let notices = Notices::new();
+        let agents = Agents::new(flows.clone(), stream.clone(), clock.clone());
         let config = CapturesConfig {
             host: "here".into(),
+            agents: agents.clone(),
             key_mode: KeyMode::L2,
             listen: ListenConfig::default(),
             asker: asker.clone(),
@@ -132,7 +135,7 @@ impl World {
             additions,
             alerts: Alerts::open(alerts, &store)?,
             notices,
-            injections: Injections::open(&store, asker.clone(), injector)?,
+            injections: Injections::open(&store, "here", asker.clone(), injector)?,
             rules: Rules::open(&store, asker, "here")?,
             workflows: Resources::open(&store, clock.clone(), ())?,
             scripts: script::testing::scripts(),
@@ -140,6 +143,7 @@ impl World {
             lcores,
             ws: WsState {
                 host: "here".into(),
+                agents,
                 stream,
                 topology,
                 clients: Endpoints::default(),

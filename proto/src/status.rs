@@ -24,9 +24,9 @@ pub struct Service {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct Status {
-    /// Who captures: this host.
+    /// Who captures: this host, and the agents that are connected.
     pub agents: BTreeMap<String, Connection>,
-    /// Other analyzers: none.
+    /// Other analyzers.
     pub peers: Peers,
     /// Who publishes topology.
     pub publishers: BTreeMap<String, Connection>,
@@ -291,4 +291,8 @@ pub struct Overload {
     pub stream_flows_lost: u64,
     /// Reports of flows that exporters lost because they were slow.
     pub export_reports_lost: u64,
+    /// Messages of agents on `/ws/agent/flow` that were none.
+    pub agent_messages_refused: u64,
+    /// Flows of agents that had no room: each agent has a part of the store.
+    pub agent_flows_refused: u64,
 }

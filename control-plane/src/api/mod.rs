@@ -120,6 +120,9 @@ fn sockets(access: &Access) -> Routes {
         .socket("/ws/subscriber", socket::subscriber(), ws::topology::subscribe)
         .socket("/ws/publisher", socket::publisher(), ws::topology::publish)
         .socket("/ws/pubsub", socket::pubsub(), ws::topology::both)
+        .socket("/ws/agent/topology", socket::agent_topology(), ws::agent::topology)
+        .socket("/ws/agent/flow", socket::agent_flow(), ws::agent::flows)
+        .socket("/ws/replication", socket::replication(), ws::replication::replicate)
 }
 
 fn resources<R: Served>(routes: Routes, name: &'static str) -> Routes {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use axum::extract::State as Extract;
 use sonde_proto::plan::Point;
 use sonde_proto::status::{
-    Connection, Election, FlowStoreStatus, FlowStreamStatus, Overload, Probe, Queue, Service,
-    Status,
+    Connection, Election, FlowStoreStatus, FlowStreamStatus, Overload, Peers, Probe, Queue,
+    Service, Status,
 };
 
 use super::Error;
@@ -44,7 +44,12 @@ fn of(state: &State) -> Status {
     let sources = queues.iter().filter(|queue| queue.open).map(|queue| queue.lcore.source);
     let running = |name: &str| (name.to_owned(), Probe { status: "running".into() });
     Status {
-        agents: [(state.host.clone(), myself)].into(),
+        agents: {
+            let mut agents = connections(&[&clients.agent_flows, &clients.agents]);
+            agents.insert(state.host.clone(), myself);
+            agents
+        },
+        peers: Peers { incomers: connections(&[&clients.peers]), ..Peers::default() },
         subscribers: connections(&[&clients.subscribers, &clients.pubsubs, &clients.flows]),
         publishers: connections(&[&clients.publishers, &clients.pubsubs]),
         alerts: Election { is_master: true },
@@ -59,7 +64,6 @@ fn of(state: &State) -> Status {
         exports: state.captures.exports().status(),
         mirrors: state.captures.mirrors(),
         overload: overload(state),
-        ..Status::default()
     }
 }
 
@@ -130,6 +134,7 @@ fn overload(state: &State) -> Overload {
     let store = state.flows.read().unwrap_or_else(PoisonError::into_inner).counts();
     let (stream, strain) = (state.ws.stream.status(), state.lcores.strain());
     let (lag, longest) = state.lcores.lag();
+    let (agent_messages_refused, agent_flows_refused) = state.ws.agents.refused();
     let millis = |lag: Duration| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);
     Overload {
         reports_held_back: state.lcores.totals().ring_full,
@@ -144,5 +149,7 @@ fn overload(state: &State) -> Overload {
         stream_messages_lost: stream.lost,
         stream_flows_lost: stream.flows_lost,
         export_reports_lost: state.captures.exports().lost(),
+        agent_messages_refused,
+        agent_flows_refused,
     }
 }

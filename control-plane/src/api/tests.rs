@@ -449,6 +449,8 @@ async fn the_status_counts_every_kind_of_overload() {
         "StreamMessagesLost": 15,
         "StreamFlowsLost": 1500,
         "ExportReportsLost": 0,
+        "AgentMessagesRefused": 0,
+        "AgentFlowsRefused": 0,
     });
     assert_eq!(overload, expected);
 }

@@ -7,6 +7,7 @@ mod listen;
 mod mirrored;
 mod mirrors;
 mod place;
+mod remote;
 mod running;
 mod shown;
 mod target;
@@ -25,6 +26,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use crate::agent::{Agents, Task};
 use crate::asker::Asker;
 use crate::export::Exports;
 use crate::graph::{Graph, Topology};
@@ -40,6 +42,7 @@ pub use validate::Runnable;
 
 use announced::Announced;
 use mirrors::Mirrors;
+use remote::Remote;
 use running::{Run, Running};
 use shown::{Counted, Shown};
 
@@ -65,6 +68,8 @@ pub struct CapturesConfig {
     pub lcores: Lcores,
     /// Who sends flows to the targets of captures.
     pub exports: Exports,
+    /// Who does it on nodes of other hosts.
+    pub agents: Agents,
     /// Where it is told what becomes of captures.
     pub notices: Notices,
 }
@@ -79,6 +84,7 @@ struct Inner {
 #[derive(Debug)]
 struct Book {
     running: Running,
+    remote: Remote,
     shown: Shown,
     announced: Announced,
     mirrors: Mirrors,
@@ -92,6 +98,7 @@ impl Captures {
         let resources = Resources::open(store, config.asker.clock.clone(), config.key_mode)?;
         let book = Book {
             running: Running::new(config.host.clone(), config.listen.clone()),
+            remote: Remote::default(),
             shown: Shown::default(),
             announced: Announced::default(),
             mirrors: Mirrors::default(),
@@ -219,6 +226,7 @@ impl Captures {
         book.running.keep(|id| entries.contains_key(id), graph);
         config.exports.keep(|id| entries.contains_key(id));
         book.mirrors.keep(|id| entries.contains_key(id));
+        book.remote.keep(|id| entries.contains_key(id), graph);
         for (id, entry) in entries.iter() {
             if let Some(runnable) = &entry.parsed {
                 if let Some(export) = &runnable.export {
@@ -229,8 +237,10 @@ impl Captures {
                 }
                 let nodes = self.matches(id, runnable, graph);
                 book.running.start(id, runnable, &nodes, graph);
+                book.remote.start(&entry.resource, runnable, &nodes, &config.host);
             }
         }
+        config.agents.order(Task::Capture, book.remote.orders());
         let mut desired =
             (book.running).desired(|id| entries.get(id).and_then(|entry| entry.parsed.as_ref()));
         if desired.plan != book.told {
@@ -245,15 +255,13 @@ impl Captures {
     fn show(&self) {
         let Inner { config, resources, .. } = &*self.0;
         let counted = self.counted();
-        let Book { running, shown, .. } = &mut *self.book();
+        let outcomes = config.agents.outcomes();
+        let Book { running, remote, shown, .. } = &mut *self.book();
         let entries = resources.entries();
-        shown.update(
-            running,
-            |id| entries.get(id).map(|entry| &entry.resource),
-            &counted,
-            &config.asker.graph,
-            config.asker.clock.now(),
-        );
+        let capture = |id: &str| entries.get(id).map(|entry| &entry.resource);
+        let now = config.asker.clock.now();
+        shown.update(running, capture, &counted, &config.asker.graph, now);
+        remote.show(&outcomes, capture, &config.asker, now);
     }
 
     /// Tells subscribers what the captures are now.
@@ -271,6 +279,11 @@ impl Captures {
         for (pair, run) in book.running.pairs() {
             if let Some(capture) = captures.get_mut(&pair.capture) {
                 capture.count += u64::from(counted.is_active(run));
+            }
+        }
+        for (errand, outcome) in self.0.config.agents.outcomes() {
+            if let Some(capture) = captures.get_mut(&errand.resource) {
+                capture.count += u64::from(outcome.is_ok());
             }
         }
         captures

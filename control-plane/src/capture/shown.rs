@@ -159,4 +159,4 @@ fn write(
 }
 
 /// Where nodes carry it.
-const MEMBER: &str = "Captures";
+pub(super) const MEMBER: &str = "Captures";

@@ -5,7 +5,11 @@ use sonde_proto::plan::Point;
 use sonde_proto::record::WatchId;
 use sonde_proto::report::WatchState;
 
+use tokio::sync::mpsc;
+
 use super::*;
+use crate::agent::Line;
+use crate::envelope::Received;
 use crate::resource::Resource as _;
 use crate::world::{World, node, within};
 
@@ -303,4 +307,50 @@ proptest! {
         let text = serde_json::to_string(&capture).unwrap();
         prop_assert_eq!(serde_json::from_str::<Capture>(&text).unwrap(), capture);
     }
+}
+
+#[tokio::test]
+async fn the_nodes_of_an_agent_are_captured_by_it() {
+    let mut world = World::new();
+    let (agents, now) = (world.state.ws.agents.clone(), world.state.clock.now());
+    let theirs = |id: &str, kind: &str, host: &str| Node {
+        host: host.into(),
+        origin: "agent.far".into(),
+        ..node(id, kind, 2)
+    };
+    for node in [
+        theirs("far0", "veth", "far"),
+        theirs("far1", "device", "far"),
+        theirs("far", "host", "far"),
+    ] {
+        world.state.graph.write().unwrap().add(node, now).unwrap();
+    }
+    let (tells, mut letters) = mpsc::channel(8);
+    let (answers, replies) = mpsc::channel(8);
+    let line = Line { letters: tells.downgrade(), replies };
+    tokio::spawn(agents.executor("far").run(line));
+    let id = create(&world, "G.V().Has('@Origin', 'agent.far')").uuid;
+    tokio::spawn(world.state.captures.clone().run());
+    for (node, status) in [("far0", 200), ("far1", 500)] {
+        let letter = letters.recv().await.unwrap();
+        let obj: serde_json::Value = serde_json::from_slice(&letter.obj).unwrap();
+        assert_eq!((letter.kind, &obj["NodeID"]), ("Start", &json!(node)));
+        assert_eq!(obj["Resource"]["UUID"], json!(id));
+        let reply = Received { uuid: letter.uuid, status, ..Received::default() };
+        answers.send(reply).await.unwrap();
+    }
+    within(|| (world.shown("far1", "Captures") != json!(null)).then_some(())).await;
+    let shown = &world.shown("far1", "Captures")[0];
+    assert_eq!((&shown["ID"], &shown["State"]), (&json!(id), &json!("error")));
+    assert_eq!(shown["Error"], "the agent failed");
+    assert_eq!(world.shown("far0", "Captures"), json!(null), "its agent shows what runs");
+    assert_eq!(world.state.captures.list()[&id].count, 1);
+    // Nothing of it is ours to capture.
+    let plan = world.plan(|_| true).await;
+    assert!(plan.points.is_empty(), "{plan:?}");
+
+    assert!(world.state.captures.delete(&id).unwrap());
+    let letter = letters.recv().await.unwrap();
+    assert_eq!(letter.kind, "Stop");
+    within(|| (world.shown("far1", "Captures") == json!(null)).then_some(())).await;
 }

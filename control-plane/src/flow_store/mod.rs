@@ -173,6 +173,11 @@ impl FlowStore {
         self.flows.len()
     }
 
+    /// How many flows are kept at most.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Whether no flow is kept.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -27,6 +27,9 @@ pub trait Kind: Clone + fmt::Debug + Send + Sync + Sized + 'static {
     #[doc(hidden)]
     fn all_mut(topology: &mut Topology) -> &mut Elements<Self>;
 
+    /// What it lacks to be told from others, and to have a place.
+    fn identify(&self) -> Result<(), SchemaError>;
+
     /// What it lacks, if it comes from outside.
     fn check(&self) -> Result<(), SchemaError>;
 
@@ -66,6 +69,10 @@ impl Kind for Node {
 
     fn all_mut(topology: &mut Topology) -> &mut Elements<Self> {
         &mut topology.nodes
+    }
+
+    fn identify(&self) -> Result<(), SchemaError> {
+        schema::identify_node(self)
     }
 
     fn check(&self) -> Result<(), SchemaError> {
@@ -115,6 +122,10 @@ impl Kind for Edge {
 
     fn all_mut(topology: &mut Topology) -> &mut Elements<Self> {
         &mut topology.edges
+    }
+
+    fn identify(&self) -> Result<(), SchemaError> {
+        schema::identify_edge(self)
     }
 
     fn check(&self) -> Result<(), SchemaError> {

@@ -1,7 +1,7 @@
 //! What elements that come from outside must have (Skydive API §8.6).
 
 use serde_json::Value;
-use sonde_proto::graph::{Edge, Element, Node};
+use sonde_proto::graph::{Edge, Node};
 
 /// Why an element is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,7 +18,7 @@ pub enum SchemaError {
 }
 
 pub(super) fn check_node(node: &Node) -> Result<(), SchemaError> {
-    check_id(node)?;
+    identify_node(node)?;
     let has = |key| !node.text(key).is_empty();
     let whole = match node.text("Type") {
         "netns" => has("Path"),
@@ -34,12 +34,7 @@ pub(super) fn check_node(node: &Node) -> Result<(), SchemaError> {
 }
 
 pub(super) fn check_edge(edge: &Edge) -> Result<(), SchemaError> {
-    check_id(edge)?;
-    for (end, what) in [(&edge.parent, "parent"), (&edge.child, "child")] {
-        if end.is_empty() {
-            return Err(SchemaError::NoEnd(what));
-        }
-    }
+    identify_edge(edge)?;
     let relation = edge.metadata.get("RelationType").and_then(Value::as_str);
     match relation.is_none_or(str::is_empty) {
         true => Err(SchemaError::Incomplete(NO_RELATION)),
@@ -47,8 +42,18 @@ pub(super) fn check_edge(edge: &Edge) -> Result<(), SchemaError> {
     }
 }
 
-fn check_id(element: &Element) -> Result<(), SchemaError> {
-    if element.id.is_empty() { Err(SchemaError::NoId) } else { Ok(()) }
+pub(super) fn identify_node(node: &Node) -> Result<(), SchemaError> {
+    if node.id.is_empty() { Err(SchemaError::NoId) } else { Ok(()) }
+}
+
+pub(super) fn identify_edge(edge: &Edge) -> Result<(), SchemaError> {
+    identify_node(edge)?;
+    for (end, what) in [(&edge.parent, "parent"), (&edge.child, "child")] {
+        if end.is_empty() {
+            return Err(SchemaError::NoEnd(what));
+        }
+    }
+    Ok(())
 }
 
 /// As Skydive has it, word for word: a test of its clients compares it.

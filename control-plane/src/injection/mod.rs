@@ -74,6 +74,8 @@ struct Inner {
 /// What an injection's rules depend on.
 #[derive(Debug)]
 pub struct Rules {
+    /// Ours.
+    host: String,
     asker: Asker,
     injector: Injector,
     /// Nodes that send now.
@@ -101,8 +103,8 @@ impl Resource for PacketInjection {
     fn parse(&mut self, rules: &Rules) -> Result<Prepared, Vec<Invalid>> {
         let recipe = Recipe::read(self)?;
         let one = |fault: String| vec![Invalid::whole(fault)];
-        let senders =
-            senders(&rules.asker, &recipe, &self.src).map_err(|no| one(no.to_string()))?;
+        let senders = senders(&rules.asker, &rules.host, &recipe, &self.src)
+            .map_err(|no| one(no.to_string()))?;
         if rules.sending.load(Ordering::Relaxed) + senders.len() > SENDING {
             return Err(one(format!("{SENDING} nodes inject packets already, try again later")));
         }
@@ -152,12 +154,16 @@ fn made(of: &PacketInjection, recipe: &Recipe, senders: &[Sender]) -> Vec<Supply
 }
 
 impl Injections {
-    /// Takes up the injections that `store` keeps; none of them sends.
-    pub fn open(store: &Store, asker: Asker, injector: Injector) -> Result<Self, StoreError> {
-        let (clock, rules) = (
-            asker.clock.clone(),
-            Rules { asker: asker.clone(), injector: injector.clone(), sending: Arc::default() },
-        );
+    /// Takes up the injections that `store` keeps; none of them sends. `host` is ours.
+    pub fn open(
+        store: &Store,
+        host: &str,
+        asker: Asker,
+        injector: Injector,
+    ) -> Result<Self, StoreError> {
+        let (clock, host) = (asker.clock.clone(), host.to_owned());
+        let sending = Arc::default();
+        let rules = Rules { host, asker: asker.clone(), injector: injector.clone(), sending };
         let resources = Resources::open(store, clock, rules)?;
         let (jobs, shown) = Default::default();
         Ok(Self(Arc::new(Inner { resources, asker, injector, jobs, shown })))

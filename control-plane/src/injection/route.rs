@@ -60,12 +60,18 @@ pub(super) enum NoRoute {
     Many(String),
 }
 
-/// The nodes that send, and their routes. `text`: the query for them, for errors.
-pub(super) fn senders(asker: &Asker, recipe: &Recipe, text: &str) -> Result<Vec<Sender>, NoRoute> {
+/// The nodes that send, and their routes; nodes of other hosts than `host` are not ours to send on.
+/// `text`: the query for them, for errors.
+pub(super) fn senders(
+    asker: &Asker,
+    host: &str,
+    recipe: &Recipe,
+    text: &str,
+) -> Result<Vec<Sender>, NoRoute> {
     let topology = asker.look(Graph::snapshot);
     let nodes = asker.nodes(&recipe.src, &topology).unwrap_or_default();
     let mut senders: Vec<(Arc<Node>, Point)> = Vec::new();
-    for node in nodes {
+    for node in nodes.into_iter().filter(|node| node.host.is_empty() || node.host == host) {
         match capture::point(&node, &topology) {
             Some(_) if senders.len() == SENDERS => return Err(NoRoute::Many(text.to_owned())),
             Some(point) => senders.push((node, point)),

@@ -149,6 +149,20 @@ async fn a_port_sends_with_the_addresses_it_is_given() {
 }
 
 #[tokio::test]
+async fn nodes_of_other_hosts_are_not_sent_on() {
+    let world = world();
+    let now = world.state.clock.now();
+    // The number of its interface is one of ours, too.
+    let far = sonde_proto::graph::Node { host: "far".into(), ..node("far", "veth", 7) };
+    world.state.graph.write().unwrap().add(far, now).unwrap();
+    let why = create(&world, json!({"Src": "G.V().Has('Name', 'far')"})).await.unwrap_err();
+    assert!(why.contains("Not able to find a source node"), "{why}");
+    let both = json!({"Src": "G.V().Has('Name', Within('far', 'a'))", "Count": 1});
+    create(&world, both).await.unwrap();
+    assert_eq!(sent(&world, 1).await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_file_is_sent_as_it_is() {
     let world = world();
     let wanted = json!({"Pcap": "aGVsbG8=", "Dst": "", "Count": 2});

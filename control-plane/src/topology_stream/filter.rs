@@ -2,16 +2,33 @@
 
 use std::sync::Arc;
 
+use sonde_proto::graph::Element;
 use tokio::task::spawn_blocking;
 
 use super::TopologyStream;
+use super::origins::Origins;
 use super::seen::Seen;
 use crate::graph::{Past, Topology};
 use crate::gremlin::{self, Answer, Ground, Query, QueryError};
 
-/// A query whose answer is a graph.
+/// A part of the topology.
 #[derive(Clone, Debug)]
-pub struct Filter(Arc<Query>);
+pub struct Filter(Form);
+
+#[derive(Clone, Debug)]
+enum Form {
+    /// A query whose answer is a graph.
+    Query(Arc<Query>),
+    /// All but what peers tell of.
+    Here(Origins),
+}
+
+impl Filter {
+    /// What peers are told: what they told is none of it, so that no word comes back.
+    pub(super) fn here(origins: Origins) -> Self {
+        Self(Form::Here(origins))
+    }
+}
 
 /// Why a filter shows nothing.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -39,7 +56,7 @@ impl TopologyStream {
     pub async fn filter(&self, text: String) -> Result<Filter, FilterError> {
         let limits = self.limits;
         let query = self.turn(move || gremlin::parse(&text, &limits)).await??;
-        Ok(Filter(Arc::new(query)))
+        Ok(Filter(Form::Query(Arc::new(query))))
     }
 
     /// What the filter shows then; everything without one.
@@ -50,7 +67,8 @@ impl TopologyStream {
     ) -> Result<Seen, FilterError> {
         let (stream, filter) = (self.clone(), filter.cloned());
         self.turn(move || match (filter, &moment) {
-            (Some(Filter(query)), moment) => stream.run(&query, moment),
+            (Some(Filter(Form::Query(query))), moment) => stream.run(&query, moment),
+            (Some(Filter(Form::Here(origins))), moment) => Ok(here(&origins, moment)),
             (None, Moment::Now(topology)) => Ok(Seen::from(&**topology)),
             (None, Moment::Then(past)) => {
                 Ok(Seen::new(past.nodes.iter().cloned(), past.edges.iter().cloned()))
@@ -89,4 +107,18 @@ impl TopologyStream {
             FilterError::Stopping
         })
     }
+}
+
+fn here(origins: &Origins, moment: &Moment) -> Seen {
+    let is_here = |element: &Element| !origins.is_replicated(&element.origin);
+    let (nodes, edges): (Vec<_>, Vec<_>) = match moment {
+        Moment::Now(topology) => {
+            (topology.nodes().cloned().collect(), topology.edges().cloned().collect())
+        }
+        Moment::Then(past) => (past.nodes.clone(), past.edges.clone()),
+    };
+    Seen::new(
+        nodes.into_iter().filter(|node| is_here(node)),
+        edges.into_iter().filter(|edge| is_here(&edge.element)),
+    )
 }

@@ -1,18 +1,21 @@
 //! A client's task: tells it what changes, answers what it asks, and makes its changes.
 
+mod changing;
+
 use std::mem::take;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 
+use super::author::Author;
 use super::difference::difference;
 use super::ears::{Ears, News};
 use super::filter::{Filter, FilterError, Moment};
-use super::publication::{self, Persistence, Refusal, Step};
+use super::publication::{self, Persistence};
 use super::request::{Request, Wanted};
 use super::seen::Seen;
 use super::telling::{self, Policy};
@@ -21,6 +24,8 @@ use crate::envelope::{Letter, Received};
 use crate::graph::{Event, Graph, Span, Topology};
 use crate::notice::{Notice, Subscription};
 
+use changing::refuse;
+
 /// What a client does here.
 #[derive(Clone, Debug, Default)]
 pub struct Part {
@@ -28,8 +33,10 @@ pub struct Part {
     pub follows: Option<Policy>,
     /// The part of the graph that it follows; the whole without one.
     pub filter: Option<Filter>,
-    /// Whether it changes the graph: who signs its elements, and what becomes of them.
-    pub publishes: Option<(String, Persistence)>,
+    /// Whether it changes the graph: as whom, and what becomes of its elements when it leaves.
+    pub publishes: Option<(Author, Persistence)>,
+    /// Whether it is told the graph before it asks, and asked for its own when that may matter.
+    pub greets: bool,
 }
 
 /// Serves one client.
@@ -40,17 +47,22 @@ pub struct Follower {
     /// Of those who follow.
     ears: Option<Ears>,
     notices: Option<Subscription>,
+    /// Of peers, who may tell of more then.
+    released: Option<watch::Receiver<()>>,
     /// What the client knows, if it follows a part.
     shown: Option<Seen>,
     /// A filter runs no earlier.
     not_before: Instant,
     refused: Arc<AtomicU64>,
+    /// Whether it was noted where its elements are told.
+    settled: bool,
 }
 
 /// What there is to tell.
 enum Heard {
     Change,
     Notice(Notice),
+    Released,
 }
 
 /// The client is gone, or the daemon stops.
@@ -62,14 +74,17 @@ impl Follower {
     pub async fn new(stream: TopologyStream, part: Part) -> Result<Self, FilterError> {
         let ears = part.follows.map(|_| stream.asker.look(Ears::new));
         let notices = part.follows.map(|_| stream.notices.subscribe());
+        let released = part.greets.then(|| stream.origins.released());
         let mut follower = Self {
             stream,
             part,
             ears,
             notices,
+            released,
             shown: None,
             not_before: Instant::now(),
             refused: Arc::default(),
+            settled: false,
         };
         if let (Some(filter), Some(ears)) = (&follower.part.filter, &follower.ears) {
             let now = Moment::Now(ears.told().clone());
@@ -90,6 +105,9 @@ impl Follower {
         letters: mpsc::Sender<Letter>,
     ) {
         let mut stopped = self.stream.stopped.subscribe();
+        if self.greet(&letters).await.is_err() {
+            return;
+        }
         loop {
             let done = tokio::select! {
                 biased;
@@ -108,17 +126,29 @@ impl Follower {
                     Heard::Notice(notice) => {
                         letters.send(telling::notice(&notice)).await.map_err(|_| Gone)
                     }
+                    Heard::Released => letters.send(telling::ask()).await.map_err(|_| Gone),
                 },
             };
             if done.is_err() {
                 break;
             }
         }
-        if let Some((origin, Persistence::DeleteOnDisconnect)) = &self.part.publishes {
-            let steps = publication::withdraw(&self.snapshot(), origin);
+        if let Some((author, Persistence::DeleteOnDisconnect)) = self.part.publishes.clone() {
+            let steps = publication::withdraw(&self.snapshot(), &author);
             // Nobody is left to be told of a failure, which is in the log.
-            let _ = self.make(steps).await;
+            let _ = self.make(&author, steps).await;
+            author.leave(&self.stream.origins);
         }
+    }
+
+    /// Tells the graph, if the client shall have it unasked.
+    async fn greet(&mut self, letters: &mpsc::Sender<Letter>) -> Result<(), Gone> {
+        if let Some(seen) = self.shown.take_if(|_| self.part.greets) {
+            let (obj, seen) = written(seen).await?;
+            self.shown = Some(seen);
+            letters.send(telling::sync(obj)).await.map_err(|_| Gone)?;
+        }
+        Ok(())
     }
 
     /// Waits for something to tell. Nothing is lost when the future is dropped.
@@ -133,9 +163,16 @@ impl Follower {
                 sleep_until(not_before).await;
             }
         };
+        let released = async {
+            match &mut self.released {
+                Some(released) => released.changed().await.is_ok(),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = change => Heard::Change,
             Some(notice) = notices.next() => Heard::Notice(notice),
+            true = released => Heard::Released,
         }
     }
 
@@ -185,40 +222,39 @@ impl Follower {
         batch: Vec<Received>,
         letters: &mpsc::Sender<Letter>,
     ) -> Result<(), Gone> {
+        let author = self.part.publishes.as_ref().map(|(author, _)| author.clone());
         let mut steps = Vec::new();
         for received in batch {
-            match (Request::read(received), &self.part.publishes) {
-                (Ok(Some(Request::Sync { uuid, wanted })), _) => {
-                    self.make(take(&mut steps)).await?;
+            match (Request::read(received), &author) {
+                (Ok(Some(Request::Sync { uuid, wanted })), author) => {
+                    if let Some(author) = author {
+                        self.make(author, take(&mut steps)).await?;
+                    }
                     self.catch_up(letters).await?;
                     let (status, obj) = self.sync(wanted).await?;
                     let letter = telling::reply(uuid, status, obj);
                     letters.send(letter).await.map_err(|_| Gone)?;
                 }
-                (Ok(Some(Request::Change { of, action, obj })), Some((origin, _))) => {
-                    match publication::step(of, action, obj, origin) {
-                        Ok(step) => steps.push(step),
+                (Ok(Some(Request::Change { of, action, obj })), Some(author)) => {
+                    self.settle(author).await?;
+                    match publication::step(&self.snapshot(), of, action, obj, author) {
+                        Ok(step) => steps.extend(step),
                         Err(why) => refuse(&self.refused, &why),
                     }
                 }
-                (Ok(Some(Request::Replace(obj))), Some((origin, _))) => {
-                    let origin = origin.clone();
-                    self.make(take(&mut steps)).await?;
-                    let (now, refused) = (self.snapshot(), self.refused.clone());
-                    let plan = move || {
-                        publication::replace(&now, obj, &origin, |why| refuse(&refused, &why))
-                            .unwrap_or_else(|why| {
-                                refuse(&refused, &why);
-                                Vec::new()
-                            })
-                    };
-                    steps = spawn_blocking(plan).await.map_err(|_| Gone)?;
+                (Ok(Some(Request::Replace(obj))), Some(author)) => {
+                    self.settle(author).await?;
+                    self.make(author, take(&mut steps)).await?;
+                    steps = self.replace(author.clone(), obj).await?;
                 }
                 (Ok(_), _) => {}
                 (Err(why), _) => refuse(&self.refused, &why.into()),
             }
         }
-        self.make(steps).await
+        match author {
+            Some(author) => self.make(&author, steps).await,
+            None => Ok(()),
+        }
     }
 
     /// The status and the object that answer a request for the graph. One for the graph as it is
@@ -249,8 +285,7 @@ impl Follower {
             Ok(seen) => seen,
             Err(why) => return Ok((REFUSED, text_of(&why))),
         };
-        let write = move || (text(&seen.listed()), seen);
-        let (obj, seen) = spawn_blocking(write).await.map_err(|_| Gone)?;
+        let (obj, seen) = written(seen).await?;
         if wanted.time.is_none() && self.part.follows.is_some() && self.part.publishes.is_none() {
             self.shown = filter.is_some().then_some(seen);
             self.part.filter = filter;
@@ -258,41 +293,15 @@ impl Follower {
         Ok((OK, obj))
     }
 
-    /// Changes the graph, a few elements at a time. The client does not hear of its own changes.
-    async fn make(&mut self, steps: Vec<Step>) -> Result<(), Gone> {
-        if steps.is_empty() {
-            return Ok(());
-        }
-        let (stream, refused, mut ears) =
-            (self.stream.clone(), self.refused.clone(), self.ears.take());
-        let work = move || {
-            let mut steps = steps.into_iter();
-            while steps.len() > 0 {
-                let now = stream.asker.clock.now();
-                let mut change = |graph: &mut Graph| {
-                    for step in steps.by_ref().take(AT_ONCE) {
-                        step.make(graph, now).unwrap_or_else(|why| refuse(&refused, &why));
-                    }
-                };
-                stream.asker.edit(|graph| match &mut ears {
-                    Some(ears) => ears.deaf(graph, change),
-                    None => change(graph),
-                });
-            }
-            ears
-        };
-        self.ears = spawn_blocking(work).await.map_err(|_| Gone)?;
-        Ok(())
-    }
-
     fn snapshot(&self) -> Arc<Topology> {
         self.stream.asker.look(Graph::snapshot)
     }
 }
 
-fn refuse(refused: &AtomicU64, why: &Refusal) {
-    refused.fetch_add(1, Ordering::Relaxed);
-    tracing::debug!(%why, "a publisher's message is refused");
+/// A graph in JSON.
+async fn written(seen: Seen) -> Result<(Vec<u8>, Seen), Gone> {
+    let write = move || (text(&seen.listed()), seen);
+    spawn_blocking(write).await.map_err(|_| Gone)
 }
 
 fn text_of(why: &impl ToString) -> Vec<u8> {
@@ -305,9 +314,6 @@ const REFUSED: i64 = 400;
 
 /// Messages that are taken together at most.
 const BATCH: usize = 256;
-
-/// Elements that are changed under one lock of the graph at most.
-const AT_ONCE: usize = 256;
 
 /// The shortest time between two runs of a filter.
 const PAUSE: Duration = Duration::from_millis(20);

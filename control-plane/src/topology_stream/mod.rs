@@ -4,11 +4,13 @@
 //! between what it knows and what is, and so is one that sees a part of the graph only: no queue
 //! grows, and nobody misses how things stand now.
 
+mod author;
 mod difference;
 mod ears;
 mod filter;
 mod follower;
 mod operation;
+mod origins;
 mod publication;
 mod request;
 mod seen;
@@ -24,6 +26,9 @@ use crate::gremlin::Limits;
 use crate::json;
 use crate::notice::Notices;
 
+use origins::Origins;
+
+pub use author::Author;
 pub use filter::{Filter, FilterError};
 pub use follower::{Follower, Part};
 pub use publication::Persistence;
@@ -39,6 +44,8 @@ pub struct TopologyStream {
     queries: Arc<Semaphore>,
     /// What followers are told besides.
     notices: Notices,
+    /// Where elements are told: here, or by a peer.
+    origins: Origins,
     /// True once the daemon stops.
     stopped: watch::Sender<bool>,
 }
@@ -47,7 +54,19 @@ impl TopologyStream {
     /// A stream of the graph that `asker` asks. A filter may cost as much as `limits`, and waits for
     /// one of the turns of `queries`.
     pub fn new(asker: Asker, limits: Limits, queries: Arc<Semaphore>, notices: Notices) -> Self {
-        Self { asker, limits, queries, notices, stopped: watch::Sender::new(false) }
+        let (origins, stopped) = (Origins::default(), watch::Sender::new(false));
+        Self { asker, limits, queries, notices, origins, stopped }
+    }
+
+    /// What the analyzer of `peer` does here, and is told (Skydive API §7.9). `host` is ours.
+    pub fn replication(&self, peer: &str, host: &str) -> Part {
+        let author = Author::peer(peer, host, self.origins.clone());
+        Part {
+            follows: Some(Policy::Full),
+            filter: Some(Filter::here(self.origins.clone())),
+            publishes: Some((author, Persistence::DeleteOnDisconnect)),
+            greets: true,
+        }
     }
 
     /// Ends every follower.

@@ -45,7 +45,7 @@ impl Request {
     /// `None`: the message is not for us, as Skydive's clients send more than we know. An error says
     /// what is wrong with one that is.
     pub(super) fn read(received: Received) -> Result<Option<Self>, serde_json::Error> {
-        let Received { namespace, kind, uuid, obj } = received;
+        let Received { namespace, kind, uuid, obj, .. } = received;
         if namespace != NAMESPACE {
             return Ok(None);
         }

@@ -56,6 +56,18 @@ pub(super) fn notice(notice: &Notice) -> Letter {
     Letter { namespace, kind, uuid, status: 200, obj: obj.to_vec() }
 }
 
+/// Tells the graph unasked.
+pub(super) fn sync(obj: Vec<u8>) -> Letter {
+    let uuid = Uuid::new_v4().to_string();
+    Letter { namespace: NAMESPACE, kind: "Sync", uuid, status: 200, obj }
+}
+
+/// Asks for the graph.
+pub(super) fn ask() -> Letter {
+    let uuid = Uuid::new_v4().to_string();
+    Letter { namespace: NAMESPACE, kind: "SyncRequest", uuid, status: 200, obj: b"{}".to_vec() }
+}
+
 /// Answers a request for the graph.
 pub(super) fn reply(uuid: String, status: i64, obj: Vec<u8>) -> Letter {
     Letter { namespace: NAMESPACE, kind: "SyncReply", uuid, status, obj }

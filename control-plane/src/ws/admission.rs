@@ -58,7 +58,7 @@ pub(super) async fn admit<A>(
     let (kind, protocol, asked) = match understood() {
         Ok(understood) => understood,
         Err::<_, &'static str>(reason) => {
-            return Err(opening.serve(move |socket| refuse(socket, reason.into())));
+            return Err(opening.serve(move |socket| refuse(socket, reason)));
         }
     };
     let client = Client {

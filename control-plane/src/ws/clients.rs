@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use sonde_proto::time::Timestamp;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -29,18 +30,20 @@ pub struct Endpoints {
     pub publishers: Clients,
     /// `/ws/pubsub`.
     pub pubsubs: Clients,
+    /// `/ws/agent/topology`.
+    pub agents: Clients,
+    /// `/ws/agent/flow`.
+    pub agent_flows: Clients,
+    /// `/ws/replication`.
+    pub peers: Clients,
 }
 
 impl Endpoints {
     /// Waits as [`Clients::left`] does, for all of them.
     pub async fn left(&self, limit: Duration) -> bool {
-        let (flows, subscribers, publishers, pubsubs) = tokio::join!(
-            self.flows.left(limit),
-            self.subscribers.left(limit),
-            self.publishers.left(limit),
-            self.pubsubs.left(limit),
-        );
-        flows && subscribers && publishers && pubsubs
+        let Self { flows, subscribers, publishers, pubsubs, agents, agent_flows, peers } = self;
+        let all = [flows, subscribers, publishers, pubsubs, agents, agent_flows, peers];
+        join_all(all.map(|clients| clients.left(limit))).await.into_iter().all(|left| left)
     }
 }
 

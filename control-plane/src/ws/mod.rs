@@ -5,13 +5,16 @@ mod clients;
 mod handshake;
 mod session;
 
+pub mod agent;
 pub mod flow;
+pub mod replication;
 pub mod topology;
 
 use std::sync::Arc;
 
 use sonde_proto::time::Timestamp;
 
+use crate::agent::Agents;
 use crate::stream::{FlowStream, QueueLimits};
 use crate::topology_stream::TopologyStream;
 
@@ -27,6 +30,8 @@ pub struct WsState {
     pub stream: FlowStream,
     /// The topology as clients follow it.
     pub topology: TopologyStream,
+    /// Where go the flows of agents.
+    pub agents: Agents,
     /// Who is connected.
     pub clients: Endpoints,
     /// How far a flow subscriber may lag behind.

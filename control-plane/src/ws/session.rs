@@ -3,8 +3,8 @@
 //! Reading and writing are two futures of one task, so that neither waits for the other; the
 //! first that ends decides how the connection is closed.
 
-use std::borrow::Cow;
 use std::error::Error as _;
+use std::ops::ControlFlow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ impl Default for KeepAlive {
 }
 
 /// How a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     /// The client closed it, or it broke.
     Left,
@@ -52,6 +52,8 @@ pub(super) enum Ended {
     TooLarge,
     /// The client broke RFC 6455.
     Broken,
+    /// The client sent what its inbox will not have, and why.
+    Refused(String),
     /// Nothing more will be sent: the daemon stops.
     Finished,
 }
@@ -65,8 +67,9 @@ pub(super) trait Outbox {
 
 /// Where go the messages, text or binary, of a client.
 pub(super) trait Inbox {
-    /// Takes a message. While it waits, the client is not read from.
-    fn take(&mut self, message: Bytes) -> impl Future<Output = ()> + Send;
+    /// Takes a message. While it waits, the client is not read from. A break ends the connection,
+    /// and says why.
+    fn take(&mut self, message: Bytes) -> impl Future<Output = ControlFlow<String>> + Send;
 }
 
 /// Takes what clients say that have nothing to say.
@@ -74,7 +77,9 @@ pub(super) trait Inbox {
 pub(super) struct Ignore;
 
 impl Inbox for Ignore {
-    async fn take(&mut self, _: Bytes) {}
+    async fn take(&mut self, _: Bytes) -> ControlFlow<String> {
+        ControlFlow::Continue(())
+    }
 }
 
 /// Carries frames both ways, until one side has had enough.
@@ -91,7 +96,7 @@ pub(super) async fn run(
         ended = send(&mut sink, outbox, keep_alive, &sending) => ended,
     };
     match ended.close() {
-        Some((code, reason)) => say_goodbye(sink, stream, code, reason.into()).await,
+        Some((code, reason)) => say_goodbye(sink, stream, code, reason).await,
         // The answer to the client's close frame may still wait.
         None => _ = timeout(GOODBYE, sink.flush()).await,
     }
@@ -99,8 +104,9 @@ pub(super) async fn run(
 }
 
 /// Closes a connection whose handshake was refused.
-pub(super) async fn refuse(socket: WebSocket, reason: Cow<'static, str>) {
+pub(super) async fn refuse(socket: WebSocket, reason: impl Into<String>) {
     let (sink, stream) = socket.split();
+    let reason = reason.into();
     say_goodbye(sink, stream, close_code::NORMAL, reason).await;
 }
 
@@ -114,15 +120,17 @@ pub(super) fn text(json: Bytes) -> Message {
 
 impl Ended {
     /// The close frame to send, if there is somebody to send it to.
-    const fn close(self) -> Option<(u16, &'static str)> {
-        match self {
-            Self::Left => None,
-            Self::Silent => Some((close_code::POLICY, "no pong")),
-            Self::Stuck => Some((close_code::POLICY, "too slow")),
-            Self::TooLarge => Some((close_code::SIZE, "message too large")),
-            Self::Broken => Some((close_code::PROTOCOL, "protocol error")),
-            Self::Finished => Some((close_code::AWAY, "shutting down")),
-        }
+    fn close(&self) -> Option<(u16, String)> {
+        let (code, reason) = match self {
+            Self::Left => return None,
+            Self::Refused(reason) => return Some((close_code::INVALID, reason.clone())),
+            Self::Silent => (close_code::POLICY, "no pong"),
+            Self::Stuck => (close_code::POLICY, "too slow"),
+            Self::TooLarge => (close_code::SIZE, "message too large"),
+            Self::Broken => (close_code::PROTOCOL, "protocol error"),
+            Self::Finished => (close_code::AWAY, "shutting down"),
+        };
+        Some((code, reason.to_owned()))
     }
 }
 
@@ -154,7 +162,9 @@ async fn listen(
             Ok(Some(Ok(Message::Ping(_)))) => {}
             Ok(Some(Ok(message))) => {
                 let begun = Instant::now();
-                inbox.take(message.into_data()).await;
+                if let ControlFlow::Break(reason) = inbox.take(message.into_data()).await {
+                    return Ended::Refused(reason);
+                }
                 // A pong that came meanwhile has not been read.
                 deadline += begun.elapsed();
             }
@@ -246,9 +256,9 @@ async fn say_goodbye(
     mut sink: SplitSink<WebSocket, Message>,
     mut stream: SplitStream<WebSocket>,
     code: u16,
-    reason: Cow<'static, str>,
+    reason: String,
 ) {
-    let reason = Utf8Bytes::from(reason.into_owned());
+    let reason = Utf8Bytes::from(fitting(&reason));
     let frame = Message::Close(Some(CloseFrame { code, reason }));
     let goodbye = async {
         sink.send(frame).await?;
@@ -265,6 +275,19 @@ async fn say_goodbye(
     // The client may be gone or stuck: then there is nobody to be polite to.
     let _ = timeout(GOODBYE, goodbye).await;
 }
+
+/// As much of a text as fits into a close frame (RFC 6455, section 5.5).
+fn fitting(text: &str) -> String {
+    text.chars()
+        .scan(0, |bytes, c| {
+            *bytes += c.len_utf8();
+            (*bytes <= REASON).then_some(c)
+        })
+        .collect()
+}
+
+/// Bytes of the reason in a close frame at most.
+const REASON: usize = 123;
 
 /// The longest a goodbye takes.
 const GOODBYE: Duration = Duration::from_secs(3);

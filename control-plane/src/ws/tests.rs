@@ -26,6 +26,9 @@ use crate::gremlin::Limits;
 use crate::notice::Notices;
 use crate::stream::BulkConfig;
 
+mod agent;
+mod replication;
+mod speaker;
 mod topology;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -36,12 +39,15 @@ const PROTOBUF: (&str, &str) = ("x-client-protocol", "protobuf");
 /// Skydive's JSON would take a debug build too long where flows are large.
 const COMPACT: [(&str, &str); 3] = [TYPE, PROTOBUF, ("x-flow-encoding", "protobuf")];
 const LONG: Duration = Duration::from_secs(20);
+/// Flows that the store takes.
+const FLOWS: usize = 40;
 
 struct Server {
     addr: SocketAddr,
     stream: FlowStream,
     topology: TopologyStream,
     asker: Asker,
+    agents: Agents,
     notices: Notices,
     clients: Endpoints,
 }
@@ -55,25 +61,31 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (topology, asker, notices) = topology();
+        let stream = FlowStream::new(BulkConfig { flows: 2, delay: Duration::from_secs(5) });
         let state = WsState {
             host: "probe-1".into(),
-            stream: FlowStream::new(BulkConfig { flows: 2, delay: Duration::from_secs(5) }),
+            agents: Agents::new(asker.flows.clone(), stream.clone(), asker.clock.clone()),
+            stream,
             topology: topology.clone(),
             clients: Endpoints::default(),
             limits,
             keep_alive,
             clock: Arc::new(|| Timestamp::from_millis(1_000)),
         };
-        let (stream, clients) = (state.stream.clone(), state.clients.clone());
+        let (stream, agents) = (state.stream.clone(), state.agents.clone());
+        let clients = state.clients.clone();
         let router = Router::new()
             .route(PATH, any(flow::subscribe))
             .route("/ws/subscriber", any(super::topology::subscribe))
             .route("/ws/publisher", any(super::topology::publish))
             .route("/ws/pubsub", any(super::topology::both))
+            .route("/ws/agent/topology", any(super::agent::topology))
+            .route("/ws/agent/flow", any(super::agent::flows))
+            .route("/ws/replication", any(super::replication::replicate))
             .with_state(state);
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await });
-        Self { addr, stream, topology, asker, notices, clients }
+        Self { addr, stream, topology, asker, agents, notices, clients }
     }
 
     async fn connect(&self, headers: &[(&str, &str)]) -> Socket {
@@ -128,7 +140,7 @@ fn topology() -> (TopologyStream, Asker, Notices) {
     let asker = Asker {
         clock: Clock::new(|| Timestamp::from_millis(1_000)),
         graph: SharedGraph::new(Graph::with_history(history).into()),
-        flows: Arc::new(FlowStore::new(10, Times { hold: minute, silence: minute }).into()),
+        flows: Arc::new(FlowStore::new(FLOWS, Times { hold: minute, silence: minute }).into()),
     };
     let queries = Arc::new(tokio::sync::Semaphore::new(4));
     let notices = Notices::new();

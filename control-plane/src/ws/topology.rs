@@ -1,6 +1,7 @@
 //! `/ws/subscriber`, `/ws/publisher` and `/ws/pubsub`: the topology as it changes, and changes of it
 //! (Skydive API §7.6, §7.7).
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,41 +12,53 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::admission::{Door, Guest, admit};
-use super::clients::Clients;
 use super::handshake::{Hello, LARGE, Protocol, SMALL};
 use super::session::{self, Inbox, Outbox, refuse, text};
 use super::{KeepAlive, WsState};
+use crate::agent::{Executor, Line, Task};
 use crate::envelope::{Letter, Received};
-use crate::topology_stream::{Follower, Part, Persistence, Policy, TopologyStream};
+use crate::topology_stream::{
+    Author, Follower, NAMESPACE, Part, Persistence, Policy, TopologyStream,
+};
 
 /// Upgrades to a WebSocket that is told of changes.
 pub async fn subscribe(State(state): State<WsState>, request: Request) -> Response {
     let clients = state.clients.subscribers.clone();
-    serve(state, request, clients, Role { follows: true, publishes: false }).await
+    let asked = |hello: &Hello, _: &str| {
+        let part = Part { follows: Some(policy(hello)?), ..Part::default() };
+        Ok(Asked { filter: hello.field("x-gremlin-filter"), ..Asked::new(hello, part) })
+    };
+    serve(state, request, Door { clients: &clients, size: SMALL }, asked).await
 }
 
 /// Upgrades to a WebSocket that makes changes.
 pub async fn publish(State(state): State<WsState>, request: Request) -> Response {
     let clients = state.clients.publishers.clone();
-    serve(state, request, clients, Role { follows: false, publishes: true }).await
+    let asked = |hello: &Hello, kind: &str| {
+        let part = Part { publishes: Some(author(hello, kind)?), ..Part::default() };
+        Ok(Asked::new(hello, part))
+    };
+    serve(state, request, Door { clients: &clients, size: LARGE }, asked).await
 }
 
 /// Upgrades to a WebSocket that makes changes, and is told of those of others.
 pub async fn both(State(state): State<WsState>, request: Request) -> Response {
     let clients = state.clients.pubsubs.clone();
-    serve(state, request, clients, Role { follows: true, publishes: true }).await
+    let asked = |hello: &Hello, kind: &str| {
+        let (follows, publishes) = (Some(policy(hello)?), Some(author(hello, kind)?));
+        Ok(Asked::new(hello, Part { follows, publishes, ..Part::default() }))
+    };
+    serve(state, request, Door { clients: &clients, size: LARGE }, asked).await
 }
 
-/// What an endpoint is for.
-#[derive(Clone, Copy, Debug)]
-struct Role {
-    follows: bool,
-    publishes: bool,
-}
-
-async fn serve(state: WsState, request: Request, clients: Clients, role: Role) -> Response {
-    let door = Door { clients: &clients, size: if role.publishes { LARGE } else { SMALL } };
-    let asked = |hello: &Hello, kind: &str, _| Asked::new(hello, kind, role);
+/// Lets a client in for the topology, whose wishes `asked` understands, told its `X-Client-Type`.
+pub(super) async fn serve(
+    state: WsState,
+    request: Request,
+    door: Door<'_>,
+    asked: impl FnOnce(&Hello, &str) -> Result<Asked, &'static str>,
+) -> Response {
+    let asked = |hello: &Hello, kind: &str, _| asked(hello, kind);
     match admit(&state, request, door, asked).await {
         Ok((guest, opening)) => {
             let served = Served { guest, stream: state.topology, keep_alive: state.keep_alive };
@@ -56,27 +69,38 @@ async fn serve(state: WsState, request: Request, clients: Clients, role: Role) -
 }
 
 /// What a client asked for, all of it understood but the filter.
-struct Asked {
+pub(super) struct Asked {
     /// Of the messages it is sent; none for all.
     namespaces: Vec<String>,
     filter: Option<String>,
     part: Part,
+    /// Of an agent.
+    executor: Option<Executor>,
 }
 
 impl Asked {
-    fn new(hello: &Hello, client_type: &str, role: Role) -> Result<Self, &'static str> {
-        let follows = role.follows.then(|| policy(hello)).transpose()?;
-        let persistence = role.publishes.then(|| persistence(hello)).transpose()?;
-        let origin = format!("{client_type}.{}", hello.host);
-        let publishes = persistence.map(|persistence| (origin, persistence));
+    /// A part without a filter.
+    pub(super) fn new(hello: &Hello, part: Part) -> Self {
         let mut namespaces = hello.fields("x-websocket-namespace");
         if namespaces.iter().any(|name| name == "*") {
             namespaces.clear();
         }
-        let filter = if role.publishes { None } else { hello.field("x-gremlin-filter") };
-        let part = Part { follows, filter: None, publishes };
-        Ok(Self { namespaces, filter, part })
+        Self { namespaces, filter: None, part, executor: None }
     }
+
+    /// An agent, which `executor` speaks with too.
+    pub(super) fn with(self, executor: Executor) -> Self {
+        Self { executor: Some(executor), ..self }
+    }
+
+    /// Only what is said of the graph, whatever the client would be sent else.
+    pub(super) fn of_graph(self) -> Self {
+        Self { namespaces: vec![NAMESPACE.to_owned()], ..self }
+    }
+}
+
+fn author(hello: &Hello, kind: &str) -> Result<(Author, Persistence), &'static str> {
+    Ok((Author::publisher(kind, &hello.host), persistence(hello)?))
 }
 
 fn policy(hello: &Hello) -> Result<Policy, &'static str> {
@@ -105,7 +129,7 @@ struct Served {
 impl Served {
     async fn run(self, socket: WebSocket) {
         let Self { guest: Guest { seat, protocol, asked }, stream, keep_alive } = self;
-        let Asked { namespaces, filter, mut part } = asked;
+        let Asked { namespaces, filter, mut part, executor } = asked;
         let follower = async {
             if let Some(text) = filter {
                 part.filter = Some(stream.filter(text).await?);
@@ -114,47 +138,62 @@ impl Served {
         };
         let follower = match follower.await {
             Ok(follower) => follower,
-            Err(why) => return refuse(socket, reason(&why.to_string()).into()).await,
+            Err(why) => return refuse(socket, why.to_string()).await,
         };
         let refused = follower.refused();
         seat.count_refusals(refused.clone());
         let (asks, requests) = mpsc::channel(QUEUE);
         let (tells, letters) = mpsc::channel(QUEUE);
+        let (answers, replies) = mpsc::channel(QUEUE);
+        let answers = executor.is_some().then_some(answers);
+        let line = Line { letters: tells.downgrade(), replies };
+        let executor = executor.map(|executor| tokio::spawn(executor.run(line)));
         let follower = tokio::spawn(follower.run(requests, tells));
-        let mut inbox = Requests { protocol, refused, asks };
+        let mut inbox = Requests { protocol, refused, asks, answers };
         let mut outbox = Letters { protocol, namespaces, letters };
         let ended = session::run(socket, &mut inbox, &mut outbox, keep_alive).await;
         tracing::debug!(host = seat.host(), ?ended, "a client of the topology left");
         drop((inbox, outbox));
         // Its elements go before somebody else can be that client.
-        if let Err(error) = follower.await {
-            tracing::error!(%error, host = seat.host(), "a follower of the topology failed");
+        for task in std::iter::once(follower).chain(executor) {
+            if let Err(error) = task.await {
+                tracing::error!(%error, host = seat.host(), "a task for a client failed");
+            }
         }
         drop(seat);
     }
 }
 
-/// What the client says, on its way to its follower.
+/// What the client says, on its way to its follower, or to who asked.
 struct Requests {
     protocol: Protocol,
     refused: Arc<AtomicU64>,
     asks: mpsc::Sender<Received>,
+    /// What agents answer.
+    answers: Option<mpsc::Sender<Received>>,
 }
 
 impl Inbox for Requests {
-    async fn take(&mut self, message: Bytes) {
+    async fn take(&mut self, message: Bytes) -> ControlFlow<String> {
         let received = match self.protocol {
             Protocol::Json => Received::from_json(&message),
             Protocol::Protobuf => Received::from_protobuf(&message),
         };
-        match received {
+        match (received, &self.answers) {
+            (Ok(received), Some(answers)) if Task::NAMESPACES.contains(&&*received.namespace) => {
+                if answers.try_send(received).is_err() {
+                    self.refused.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!("an answer that nobody waits for");
+                }
+            }
             // A follower that is gone ends the connection by itself.
-            Ok(received) => drop(self.asks.send(received).await),
-            Err(error) => {
+            (Ok(received), _) => drop(self.asks.send(received).await),
+            (Err(error), _) => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(%error, "a message that is none");
             }
         }
+        ControlFlow::Continue(())
     }
 }
 
@@ -179,19 +218,6 @@ impl Outbox for Letters {
         }
     }
 }
-
-/// As much of a text as fits into a close frame (RFC 6455, section 5.5).
-fn reason(text: &str) -> String {
-    text.chars()
-        .scan(0, |bytes, c| {
-            *bytes += c.len_utf8();
-            (*bytes <= REASON).then_some(c)
-        })
-        .collect()
-}
-
-/// Bytes of the reason in a close frame at most.
-const REASON: usize = 123;
 
 /// Messages between a connection and its follower, each way.
 const QUEUE: usize = 64;

@@ -25,7 +25,7 @@ mod generated {
 
 pub use generated::flow::{
     Flow, FlowFinishType, FlowLayer, FlowMetric, FlowProtocol, FlowSet, IcmpLayer, IcmpType,
-    IpMetric, RawPacket, Stats, TcpMetric, TransportLayer,
+    IpMetric, Message, RawPacket, Stats, TcpMetric, TransportLayer,
 };
 pub use generated::layers;
 

@@ -29,6 +29,21 @@ pub(in crate::api) fn pubsub() -> Operation {
     publishes(follows(handshake("Takes nodes and edges, and tells of those of others")))
 }
 
+/// `/ws/agent/topology`.
+pub(in crate::api) fn agent_topology() -> Operation {
+    handshake("Takes the nodes and edges of an agent's host")
+}
+
+/// `/ws/agent/flow`.
+pub(in crate::api) fn agent_flow() -> Operation {
+    handshake("Takes the flows of an agent: `flow.Message` in Protobuf, without an envelope")
+}
+
+/// `/ws/replication`.
+pub(in crate::api) fn replication() -> Operation {
+    handshake("Exchanges the topology with another analyzer")
+}
+
 fn follows(operation: Operation) -> Operation {
     let what = "Whether a change tells the whole element, or what changed. `full` by default.";
     operation.choice("X-Update-Policy", &["full", "partial"], what)

@@ -13,7 +13,7 @@ use super::*;
 use crate::access::{Access, Backend, Config, Origins, Policy, Secret, UserSource};
 
 /// Routes that stand alone: method, path, object, action.
-const SINGLE: [(&str, &str, &str, &str); 10] = [
+const SINGLE: [(&str, &str, &str, &str); 13] = [
     ("GET", "/api", "", ""),
     ("GET", "/api/status", "status", "read"),
     ("GET", "/api/topology", "topology", "read"),
@@ -24,6 +24,9 @@ const SINGLE: [(&str, &str, &str, &str); 10] = [
     ("GET", "/ws/subscriber", "websocket", "/ws/subscriber"),
     ("GET", "/ws/publisher", "websocket", "/ws/publisher"),
     ("GET", "/ws/pubsub", "websocket", "/ws/pubsub"),
+    ("GET", "/ws/agent/topology", "websocket", "/ws/agent/topology"),
+    ("GET", "/ws/agent/flow", "websocket", "/ws/agent/flow"),
+    ("GET", "/ws/replication", "websocket", "/ws/replication"),
 ];
 
 /// Resources, each with the routes of [`RESOURCE`].
