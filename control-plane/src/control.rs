@@ -26,7 +26,7 @@ use crate::flow_store::{FlowStore, SharedFlowStore, Times};
 use crate::graph::{Graph, HistoryLimits, MemoryHistory, SharedGraph};
 use crate::gremlin;
 use crate::ingest::{self, Names};
-use crate::injection::{Injections, Injector};
+use crate::injection::{Injections, InjectionsConfig, Injector};
 use crate::notice::Notices;
 use crate::resource::{ResourceError, Resources};
 use crate::rule::Rules;
@@ -288,7 +288,13 @@ async fn open(
         let additions = Additions::open(&store, graph, clock)?;
         let rules = Rules::open(&store, config.asker.clone(), &config.host)?;
         let alerts = Alerts::open(alerts, &store)?;
-        let injections = Injections::open(&store, &config.host, config.asker.clone(), injector)?;
+        let injections = InjectionsConfig {
+            host: config.host.clone(),
+            asker: config.asker.clone(),
+            injector,
+            agents: config.agents.clone(),
+        };
+        let injections = Injections::open(injections, &store)?;
         let workflows = Resources::open(&store, config.asker.clock.clone(), ())?;
         let captures = Captures::open(config, &store)?;
         if let Some(wanted) = start_up {

@@ -30,7 +30,7 @@ use crate::flow_store::{FlowKey, FlowStore, Times};
 use crate::graph::Graph;
 use crate::gremlin::Limits;
 use crate::ingest::{self, Names};
-use crate::injection::{Injections, Injector, Wire};
+use crate::injection::{Injections, InjectionsConfig, Injector, Wire};
 use crate::notice::Notices;
 use crate::resource::Resources;
 use crate::rule::Rules;
@@ -117,6 +117,12 @@ impl World {
         let topology =
             TopologyStream::new(asker.clone(), Limits::default(), queries.clone(), notices.clone());
         let (injector, injected) = injector();
+        let injections = InjectionsConfig {
+            host: "here".into(),
+            asker: asker.clone(),
+            injector,
+            agents: agents.clone(),
+        };
         let alerts = AlertsConfig {
             scripts: true,
             javascript: script::testing::scripts(),
@@ -135,7 +141,7 @@ impl World {
             additions,
             alerts: Alerts::open(alerts, &store)?,
             notices,
-            injections: Injections::open(&store, "here", asker.clone(), injector)?,
+            injections: Injections::open(injections, &store)?,
             rules: Rules::open(&store, asker, "here")?,
             workflows: Resources::open(&store, clock.clone(), ())?,
             scripts: script::testing::scripts(),

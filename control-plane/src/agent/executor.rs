@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
 use super::Agents;
-use super::orders::{Errand, Order, Orders};
+use super::orders::{Errand, Order, Orders, Outcome};
 use crate::envelope::{Letter, Received};
 
 /// Speaks with one agent.
@@ -60,7 +60,7 @@ impl Executor {
             if errand.task.is_lasting() {
                 outcomes.remove(errand);
             } else if let Some(outcome) = outcomes.get_mut(errand) {
-                *outcome = Err("the agent left".to_owned());
+                *outcome = Outcome::Failed("the agent left".to_owned());
             }
         }
     }
@@ -100,17 +100,20 @@ impl Executor {
     }
 
     async fn begin(&mut self, errand: Errand, order: Order, line: &mut Line) -> Result<(), Gone> {
-        if !errand.task.is_lasting() {
-            let lost = Err("the agent left".to_owned());
-            self.agents.outcomes_mut().insert(errand.clone(), lost);
-        }
-        let outcome = self.ask("Start", &errand, &order, line).await?;
-        if let Err(why) = &outcome {
-            tracing::warn!(agent = self.host, ?errand, why, "an agent does not begin");
-        }
-        let began = outcome.is_ok();
+        self.agents.outcomes_mut().insert(errand.clone(), Outcome::Asked);
+        let asked = Asked { order: order.clone(), began: false, again: None };
+        self.asked.insert(errand.clone(), asked);
+        let answer = self.ask("Start", &errand, &order, line).await?;
+        let began = answer.is_ok();
         let again = (!began && errand.task.is_lasting()).then(|| Instant::now() + AGAIN);
         self.asked.insert(errand.clone(), Asked { order, began, again });
+        let outcome = match answer {
+            Ok(()) => Outcome::Begun,
+            Err(why) => {
+                tracing::warn!(agent = self.host, ?errand, why, "an agent does not begin");
+                Outcome::Failed(why)
+            }
+        };
         self.agents.outcomes_mut().insert(errand, outcome);
         Ok(())
     }
@@ -233,12 +236,15 @@ mod tests {
         drop((tells, letters, answers));
         task.await.unwrap();
         let outcomes: Vec<_> = agents.outcomes().into_values().collect();
-        assert_eq!(outcomes, [Err("the agent left".to_owned()), Err("the agent left".to_owned())]);
+        let left = Outcome::Failed("the agent left".to_owned());
+        assert_eq!(outcomes, [left.clone(), left]);
         let mut far = Far::new(&agents, Duration::from_secs(60));
         agents.order(Task::Injection, &orders(Task::Injection, &["b", "c"]));
         let third = far.letters.recv().await.unwrap();
         assert_eq!(third.obj, br#"{"NodeID":"c","Resource":{"UUID":"c"}}"#, "the new one only");
-        assert_eq!(agents.outcomes().len(), 2, "a is forgotten, c is under way");
+        let outcomes: Vec<_> = agents.outcomes().into_values().collect();
+        assert_eq!(outcomes.len(), 2, "a is forgotten");
+        assert_eq!(outcomes[1], Outcome::Asked);
     }
 
     #[tokio::test]
@@ -256,10 +262,12 @@ mod tests {
             let reply = Received { uuid, status: 200, ..Received::default() };
             answers.send(reply).await.unwrap();
         }
-        let outcomes = within(|| Some(agents.outcomes()).filter(|all| all.len() == 2)).await;
-        let outcomes: Vec<_> = outcomes.into_values().collect();
-        assert!(outcomes[0].as_ref().unwrap_err().contains("does not answer"), "{outcomes:?}");
-        assert_eq!(outcomes[1], Ok(()));
+        let outcomes = within(|| {
+            let outcomes: Vec<_> = agents.outcomes().into_values().collect();
+            (outcomes.last() == Some(&Outcome::Begun)).then_some(outcomes)
+        })
+        .await;
+        assert!(outcomes[0].error().unwrap().contains("does not answer"), "{outcomes:?}");
         // What failed is not called off, what runs is.
         agents.order(Task::Capture, &Orders::new());
         let stop = letters.recv().await.unwrap();

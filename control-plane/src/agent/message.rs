@@ -31,8 +31,10 @@ pub(crate) enum BadMessage {
     Protobuf(#[from] prost::DecodeError),
     #[error("a message ends in the middle of a field")]
     Short,
-    #[error("Flows: expected at most {FLOWS} in a message")]
-    Flows,
+    #[error("a message: expected at most {FIELDS} flows")]
+    Fields,
+    #[error("a message: expected no group")]
+    Group,
     #[error("a flow: expected at most {FLOW} bytes, found {0}")]
     Size(usize),
     #[error("a flow: expected at most {ELEMENTS} packets and DNS records, found {0}")]
@@ -46,12 +48,15 @@ pub(crate) enum BadMessage {
 impl<'a> Message<'a> {
     /// Takes a frame apart.
     pub(super) fn read(mut frame: &'a [u8]) -> Result<Self, BadMessage> {
-        let mut message = Self::default();
+        let (mut message, mut fields) = (Self::default(), 0);
         while frame.has_remaining() {
+            fields += 1;
+            if fields > FIELDS {
+                return Err(BadMessage::Fields);
+            }
             match decode_key(&mut frame)? {
-                (1, WireType::LengthDelimited) if message.flows.len() == FLOWS => {
-                    return Err(BadMessage::Flows);
-                }
+                // Its end may be anywhere.
+                (_, WireType::StartGroup) => return Err(BadMessage::Group),
                 (1, WireType::LengthDelimited) => message.flows.push(piece(&mut frame)?),
                 (2, WireType::LengthDelimited) => {
                     let stats = Stats::decode(piece(&mut frame)?)?;
@@ -105,8 +110,8 @@ fn elements(flow: &Flow) -> usize {
     flow.last_raw_packets.len() + dns
 }
 
-/// Flows in a message at most.
-const FLOWS: usize = 65_536;
+/// Fields of a message at most, each flow is one.
+const FIELDS: usize = 65_536;
 
 /// Bytes of a flow in Protobuf at most: ten packets of `HeaderSize`, or a DNS answer over TCP.
 const FLOW: usize = 128 << 10;
@@ -163,7 +168,9 @@ mod tests {
             (b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff".to_vec(), "varint"),
             (b"\x0a".to_vec(), "varint"),
             (b"\x0a\x02\xff\xff".to_vec(), "Protobuf"),
-            (b"\x0a\x00".repeat(FLOWS + 1), "at most 65536"),
+            (b"\x0a\x00".repeat(FIELDS + 1), "at most 65536"),
+            (b"\x18\x00".repeat(FIELDS + 1), "at most 65536"),
+            (b"\x1b\x20\x00\x1c".to_vec(), "group"),
             (one(flow("")), "hex digits"),
             (one(flow("+a")), "hex digits"),
             (one(flow("0123456789abcdef0")), "hex digits"),

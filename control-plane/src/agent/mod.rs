@@ -24,7 +24,7 @@ use crate::stream::FlowStream;
 pub(crate) use executor::{Executor, Line};
 pub(crate) use failures::Failures;
 pub(crate) use intake::Intake;
-pub(crate) use orders::{Errand, Order, Orders, Outcomes, Task, agent_of};
+pub(crate) use orders::{Errand, Order, Orders, Outcome, Outcomes, Task, agent_of};
 
 use share::Share;
 

@@ -38,8 +38,19 @@ pub(crate) struct Order {
 /// All that agents shall do: an errand that is not there any more is called off.
 pub(crate) type Orders = BTreeMap<Errand, Order>;
 
-/// What came of errands: done, or why not. One that is absent is under way.
-pub(crate) type Outcomes = BTreeMap<Errand, Result<(), String>>;
+/// What came of errands that agents were asked to do.
+pub(crate) type Outcomes = BTreeMap<Errand, Outcome>;
+
+/// What came of an errand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The agent has not answered yet.
+    Asked,
+    /// The agent has begun.
+    Begun,
+    /// It has not, and why; or it began and left.
+    Failed(String),
+}
 
 /// What an agent is sent.
 #[derive(Serialize)]
@@ -74,6 +85,16 @@ impl Task {
         match self {
             Self::Capture => true,
             Self::Injection => false,
+        }
+    }
+}
+
+impl Outcome {
+    /// Why it failed, if it did.
+    pub(crate) fn error(&self) -> Option<&str> {
+        match self {
+            Self::Asked | Self::Begun => None,
+            Self::Failed(why) => Some(why),
         }
     }
 }

@@ -26,7 +26,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::agent::{Agents, Task};
+use crate::agent::{Agents, Outcome, Task};
 use crate::asker::Asker;
 use crate::export::Exports;
 use crate::graph::{Graph, Topology};
@@ -283,7 +283,7 @@ impl Captures {
         }
         for (errand, outcome) in self.0.config.agents.outcomes() {
             if let Some(capture) = captures.get_mut(&errand.resource) {
-                capture.count += u64::from(outcome.is_ok());
+                capture.count += u64::from(outcome == Outcome::Begun);
             }
         }
         captures

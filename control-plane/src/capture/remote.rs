@@ -75,7 +75,7 @@ impl Remote {
             .iter()
             .filter(|(errand, _)| self.orders.contains_key(*errand))
             .filter_map(|(errand, outcome)| {
-                let why = outcome.as_ref().err()?;
+                let why = outcome.error()?;
                 Some((errand.clone(), shown(capture(&errand.resource)?, why)))
             })
             .collect();

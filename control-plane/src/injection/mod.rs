@@ -5,6 +5,7 @@
 mod frame;
 mod job;
 mod recipe;
+mod remote;
 mod route;
 mod shown;
 
@@ -21,6 +22,7 @@ use sonde_proto::time::Timestamp;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::agent::Agents;
 use crate::asker::Asker;
 use crate::clock::rfc3339;
 use crate::resource::{Invalid, Resource, ResourceError, Resources};
@@ -30,6 +32,7 @@ use crate::upload::Damaged;
 use frame::{Frames, any_port, letters};
 use job::{Job, Supply};
 use recipe::{Recipe, Transport};
+use remote::Remote;
 use route::{Sender, senders};
 
 /// Sends a frame, from its link-layer header on.
@@ -56,6 +59,19 @@ impl fmt::Debug for Injector {
     }
 }
 
+/// What injections work on.
+#[derive(Clone, Debug)]
+pub struct InjectionsConfig {
+    /// The host whose nodes send.
+    pub host: String,
+    /// Where the nodes are.
+    pub asker: Asker,
+    /// How they send.
+    pub injector: Injector,
+    /// Who sends on nodes of other hosts.
+    pub agents: Agents,
+}
+
 /// All packet injections. Clones are the same injections.
 #[derive(Clone, Debug)]
 pub struct Injections(Arc<Inner>);
@@ -63,8 +79,8 @@ pub struct Injections(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     resources: Resources<PacketInjection>,
-    asker: Asker,
-    injector: Injector,
+    config: InjectionsConfig,
+    remote: Mutex<Remote>,
     /// By the UUID of their injection.
     jobs: Mutex<HashMap<String, Vec<Job>>>,
     /// Nodes that show what they send.
@@ -74,10 +90,7 @@ struct Inner {
 /// What an injection's rules depend on.
 #[derive(Debug)]
 pub struct Rules {
-    /// Ours.
-    host: String,
-    asker: Asker,
-    injector: Injector,
+    config: InjectionsConfig,
     /// Nodes that send now.
     sending: Arc<AtomicUsize>,
 }
@@ -103,14 +116,15 @@ impl Resource for PacketInjection {
     fn parse(&mut self, rules: &Rules) -> Result<Prepared, Vec<Invalid>> {
         let recipe = Recipe::read(self)?;
         let one = |fault: String| vec![Invalid::whole(fault)];
-        let senders = senders(&rules.asker, &rules.host, &recipe, &self.src)
-            .map_err(|no| one(no.to_string()))?;
-        if rules.sending.load(Ordering::Relaxed) + senders.len() > SENDING {
+        let InjectionsConfig { asker, host, .. } = &rules.config;
+        let senders = senders(asker, host, &recipe, &self.src).map_err(|no| one(no.to_string()))?;
+        let here = senders.iter().filter(|sender| sender.agent.is_none()).count();
+        if rules.sending.load(Ordering::Relaxed) + here > SENDING {
             return Err(one(format!("{SENDING} nodes inject packets already, try again later")));
         }
         let supplies = match &recipe.pcap {
             Some(pcap) => {
-                let frames = (rules.injector.read)(pcap);
+                let frames = (rules.config.injector.read)(pcap);
                 let frames = frames.map_err(|why| vec![Invalid::new("Pcap", why.to_string())])?;
                 vec![Supply::File(frames.into()); senders.len()]
             }
@@ -154,19 +168,13 @@ fn made(of: &PacketInjection, recipe: &Recipe, senders: &[Sender]) -> Vec<Supply
 }
 
 impl Injections {
-    /// Takes up the injections that `store` keeps; none of them sends. `host` is ours.
-    pub fn open(
-        store: &Store,
-        host: &str,
-        asker: Asker,
-        injector: Injector,
-    ) -> Result<Self, StoreError> {
-        let (clock, host) = (asker.clock.clone(), host.to_owned());
-        let sending = Arc::default();
-        let rules = Rules { host, asker: asker.clone(), injector: injector.clone(), sending };
+    /// Takes up the injections that `store` keeps; none of them sends.
+    pub fn open(config: InjectionsConfig, store: &Store) -> Result<Self, StoreError> {
+        let (clock, sending) = (config.asker.clock.clone(), Arc::default());
+        let rules = Rules { config: config.clone(), sending };
         let resources = Resources::open(store, clock, rules)?;
-        let (jobs, shown) = Default::default();
-        Ok(Self(Arc::new(Inner { resources, asker, injector, jobs, shown })))
+        let (remote, jobs, shown) = Default::default();
+        Ok(Self(Arc::new(Inner { resources, config, remote, jobs, shown })))
     }
 
     /// The injections as clients see them.
@@ -180,13 +188,20 @@ impl Injections {
         new: PacketInjection,
         ttl: Option<Duration>,
     ) -> Result<PacketInjection, ResourceError> {
-        let Inner { resources, injector, .. } = &*self.0;
+        let Inner { resources, config, .. } = &*self.0;
         let entry = resources.create(new, ttl)?;
         if let Some(Prepared { senders, supplies, sending }) = &entry.parsed {
-            let jobs = senders.iter().zip(supplies).map(|(sender, supply)| {
-                Job::start(&entry.resource, sender, supply.clone(), injector, sending.clone())
-            });
-            self.jobs().insert(entry.resource.uuid.clone(), jobs.collect());
+            let injection = &entry.resource;
+            let mut jobs = Vec::new();
+            for (sender, supply) in senders.iter().zip(supplies) {
+                if let Some(agent) = &sender.agent {
+                    self.remote().begin(agent, &sender.node, injection, supply);
+                } else {
+                    let (supply, sending) = (supply.clone(), sending.clone());
+                    jobs.push(Job::start(injection, sender, supply, &config.injector, sending));
+                }
+            }
+            self.jobs().insert(injection.uuid.clone(), jobs);
         }
         self.show();
         Ok(entry.resource.clone())
@@ -220,8 +235,13 @@ impl Injections {
 
     /// Ends the jobs of injections that are gone, and writes on nodes what they send.
     fn show(&self) {
-        let Inner { resources, asker, shown, .. } = &*self.0;
+        let Inner { resources, config: InjectionsConfig { asker, agents, .. }, shown, .. } =
+            &*self.0;
         let entries = resources.entries();
+        let mut remote = self.remote();
+        remote.keep(|id| entries.contains_key(id), agents);
+        remote.show(agents, asker, asker.clock.now());
+        drop(remote);
         let mut jobs = self.jobs();
         jobs.retain(|id, _| entries.contains_key(id));
         for jobs in jobs.values_mut() {
@@ -233,6 +253,10 @@ impl Injections {
         });
         let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
         asker.edit(|graph| shown.update(graph, entries, asker.clock.now()));
+    }
+
+    fn remote(&self) -> MutexGuard<'_, Remote> {
+        self.0.remote.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn jobs(&self) -> MutexGuard<'_, HashMap<String, Vec<Job>>> {

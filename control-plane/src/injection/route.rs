@@ -9,6 +9,7 @@ use sonde_proto::graph::Node;
 use sonde_proto::plan::Point;
 
 use super::recipe::{Mac, Recipe, bare, read_mac};
+use crate::agent::agent_of;
 use crate::asker::Asker;
 use crate::capture;
 use crate::graph::{Graph, Topology};
@@ -19,6 +20,8 @@ use crate::gremlin;
 pub(super) struct Sender {
     /// ID of its node.
     pub(super) node: String,
+    /// The host of the agent that sends, if it is not ours.
+    pub(super) agent: Option<String>,
     pub(super) point: Point,
     /// Absent where frames are those of a file.
     pub(super) route: Option<Route>,
@@ -60,7 +63,7 @@ pub(super) enum NoRoute {
     Many(String),
 }
 
-/// The nodes that send, and their routes; nodes of other hosts than `host` are not ours to send on.
+/// The nodes that send, and their routes: those of `host`, which is ours, and those of agents.
 /// `text`: the query for them, for errors.
 pub(super) fn senders(
     asker: &Asker,
@@ -71,7 +74,11 @@ pub(super) fn senders(
     let topology = asker.look(Graph::snapshot);
     let nodes = asker.nodes(&recipe.src, &topology).unwrap_or_default();
     let mut senders: Vec<(Arc<Node>, Point)> = Vec::new();
-    for node in nodes.into_iter().filter(|node| node.host.is_empty() || node.host == host) {
+    let agent = |node: &Node| agent_of(node, host).map(str::to_owned);
+    for node in nodes {
+        if !node.host.is_empty() && node.host != host && agent(&node).is_none() {
+            continue;
+        }
         match capture::point(&node, &topology) {
             Some(_) if senders.len() == SENDERS => return Err(NoRoute::Many(text.to_owned())),
             Some(point) => senders.push((node, point)),
@@ -82,14 +89,16 @@ pub(super) fn senders(
         return Err(NoRoute::NoSource(text.to_owned()));
     }
     if recipe.pcap.is_some() {
-        let sender =
-            |(node, point): (Arc<Node>, _)| Sender { node: node.id.clone(), point, route: None };
+        let sender = |(node, point): (Arc<Node>, _)| {
+            let (node, agent) = (node.id.clone(), agent(&node));
+            Sender { node, agent, point, route: None }
+        };
         return Ok(senders.into_iter().map(sender).collect());
     }
     let receiver = receiver(asker, recipe, &topology);
     let sender = |(node, point): (Arc<Node>, Point)| {
         let route = Some(route(recipe, &node, receiver.as_deref())?);
-        Ok(Sender { node: node.id.clone(), point, route })
+        Ok(Sender { node: node.id.clone(), agent: agent(&node), point, route })
     };
     senders.into_iter().map(sender).collect()
 }

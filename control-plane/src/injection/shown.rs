@@ -42,20 +42,11 @@ impl Shown {
     }
 }
 
-/// The injection with the addresses it uses.
+/// What is shown of a job.
 fn entry(injection: &PacketInjection, job: &Job) -> Value {
-    let mut entry = match serde_json::to_value(injection) {
-        Ok(Value::Object(entry)) => entry,
-        _ => Map::new(),
-    };
-    for left_out in ["Src", "Dst", "StartTime", "Pcap"] {
-        entry.remove(left_out);
-    }
+    let mut entry = request(injection, &job.supply);
+    entry.remove("Pcap");
     let mut put = |key: &str, value: Value| drop(entry.insert(key.into(), value));
-    if let Supply::Made(frames) = &job.supply {
-        resolved(frames, &mut put);
-    }
-    put("ID", injection.uuid.clone().into());
     put("PacketCount", job.sent().into());
     match job.error() {
         None => put("State", "active".into()),
@@ -65,6 +56,26 @@ fn entry(injection: &PacketInjection, job: &Job) -> Value {
         }
     }
     entry.into()
+}
+
+/// The injection with the addresses it uses, as agents are asked for it.
+pub(super) fn request(injection: &PacketInjection, supply: &Supply) -> Map<String, Value> {
+    let mut entry = match serde_json::to_value(injection) {
+        Ok(Value::Object(entry)) => entry,
+        _ => Map::new(),
+    };
+    for left_out in ["Src", "Dst", "StartTime"] {
+        entry.remove(left_out);
+    }
+    match supply {
+        Supply::Made(frames) => {
+            resolved(frames, &mut |key, value| drop(entry.insert(key.into(), value)));
+        }
+        // Its frames have their own; Skydive's are byte strings, no texts.
+        Supply::File(_) => ["SrcMAC", "DstMAC"].iter().for_each(|key| drop(entry.remove(*key))),
+    }
+    entry.insert("ID".into(), injection.uuid.clone().into());
+    entry
 }
 
 fn resolved(frames: &Frames, put: &mut impl FnMut(&str, Value)) {
@@ -89,4 +100,4 @@ fn resolved(frames: &Frames, put: &mut impl FnMut(&str, Value)) {
 }
 
 /// Of a node's metadata.
-const KEY: &str = "PacketInjections";
+pub(super) const KEY: &str = "PacketInjections";

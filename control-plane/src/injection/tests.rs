@@ -2,7 +2,11 @@ use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use serde_json::{Value, json};
 use sonde_proto::graph::Metadata;
 
+use tokio::sync::mpsc;
+
 use super::*;
+use crate::agent::Line;
+use crate::envelope::Received;
 use crate::world::{World, node, within};
 
 fn metadata(value: Value) -> Metadata {
@@ -160,6 +164,47 @@ async fn nodes_of_other_hosts_are_not_sent_on() {
     let both = json!({"Src": "G.V().Has('Name', Within('far', 'a'))", "Count": 1});
     create(&world, both).await.unwrap();
     assert_eq!(sent(&world, 1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_agent_sends_on_its_nodes() {
+    let world = world();
+    let now = world.state.clock.now();
+    let mut far = node("far", "veth", 7);
+    far.metadata.extend(metadata(json!({"MAC": "02:00:00:00:00:0f", "IPV4": ["10.0.0.3/24"]})));
+    (far.host, far.origin) = ("far".into(), "agent.far".into());
+    world.state.graph.write().unwrap().add(far, now).unwrap();
+    let agents = world.state.ws.agents.clone();
+    let (tells, mut letters) = mpsc::channel(8);
+    let (answers, replies) = mpsc::channel(8);
+    let line = Line { letters: tells.downgrade(), replies };
+    tokio::spawn(agents.executor("far").run(line));
+    let wanted = json!({"Src": "G.V().Has('Name', Within('far', 'a'))", "Count": 2, "ICMPID": 5});
+    let id = create(&world, wanted).await.unwrap().uuid;
+    let letter = letters.recv().await.unwrap();
+    assert_eq!((letter.namespace, letter.kind), ("OnDemandPacketInjection", "Start"));
+    let asked: Value = serde_json::from_slice(&letter.obj).unwrap();
+    assert_eq!(asked["NodeID"], "far");
+    let resource = &asked["Resource"];
+    let expected = metadata(json!({
+        "UUID": id, "ID": id, "Type": "icmp4", "Count": 2, "SrcIP": "10.0.0.3",
+        "DstIP": "10.0.0.2", "SrcMAC": "AgAAAAAP", "DstMAC": "AgAAAAAL",
+    }));
+    for (key, value) in expected {
+        assert_eq!(resource[&key], value, "{key}");
+    }
+    assert_eq!(sent(&world, 2).await.len(), 2, "those of ours, by us");
+    let reply = Received { uuid: letter.uuid, status: 500, ..Received::default() };
+    answers.send(reply).await.unwrap();
+    within(|| agents.outcomes().values().find_map(|outcome| outcome.error().map(drop))).await;
+    let injections = world.state.injections.clone();
+    spawn_blocking(move || injections.show()).await.unwrap();
+    let shown = &world.shown("far", "PacketInjections")[0];
+    assert_eq!((&shown["ID"], &shown["Error"]), (&json!(id), &json!("the agent failed")));
+    let injections = world.state.injections.clone();
+    spawn_blocking(move || injections.delete(&id)).await.unwrap().unwrap();
+    assert_eq!(world.shown("far", "PacketInjections"), Value::Null);
+    assert!(agents.outcomes().is_empty());
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use sonde_proto::record::WatchId;
 
 use super::speaker::{JSON, Speaker};
 use super::*;
-use crate::agent::{Errand, Order, Orders, Task};
+use crate::agent::{Errand, Order, Orders, Outcome, Outcomes, Task};
 use crate::flow::LazyFlow;
 use crate::flow_store::FlowKey;
 use crate::stream::{Namespaces, Obj};
@@ -318,10 +318,12 @@ async fn an_agent_is_asked_to_capture_and_answers() {
             assert_eq!(obj["Resource"], json!({"UUID": "c"}));
             agent.answer("StartReply", &uuid, status, obj).await;
         }
-        let outcomes = within(|| Some(server.agents.outcomes()).filter(|all| all.len() == 2)).await;
-        let failed: Vec<_> =
-            outcomes.iter().map(|(errand, outcome)| (&*errand.node, outcome.is_err())).collect();
-        assert_eq!(failed, [("a", false), ("b", true)]);
+        let failed = Outcome::Failed("the agent failed".into());
+        within(|| {
+            let outcomes: Vec<_> = server.agents.outcomes().into_values().collect();
+            (outcomes == [Outcome::Begun, failed.clone()]).then_some(())
+        })
+        .await;
         tell(Orders::new());
         let (kind, uuid, obj) = agent.asked().await;
         assert_eq!((kind.as_str(), &obj["NodeID"]), ("Stop", &json!("a")));
@@ -332,7 +334,8 @@ async fn an_agent_is_asked_to_capture_and_answers() {
         tell([order("far", "a")].into());
         let (_, uuid, obj) = agent.asked().await;
         agent.answer("StartReply", &uuid, 200, obj).await;
-        within(|| (server.agents.outcomes().len() == 1).then_some(())).await;
+        let begun = |outcomes: Outcomes| outcomes.into_values().eq([Outcome::Begun]);
+        within(|| begun(server.agents.outcomes()).then_some(())).await;
         drop(agent);
         assert!(server.clients.left(LONG).await);
         assert!(server.agents.outcomes().is_empty(), "nothing runs where nobody is");
