@@ -37,15 +37,21 @@ pub(crate) const QUERIES: [(&str, &str); 17] = [
 
 pub(crate) fn store(flows: u32) -> SharedFlowStore {
     let times = Times { hold: Duration::from_secs(60), silence: Duration::from_secs(600) };
-    let mut store = FlowStore::new(flows as usize, times);
+    // Never full.
+    let mut store = FlowStore::new(flows as usize + 1, times);
+    put(&mut store, 0..flows);
+    SharedFlowStore::new(RwLock::new(store))
+}
+
+/// Puts the flows of those numbers as ingest does.
+pub(crate) fn put(store: &mut FlowStore, numbers: impl Iterator<Item = u32>) {
     let watched: Vec<Arc<Watched>> = (0..WATCHES).map(|n| Arc::new(watched(n))).collect();
-    for n in 0..flows {
+    for n in numbers {
         let record = record(n);
         let watched = watched.get(record.watch.0 as usize).cloned();
         let names = FlowNames { watched, ..FlowNames::default() };
         store.put(FlowKey::of(&record), LazyFlow::new(record, names), n % 4 == 0, NOW);
     }
-    SharedFlowStore::new(RwLock::new(store))
 }
 
 /// Every flow is seen twice, by two watches.

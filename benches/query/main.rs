@@ -33,6 +33,17 @@ fn main() {
     for (name, text) in conversations::QUERIES {
         bench.case(name, 1, || (), |()| ask(&graph, &store, text));
     }
+    ingest(&mut bench, &store, flows);
+}
+
+/// Updates of flows that the store has, far from each other in memory.
+fn ingest(bench: &mut Bench, store: &SharedFlowStore, flows: u32) {
+    let count = flows / 10;
+    let scattered = |n: u32| (u64::from(n) * 7_919 % u64::from(flows)) as u32;
+    let locked = || store.write().expect("nobody panics");
+    bench.case("flows/update", count.into(), locked, |store| {
+        conversations::put(store, (0..count).map(scattered));
+    });
 }
 
 /// A query as the API runs it: text in, answer out.
