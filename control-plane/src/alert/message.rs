@@ -25,13 +25,10 @@ pub(super) fn fingerprint(answer: &Answer) -> u64 {
         Answer::Paths(paths) => sum(paths),
         Answer::Flows(flows) => sum(flows),
         Answer::Values(values) => sum(values),
-        Answer::Metrics(metrics) => metrics
-            .pairs()
-            .map(|pair| hash(&pair))
-            .fold(metrics.pairs().count() as u64, u64::wrapping_add),
+        Answer::Metrics(metrics) => sum(&Vec::from_iter(metrics.pairs())),
+        Answer::Groups(groups) => sum(&Vec::from_iter(groups.pairs())),
         Answer::Keyed(lists) => sum(lists),
         Answer::RawPackets(packets) => sum(packets),
-        Answer::Groups(groups) => sum(groups),
         Answer::Number(_) | Answer::Value(_) => hash(answer),
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn write(record: &FlowRecord, names: &FlowNames, out: &mut Vec<u8>) {
     }
     if let Some(network) = &record.network {
         let ends = [Small::ip(network.a), Small::ip(network.b)];
-        let protocol = network_protocol(network);
+        let protocol = network_protocol(network.a);
         write_layer(b",\"Network\":{\"Protocol\":\"", protocol, ends, network.id, out);
     }
     if let Some(ends) = &record.transport {

@@ -1,6 +1,7 @@
 //! A flow on its way through the control plane: its record, and the names that only the control
 //! plane knows. [`Flow`], which is all texts, is made when somebody asks for it.
 
+mod headline;
 mod json;
 mod outlet;
 mod protobuf;
@@ -15,6 +16,7 @@ use serde::{Serialize, Serializer};
 use sonde_proto::flow::{Flow, FlowMetric};
 use sonde_proto::record::FlowRecord;
 
+pub(crate) use headline::Headline;
 pub use outlet::{Outlet, Told};
 pub(crate) use protobuf::{delimited, network_protocol, number};
 pub(crate) use small::Small;
@@ -84,6 +86,14 @@ impl LazyFlow {
     /// What there is to read without making it.
     pub(crate) fn form(&self) -> &Form {
         &self.0
+    }
+
+    /// What queries read most of it; `None` when it is no record.
+    pub(crate) fn headline(&self) -> Option<Headline> {
+        match &*self.0 {
+            Form::Record { record, names } => Some(Headline::of(record, names)),
+            Form::Flow(_) => None,
+        }
     }
 
     /// Reads a little of each part of a record that queries read, so that it is in the cache for who

@@ -7,7 +7,7 @@ use prost::Message;
 use sonde_proto::flow::{
     FlowFinishType, FlowMetric, FlowProtocol, IcmpLayer, IpMetric, TcpMetric, TransportLayer,
 };
-use sonde_proto::record::{FlowRecord, LayersPath, NetworkEnds};
+use sonde_proto::record::{FlowRecord, LayersPath};
 
 use super::FlowNames;
 use super::small::Small;
@@ -28,7 +28,7 @@ pub(super) fn write(record: &FlowRecord, names: &FlowNames, out: &mut Vec<u8>) {
     }
     if let Some(network) = &record.network {
         let ends = [Small::ip(network.a), Small::ip(network.b)];
-        layer(21, network_protocol(network), ends, network.id, out);
+        layer(21, network_protocol(network.a), ends, network.id, out);
     }
     if let Some(ends) = &record.transport {
         message(22, &TransportLayer::from(ends), out);
@@ -57,8 +57,8 @@ pub(super) fn write(record: &FlowRecord, names: &FlowNames, out: &mut Vec<u8>) {
 }
 
 /// The IP version, as Skydive names it.
-pub(crate) const fn network_protocol(network: &NetworkEnds) -> FlowProtocol {
-    match network.a {
+pub(crate) const fn network_protocol(ip: IpAddr) -> FlowProtocol {
+    match ip {
         IpAddr::V4(_) => FlowProtocol::Ipv4,
         IpAddr::V6(_) => FlowProtocol::Ipv6,
     }

@@ -1,5 +1,6 @@
 //! The flows that queries see: live ones, and for a while those that ended.
 
+mod shelf;
 mod shelves;
 mod walk;
 
@@ -10,7 +11,7 @@ use std::time::Duration;
 use sonde_proto::record::{FlowRecord, WatchId};
 use sonde_proto::time::Timestamp;
 
-pub use walk::Flows;
+pub use walk::{Flows, Row, Rows};
 
 use crate::flow::LazyFlow;
 use shelves::{Cursor, Shelves};
@@ -25,7 +26,7 @@ pub type SharedFlowStore = Arc<RwLock<FlowStore>>;
 /// measure them), so a store of a million flows takes 0.7 GB, whoever looks at them.
 #[derive(Debug)]
 pub struct FlowStore {
-    flows: Shelves<Kept>,
+    flows: Shelves,
     /// Ended flows and when they leave, oldest first. An entry that its flow does not confirm is
     /// stale: the flow was put again since.
     ended: VecDeque<(Timestamp, FlowKey)>,
@@ -61,9 +62,9 @@ pub struct Times {
     pub silence: Duration,
 }
 
-#[derive(Debug)]
-struct Kept {
-    flow: LazyFlow,
+/// How long a flow stays.
+#[derive(Clone, Copy, Debug)]
+struct Stay {
     /// When it was put.
     at: Timestamp,
     /// When it leaves, once it has ended.
@@ -109,15 +110,11 @@ impl FlowStore {
             _ => self.times.hold,
         };
         let leaves = ended.then(|| now.after(hold));
-        let kept = Kept { flow: flow.into(), at: now, leaves };
-        if let Some(known) = self.flows.get_mut(&key) {
-            *known = kept;
-        } else if self.make_room() {
-            self.flows.insert(key, kept);
-        } else {
+        if self.flows.len() >= self.capacity && self.get(&key).is_none() && !self.make_room() {
             self.counts.refused += 1;
             return;
         }
+        self.flows.put(key, flow.into(), Stay { at: now, leaves });
         if let Some(leaves) = leaves {
             let queue = match key.watch {
                 WatchId::UPLOAD => &mut self.uploaded,
@@ -149,13 +146,14 @@ impl FlowStore {
     /// Looks at the next few flows, all of them in turn, however many there are.
     fn forget_silent(&mut self, now: Timestamp) {
         for _ in 0..LOOKS.min(self.flows.len()) {
-            let Some(kept) = self.flows.at(&mut self.next) else { return };
+            let Some((key, stay)) = self.flows.at(&mut self.next) else { return };
             // A clock that was set back starts the wait again.
-            kept.at = kept.at.min(now);
-            if kept.leaves.is_none() && now.since(kept.at) > self.times.silence {
-                self.horizon = self.horizon.max(kept.at);
+            stay.at = stay.at.min(now);
+            if stay.leaves.is_none() && now.since(stay.at) > self.times.silence {
+                self.horizon = self.horizon.max(stay.at);
+                let key = *key;
                 // Another flow takes its place, and is looked at next.
-                self.flows.remove_at(self.next);
+                self.flows.remove(&key);
                 self.counts.forgotten += 1;
             } else {
                 self.next.advance();
@@ -165,7 +163,7 @@ impl FlowStore {
 
     /// The flow of that key.
     pub fn get(&self, key: &FlowKey) -> Option<&LazyFlow> {
-        self.flows.get(key).map(|kept| &kept.flow)
+        self.flows.flow(key)
     }
 
     /// How many flows are kept.
@@ -207,11 +205,11 @@ impl FlowStore {
 
     /// Lets go of an ended flow, unless it was put again since; whether it left.
     fn release(&mut self, leaves: Timestamp, key: &FlowKey) -> bool {
-        let confirmed = |kept: &&Kept| kept.leaves == Some(leaves);
-        let Some(kept) = self.flows.get(key).filter(confirmed) else { return false };
+        let confirmed = |stay: &&Stay| stay.leaves == Some(leaves);
+        let Some(stay) = self.flows.stay(key).filter(confirmed) else { return false };
         // Uploads tell of another time and place.
         if key.watch != WatchId::UPLOAD {
-            self.horizon = self.horizon.max(kept.at);
+            self.horizon = self.horizon.max(stay.at);
         }
         self.flows.remove(key).is_some()
     }

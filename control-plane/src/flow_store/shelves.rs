@@ -1,16 +1,18 @@
 //! A map in parts that are small enough to be looked through at once.
 
 use ahash::RandomState;
-use indexmap::IndexMap;
 
-use super::FlowKey;
+use super::shelf::Shelf;
+use super::walk::Rows;
+use super::{FlowKey, Stay};
+use crate::flow::LazyFlow;
 
-/// Values by the key of their flow, on shelves. A value stays on the shelf where it was put, so
-/// that who walks along the shelves, and lets others work between two, misses none that was there
-/// all the time and meets none twice.
+/// Flows by their key, on shelves. A flow stays on the shelf where it was put, so that who walks along
+/// the shelves, and lets others work between two, misses none that was there all the time and meets
+/// none twice.
 #[derive(Debug)]
-pub(super) struct Shelves<T> {
-    shelves: Vec<IndexMap<FlowKey, T, RandomState>>,
+pub(super) struct Shelves {
+    shelves: Vec<Shelf>,
     /// Keyed at random: who makes up flows must not choose their shelf.
     hasher: RandomState,
     len: usize,
@@ -23,36 +25,36 @@ pub(super) struct Cursor {
     place: usize,
 }
 
-impl<T> Shelves<T> {
-    /// As many shelves as `capacity` values need; of the room on them, none is taken yet.
+impl Shelves {
+    /// As many shelves as `capacity` flows need; of the room on them, none is taken yet.
     pub(super) fn new(capacity: usize) -> Self {
         let hasher = RandomState::new();
         let shelves = capacity.div_ceil(SHELF).clamp(1, MOST).next_power_of_two();
-        let shelf = || IndexMap::with_hasher(hasher.clone());
+        let shelf = || Shelf::new(hasher.clone());
         Self { shelves: (0..shelves).map(|_| shelf()).collect(), hasher, len: 0 }
     }
 
-    pub(super) fn get(&self, key: &FlowKey) -> Option<&T> {
-        self.shelves.get(self.shelf_of(key))?.get(key)
-    }
-
-    pub(super) fn get_mut(&mut self, key: &FlowKey) -> Option<&mut T> {
-        let shelf = self.shelf_of(key);
-        self.shelves.get_mut(shelf)?.get_mut(key)
-    }
-
-    pub(super) fn insert(&mut self, key: FlowKey, value: T) {
-        let shelf = self.shelf_of(&key);
+    /// Puts a flow, in the place of what is known of it.
+    pub(super) fn put(&mut self, key: FlowKey, flow: LazyFlow, stay: Stay) {
+        let shelf = self.number_of(&key);
         if let Some(shelf) = self.shelves.get_mut(shelf) {
-            self.len += usize::from(shelf.insert(key, value).is_none());
+            self.len += usize::from(shelf.put(key, flow, stay));
         }
     }
 
-    pub(super) fn remove(&mut self, key: &FlowKey) -> Option<T> {
-        let shelf = self.shelf_of(key);
-        let value = self.shelves.get_mut(shelf)?.swap_remove(key)?;
+    pub(super) fn remove(&mut self, key: &FlowKey) -> Option<Stay> {
+        let shelf = self.number_of(key);
+        let stay = self.shelves.get_mut(shelf)?.remove(key)?;
         self.len -= 1;
-        Some(value)
+        Some(stay)
+    }
+
+    pub(super) fn flow(&self, key: &FlowKey) -> Option<&LazyFlow> {
+        self.shelf_of(key)?.flow(key)
+    }
+
+    pub(super) fn stay(&self, key: &FlowKey) -> Option<&Stay> {
+        self.shelf_of(key)?.stay(key)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -60,12 +62,13 @@ impl<T> Shelves<T> {
     }
 
     /// What is on the shelf of that number; `None` behind the last.
-    pub(super) fn shelf(&self, number: usize) -> Option<impl ExactSizeIterator<Item = &T>> {
-        Some(self.shelves.get(number)?.values())
+    pub(super) fn rows(&self, number: usize) -> Option<Rows<'_>> {
+        Some(self.shelves.get(number)?.rows())
     }
 
-    /// The value at the cursor or next after it, round and round; `None` when there is none.
-    pub(super) fn at(&mut self, cursor: &mut Cursor) -> Option<&mut T> {
+    /// The key and the stay of the flow at the cursor or next after it, round and round; `None` when
+    /// there is none.
+    pub(super) fn at(&mut self, cursor: &mut Cursor) -> Option<(&FlowKey, &mut Stay)> {
         if self.len == 0 {
             return None;
         }
@@ -73,19 +76,14 @@ impl<T> Shelves<T> {
             cursor.place = 0;
             cursor.shelf = if cursor.shelf < self.shelves.len() { cursor.shelf + 1 } else { 0 };
         }
-        let (_, value) = self.shelves.get_mut(cursor.shelf)?.get_index_mut(cursor.place)?;
-        Some(value)
+        self.shelves.get_mut(cursor.shelf)?.at(cursor.place)
     }
 
-    /// Takes the value at the cursor; another one has its place then.
-    pub(super) fn remove_at(&mut self, cursor: Cursor) {
-        let shelf = self.shelves.get_mut(cursor.shelf);
-        if shelf.and_then(|shelf| shelf.swap_remove_index(cursor.place)).is_some() {
-            self.len -= 1;
-        }
+    fn shelf_of(&self, key: &FlowKey) -> Option<&Shelf> {
+        self.shelves.get(self.number_of(key))
     }
 
-    fn shelf_of(&self, key: &FlowKey) -> usize {
+    fn number_of(&self, key: &FlowKey) -> usize {
         // Bits that a shelf makes no use of to find its own places.
         (self.hasher.hash_one(key) >> 32) as usize & (self.shelves.len() - 1)
     }
@@ -97,7 +95,7 @@ impl Cursor {
     }
 }
 
-/// Values on a full shelf, about: they are looked through in a tenth of a millisecond.
+/// Flows on a full shelf, about: they are looked through in a tenth of a millisecond.
 const SHELF: usize = 1024;
 
 /// Shelves at most.
@@ -105,7 +103,11 @@ const MOST: usize = 1 << 16;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use sonde_proto::flow::Flow;
     use sonde_proto::record::WatchId;
+    use sonde_proto::time::Timestamp;
 
     use super::*;
 
@@ -113,19 +115,25 @@ mod tests {
         FlowKey { watch: WatchId(1), uuid }
     }
 
+    fn put(shelves: &mut Shelves, uuid: u64) {
+        let flow = Flow { start: uuid as i64, ..Flow::default() };
+        let stay = Stay { at: Timestamp::default(), leaves: None };
+        shelves.put(key(uuid), Arc::new(flow).into(), stay);
+    }
+
     #[test]
-    fn walkers_meet_each_value_once_while_others_come_and_go() {
+    fn walkers_meet_each_flow_once_while_others_come_and_go() {
         let mut shelves = Shelves::new(100_000);
-        (0..50_000).for_each(|n| shelves.insert(key(n), n));
+        (0..50_000).for_each(|n| put(&mut shelves, n));
         let (mut met, mut shelf) = (Vec::new(), 0);
-        while shelf < shelves.shelves.len() {
-            met.extend(shelves.shelf(shelf).unwrap().copied());
+        while let Some(rows) = shelves.rows(shelf) {
+            met.extend(rows.iter().map(|row| row.flow.times().0));
             shelf += 1;
             // Evens leave and come again, others are new.
-            let even = key(shelf as u64 * 2);
-            let value = shelves.remove(&even).unwrap();
-            shelves.insert(even, value);
-            shelves.insert(key(50_000 + shelf as u64), 50_000 + shelf as u64);
+            let even = shelf as u64 * 2;
+            assert!(shelves.remove(&key(even)).is_some());
+            put(&mut shelves, even);
+            put(&mut shelves, 50_000 + shelf as u64);
         }
         assert!(shelf >= 50);
         met.retain(|n| *n < 50_000);
@@ -139,11 +147,12 @@ mod tests {
         let mut shelves = Shelves::new(10_000);
         let mut cursor = Cursor::default();
         assert!(shelves.at(&mut cursor).is_none());
-        (0..3).for_each(|n| shelves.insert(key(n), n));
+        (0..3).for_each(|n| put(&mut shelves, n));
         let mut next = || {
-            let value = *shelves.at(&mut cursor).unwrap();
+            let (key, _) = shelves.at(&mut cursor).unwrap();
+            let uuid = key.uuid;
             cursor.advance();
-            value
+            uuid
         };
         let first = [next(), next(), next()];
         assert_eq!([next(), next(), next()], first);

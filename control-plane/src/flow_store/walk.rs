@@ -1,27 +1,82 @@
 //! How queries look at flows, while ingest goes on.
 
 use std::fmt::Debug;
-use std::hint::black_box;
-use std::ops::{BitXor as _, ControlFlow};
+use std::ops::ControlFlow;
 use std::sync::PoisonError;
 
 use super::{FlowStore, SharedFlowStore};
-use crate::flow::LazyFlow;
+use crate::flow::{Headline, LazyFlow};
 
 /// Flows that a query reads.
 pub trait Flows: Debug {
     /// Shows flows to `look` until it breaks, in no order. With `brief` it promises to take some
     /// hundred nanoseconds for a flow, so that others may wait for as long as it looks at a few.
-    fn walk(&self, brief: bool, look: &mut dyn FnMut(&LazyFlow) -> ControlFlow<()>);
+    fn walk(&self, brief: bool, look: &mut dyn FnMut(Rows<'_>) -> ControlFlow<()>);
 
     /// All flows are there that were heard of after so many milliseconds since the epoch.
     fn known_since(&self) -> i64;
 }
 
+/// Flows that lie side by side.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'f> {
+    /// Of each flow, or of none.
+    headlines: &'f [Option<Headline>],
+    flows: &'f [LazyFlow],
+}
+
+/// A flow among others.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'f> {
+    /// What can be read without a look at the flow itself.
+    pub(crate) headline: Option<&'f Headline>,
+    pub(crate) flow: &'f LazyFlow,
+}
+
+impl<'f> Rows<'f> {
+    /// Flows and their headlines, as many of them.
+    pub(super) fn new(headlines: &'f [Option<Headline>], flows: &'f [LazyFlow]) -> Self {
+        Self { headlines, flows }
+    }
+
+    pub(crate) fn len(self) -> usize {
+        self.flows.len()
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = Row<'f>> {
+        let headline = |place| self.headlines.get(place).and_then(Option::as_ref);
+        let flows = self.flows.iter().enumerate();
+        flows.map(move |(place, flow)| Row { headline: headline(place), flow })
+    }
+
+    /// The same, so many at a time.
+    pub(crate) fn chunks(self, size: usize) -> impl Iterator<Item = Self> {
+        let headlines = self.headlines.chunks(size).chain(std::iter::repeat([].as_slice()));
+        headlines.zip(self.flows.chunks(size)).map(|(headlines, flows)| Self { headlines, flows })
+    }
+}
+
+impl Row<'_> {
+    /// TID of the node where the flow was metered.
+    pub(crate) fn node_tid(&self) -> &str {
+        self.headline.map_or_else(|| self.flow.node_tid(), Headline::node_tid)
+    }
+
+    /// Milliseconds since the epoch of its first and of its last packet.
+    pub(crate) fn times(&self) -> (i64, i64) {
+        self.headline.map_or_else(|| self.flow.times(), Headline::times)
+    }
+}
+
+impl<'f> From<&'f LazyFlow> for Row<'f> {
+    fn from(flow: &'f LazyFlow) -> Self {
+        Self { headline: None, flow }
+    }
+}
+
 impl Flows for FlowStore {
-    fn walk(&self, _: bool, look: &mut dyn FnMut(&LazyFlow) -> ControlFlow<()>) {
-        let shelves = (0..).map_while(|number| self.flows.shelf(number));
-        let _ = look_at(shelves.flatten().map(|kept| &kept.flow), look);
+    fn walk(&self, _: bool, look: &mut dyn FnMut(Rows<'_>) -> ControlFlow<()>) {
+        let _ = (0..).map_while(|number| self.flows.rows(number)).try_for_each(look);
     }
 
     fn known_since(&self) -> i64 {
@@ -31,8 +86,8 @@ impl Flows for FlowStore {
 
 /// Flows that a query selected already.
 impl Flows for Vec<LazyFlow> {
-    fn walk(&self, _: bool, look: &mut dyn FnMut(&LazyFlow) -> ControlFlow<()>) {
-        let _ = self.iter().try_for_each(look);
+    fn walk(&self, _: bool, look: &mut dyn FnMut(Rows<'_>) -> ControlFlow<()>) {
+        let _ = look(Rows::new(&[], self));
     }
 
     fn known_since(&self) -> i64 {
@@ -43,17 +98,16 @@ impl Flows for Vec<LazyFlow> {
 /// Shelf by shelf, and locked for one at a time: each flow that is there from begin to end is shown
 /// once, as it is when its shelf is looked at.
 impl Flows for SharedFlowStore {
-    fn walk(&self, brief: bool, look: &mut dyn FnMut(&LazyFlow) -> ControlFlow<()>) {
-        let mut taken: Vec<LazyFlow> = Vec::new();
+    fn walk(&self, brief: bool, look: &mut dyn FnMut(Rows<'_>) -> ControlFlow<()>) {
         for number in 0.. {
             let store = self.read().unwrap_or_else(PoisonError::into_inner);
-            let Some(shelf) = store.flows.shelf(number) else { return };
+            let Some(rows) = store.flows.rows(number) else { return };
             let looked = if brief {
-                look_at(shelf.map(|kept| &kept.flow), look)
+                look(rows)
             } else {
-                taken.extend(shelf.map(|kept| kept.flow.clone()));
+                let (headlines, flows) = (rows.headlines.to_vec(), rows.flows.to_vec());
                 drop(store);
-                taken.drain(..).try_for_each(|flow| look(&flow))
+                look(Rows::new(&headlines, &flows))
             };
             if looked.is_break() {
                 return;
@@ -65,24 +119,3 @@ impl Flows for SharedFlowStore {
         self.read().unwrap_or_else(PoisonError::into_inner).known_since()
     }
 }
-
-/// Shows the flows to `look`, a few at a time, after a glance at each of those. They lie anywhere in
-/// memory: at a glance it is fetched for all of them at once, where `look` would wait for each.
-fn look_at<'f>(
-    mut flows: impl Iterator<Item = &'f LazyFlow>,
-    look: &mut dyn FnMut(&LazyFlow) -> ControlFlow<()>,
-) -> ControlFlow<()> {
-    let mut few = Vec::with_capacity(FEW);
-    loop {
-        few.clear();
-        few.extend(flows.by_ref().take(FEW));
-        if few.is_empty() {
-            return ControlFlow::Continue(());
-        }
-        black_box(few.iter().map(|flow| flow.glance()).fold(0, u64::bitxor));
-        few.iter().copied().try_for_each(&mut *look)?;
-    }
-}
-
-/// They fit in a core's nearest cache.
-const FEW: usize = 32;

@@ -8,6 +8,7 @@ use serde_json::{Number, Value};
 use sonde_proto::flow::RawPacket;
 use sonde_proto::graph::{Edge, Node};
 
+use super::flow_groups::FlowGroups;
 use super::metric_series::MetricSeries;
 use crate::flow::LazyFlow;
 
@@ -42,7 +43,7 @@ pub enum Answer {
     /// Captured packets by the UUID of their flow.
     RawPackets(Vec<(String, Vec<RawPacket>)>),
     /// Flows by what they have in common.
-    Groups(Vec<(String, Vec<LazyFlow>)>),
+    Groups(FlowGroups),
 }
 
 impl Answer {
@@ -87,7 +88,7 @@ impl Serialize for Answer {
             Self::Metrics(metrics) => metrics.serialize(out),
             Self::Keyed(lists) => one_object(lists, out),
             Self::RawPackets(packets) => one_object(packets, out),
-            Self::Groups(groups) => one_object(groups, out),
+            Self::Groups(groups) => groups.serialize(out),
         }
     }
 }

@@ -5,54 +5,25 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 use sonde_proto::flow::{
-    Flow, FlowMetric, FlowProtocol, IcmpLayer, IcmpType, IpMetric, TcpMetric, TransportLayer,
+    FlowMetric, FlowProtocol, IcmpLayer, IcmpType, IpMetric, TcpMetric, TransportLayer,
 };
-use sonde_proto::record::{FlowRecord, LinkEnds, NetworkEnds};
 
 use super::field::{Field, Scalar};
-use crate::flow::{FlowNames, Form, LazyFlow, network_protocol};
+use super::flow_getter::Getter;
+use crate::flow::network_protocol;
 
-/// Reads one field of a flow.
-#[derive(Clone, Copy)]
-pub(super) struct Getter {
-    of_flow: OfFlow,
-    /// `None` where the flow has to be made for it.
-    of_record: Option<OfRecord>,
+/// A getter of something that headlines have too, called the same there.
+macro_rules! narrow {
+    ($of_flow:expr, |$record:ident| $read:expr $(,)?) => {
+        Getter::narrow($of_flow, |$record, _| $read, |$record| $read)
+    };
 }
 
-type OfFlow = for<'f> fn(&'f Flow) -> Option<Field<'f>>;
-type OfRecord = for<'f> fn(&'f FlowRecord, &'f FlowNames) -> Option<Field<'f>>;
-
-impl Getter {
-    /// The field; `None` when the flow lacks the layer it is in.
-    pub(super) fn read<'f>(&self, flow: &'f LazyFlow) -> Option<Field<'f>> {
-        match flow.form() {
-            Form::Flow(flow) => (self.of_flow)(flow),
-            Form::Record { record, names } => match self.of_record {
-                Some(of_record) => of_record(record, names),
-                None => (self.of_flow)(&names.flow(record)).map(Field::into_owned),
-            },
-        }
-    }
-
-    /// Whether it is about as fast as a comparison.
-    pub(super) fn is_brief(&self) -> bool {
-        self.of_record.is_some()
-    }
-
-    const fn new(of_flow: OfFlow, of_record: OfRecord) -> Option<Self> {
-        Some(Self { of_flow, of_record: Some(of_record) })
-    }
-
-    /// Of something that no record has.
-    const fn beyond(of_flow: OfFlow) -> Option<Self> {
-        Self::new(of_flow, |_, _| None)
-    }
-
-    /// A whole layer, as an object.
-    const fn object(of_flow: OfFlow) -> Option<Self> {
-        Some(Self { of_flow, of_record: None })
-    }
+/// A getter of something that only records have.
+macro_rules! wide {
+    ($of_flow:expr, |$record:ident| $read:expr $(,)?) => {
+        Getter::new($of_flow, |$record, _| $read)
+    };
 }
 
 /// The field of that name, as `Values`, `Sort` and `Dedup` read it.
@@ -61,22 +32,21 @@ pub(super) fn getter(name: &str) -> Option<Getter> {
         return member_of(layer, member);
     }
     match name {
-        "UUID" => Getter::new(
-            |flow| Some(Field::text(&flow.uuid)),
-            |record, _| Some(Field::hex(record.uuid)),
-        ),
+        "UUID" => {
+            narrow!(|flow| Some(Field::text(&flow.uuid)), |record| Some(Field::hex(record.uuid)),)
+        }
         "LayersPath" => Getter::new(
             |flow| Some(Field::text(&flow.layers_path)),
             |record, _| Some(Field::Json(Cow::Owned(record.layers.to_string().into()))),
         ),
-        "Application" => Getter::new(
+        "Application" => Getter::narrow(
             |flow| Some(Field::text(&flow.application)),
             |record, names| Some(Field::text(names.application(record))),
+            |headline| Some(Field::text(headline.application())),
         ),
-        "TrackingID" => Getter::new(
-            |flow| Some(Field::text(&flow.tracking_id)),
-            |record, _| Some(Field::hex(record.tracking_id)),
-        ),
+        "TrackingID" => narrow!(|flow| Some(Field::text(&flow.tracking_id)), |record| Some(
+            Field::hex(record.tracking_id)
+        ),),
         "L3TrackingID" => Getter::new(
             |flow| Some(Field::text(&flow.l3_tracking_id)),
             |record, _| Some(Field::hex(record.l3_tracking_id)),
@@ -85,9 +55,10 @@ pub(super) fn getter(name: &str) -> Option<Getter> {
             |flow| Some(Field::text(&flow.parent_uuid)),
             |record, _| Some(record.parent.map_or(Field::text(""), Field::hex)),
         ),
-        "NodeTID" => Getter::new(
+        "NodeTID" => Getter::narrow(
             |flow| Some(Field::text(&flow.node_tid)),
             |_, names| Some(Field::text(names.node_tid())),
+            |headline| Some(Field::text(headline.node_tid())),
         ),
         "ANodeTID" => Getter::new(
             |flow| Some(Field::text(&flow.a_node_tid)),
@@ -97,18 +68,17 @@ pub(super) fn getter(name: &str) -> Option<Getter> {
             |flow| Some(Field::text(&flow.b_node_tid)),
             |_, names| Some(Field::text(names.b_node_tid.as_deref().unwrap_or_default())),
         ),
-        "CaptureID" => Getter::new(
+        "CaptureID" => Getter::narrow(
             |flow| Some(Field::text(&flow.capture_id)),
             |_, names| Some(Field::text(names.capture_id())),
+            |headline| Some(Field::text(headline.capture_id())),
         ),
-        "Start" => Getter::new(
-            |flow| Some(Field::int(flow.start)),
-            |record, _| Some(Field::int(record.metric.start.millis())),
-        ),
-        "Last" => Getter::new(
-            |flow| Some(Field::int(flow.last)),
-            |record, _| Some(Field::int(record.metric.last.millis())),
-        ),
+        "Start" => narrow!(|flow| Some(Field::int(flow.start)), |record| Some(Field::int(
+            record.metric.start.millis()
+        )),),
+        "Last" => narrow!(|flow| Some(Field::int(flow.last)), |record| Some(Field::int(
+            record.metric.last.millis()
+        )),),
         "RawPacketsCaptured" => Getter::new(
             |flow| Some(Field::int(flow.raw_packets_captured)),
             |record, _| Some(Field::int(record.raw_packets.into())),
@@ -129,30 +99,29 @@ pub(super) fn getter(name: &str) -> Option<Getter> {
 /// The field of that name, as filters read it: a bare layer stands for both its ends.
 pub(super) fn filter_getter(name: &str) -> Option<Getter> {
     match name {
-        "Link" => Getter::new(
+        "Link" => narrow!(
             |flow| {
                 let link = flow.link.as_ref()?;
                 Some(Field::Pair(Scalar::Text(&link.a), Scalar::Text(&link.b)))
             },
-            |record, _| {
-                let LinkEnds { a, b, .. } = record.link?;
-                Some(Field::Pair(Scalar::Mac(a), Scalar::Mac(b)))
+            |record| {
+                let link = record.link?;
+                Some(Field::Pair(Scalar::Mac(link.a), Scalar::Mac(link.b)))
             },
         ),
-        "Network" => Getter::new(
+        "Network" => narrow!(
             |flow| {
                 let network = flow.network.as_ref()?;
                 Some(Field::Pair(Scalar::Text(&network.a), Scalar::Text(&network.b)))
             },
-            |record, _| {
-                let NetworkEnds { a, b, .. } = record.network?;
-                Some(Field::Pair(Scalar::Ip(a), Scalar::Ip(b)))
+            |record| {
+                let network = record.network?;
+                Some(Field::Pair(Scalar::Ip(network.a), Scalar::Ip(network.b)))
             },
         ),
-        "Transport" => Getter::new(
-            |flow| Some(ports(flow.transport.as_ref()?)),
-            |record, _| Some(ports(&TransportLayer::from(record.transport.as_ref()?))),
-        ),
+        "Transport" => narrow!(|flow| Some(ports(flow.transport.as_ref()?)), |record| Some(ports(
+            &TransportLayer::from(record.transport.as_ref()?)
+        )),),
         name => getter(name),
     }
 }
@@ -164,16 +133,17 @@ macro_rules! flag {
     };
 }
 
-/// Matches the name of an integer member of a layer; `$made` makes the layer of a record.
+/// Matches the name of an integer member of a layer; `$made` makes the layer of a record, or of what
+/// is read in the same words.
 macro_rules! integers {
-    ($layer:ident, $made:expr, $member:ident, $($name:literal => $field:ident),+ $(,)?) => {
+    (
+        $getter:ident, $layer:ident, |$record:ident| $made:expr, $member:ident,
+        $($name:literal => $field:ident),+ $(,)?
+    ) => {
         match $member {
-            $($name => Getter::new(
+            $($name => $getter!(
                 |flow| Some(Field::int(flow.$layer.as_ref()?.$field as i64)),
-                |record, _| {
-                    let made = $made;
-                    Some(Field::int(made(record)?.$field as i64))
-                },
+                |$record| Some(Field::int($made?.$field as i64)),
             ),)+
             _ => None,
         }
@@ -195,60 +165,54 @@ macro_rules! integers_beyond {
 fn member_of(layer: &str, member: &str) -> Option<Getter> {
     match layer {
         "Link" | "ETHERNET" => match member {
-            "A" => Getter::new(
-                |flow| Some(Field::text(&flow.link.as_ref()?.a)),
-                |record, _| Some(Field::mac(record.link?.a)),
-            ),
-            "B" => Getter::new(
-                |flow| Some(Field::text(&flow.link.as_ref()?.b)),
-                |record, _| Some(Field::mac(record.link?.b)),
-            ),
+            "A" => narrow!(|flow| Some(Field::text(&flow.link.as_ref()?.a)), |record| Some(
+                Field::mac(record.link?.a)
+            ),),
+            "B" => narrow!(|flow| Some(Field::text(&flow.link.as_ref()?.b)), |record| Some(
+                Field::mac(record.link?.b)
+            ),),
             "ID" => Getter::new(
                 |flow| Some(Field::int(flow.link.as_ref()?.id)),
                 |record, _| Some(Field::int(record.link?.id)),
             ),
-            "Protocol" => Getter::new(
-                |flow| protocol(flow.link.as_ref()?.protocol),
-                |record, _| record.link.map(|_| Field::text(FlowProtocol::Ethernet.as_str_name())),
-            ),
+            "Protocol" => narrow!(|flow| protocol(flow.link.as_ref()?.protocol), |record| record
+                .link
+                .map(|_| Field::text(FlowProtocol::Ethernet.as_str_name())),),
             _ => None,
         },
         "Network" | "IPV4" | "IPV6" => match member {
-            "A" => Getter::new(
-                |flow| Some(Field::text(&flow.network.as_ref()?.a)),
-                |record, _| Some(Field::ip(record.network?.a)),
-            ),
-            "B" => Getter::new(
-                |flow| Some(Field::text(&flow.network.as_ref()?.b)),
-                |record, _| Some(Field::ip(record.network?.b)),
-            ),
+            "A" => narrow!(|flow| Some(Field::text(&flow.network.as_ref()?.a)), |record| Some(
+                Field::ip(record.network?.a)
+            ),),
+            "B" => narrow!(|flow| Some(Field::text(&flow.network.as_ref()?.b)), |record| Some(
+                Field::ip(record.network?.b)
+            ),),
             "ID" => Getter::new(
                 |flow| Some(Field::int(flow.network.as_ref()?.id)),
                 |record, _| Some(Field::int(record.network?.id)),
             ),
-            "Protocol" => Getter::new(
-                |flow| protocol(flow.network.as_ref()?.protocol),
-                |record, _| Some(Field::text(network_protocol(&record.network?).as_str_name())),
-            ),
+            "Protocol" => narrow!(|flow| protocol(flow.network.as_ref()?.protocol), |record| Some(
+                Field::text(network_protocol(record.network?.a).as_str_name())
+            ),),
             _ => None,
         },
         "Transport" | "TCP" | "UDP" | "SCTP" => match member {
-            "A" => Getter::new(
+            "A" => narrow!(
                 |flow| Some(Field::One(Scalar::Port(flow.transport.as_ref()?.a))),
-                |record, _| Some(Field::One(Scalar::Port(record.transport?.a.into()))),
+                |record| Some(Field::One(Scalar::Port(record.transport?.a.into()))),
             ),
-            "B" => Getter::new(
+            "B" => narrow!(
                 |flow| Some(Field::One(Scalar::Port(flow.transport.as_ref()?.b))),
-                |record, _| Some(Field::One(Scalar::Port(record.transport?.b.into()))),
+                |record| Some(Field::One(Scalar::Port(record.transport?.b.into()))),
             ),
-            "ID" => Getter::new(
-                |flow| Some(Field::int(flow.transport.as_ref()?.id)),
-                |record, _| Some(Field::int(TransportLayer::from(record.transport.as_ref()?).id)),
-            ),
-            "Protocol" => Getter::new(
-                |flow| protocol(flow.transport.as_ref()?.protocol),
-                |record, _| protocol(TransportLayer::from(record.transport.as_ref()?).protocol),
-            ),
+            "ID" => narrow!(|flow| Some(Field::int(flow.transport.as_ref()?.id)), |record| Some(
+                Field::int(TransportLayer::from(record.transport.as_ref()?).id)
+            ),),
+            "Protocol" => {
+                narrow!(|flow| protocol(flow.transport.as_ref()?.protocol), |record| protocol(
+                    TransportLayer::from(record.transport.as_ref()?).protocol
+                ),)
+            }
             _ => None,
         },
         "ICMP" => match member {
@@ -256,7 +220,7 @@ fn member_of(layer: &str, member: &str) -> Option<Getter> {
                 |flow| icmp_type(flow.icmp.as_ref()?),
                 |record, _| icmp_type(&IcmpLayer::from(record.icmp.as_ref()?)),
             ),
-            _ => integers!(icmp, |record: &FlowRecord| record.icmp.as_ref().map(IcmpLayer::from),
+            _ => integers!(wide, icmp, |record| record.icmp.as_ref().map(IcmpLayer::from),
                 member, "Code" => code, "ID" => id),
         },
         "DNS" => match member {
@@ -282,22 +246,22 @@ fn member_of(layer: &str, member: &str) -> Option<Getter> {
                 "Secs" => secs, "Flags" => flags,
             ),
         },
-        "Metric" => integers!(metric,
-            |record: &FlowRecord| Some(FlowMetric::from(&record.metric)), member,
+        "Metric" => integers!(narrow, metric,
+            |record| Some(FlowMetric::from(&record.metric)), member,
             "ABPackets" => ab_packets, "ABBytes" => ab_bytes, "BAPackets" => ba_packets,
             "BABytes" => ba_bytes, "Start" => start, "Last" => last, "RTT" => rtt,
         ),
-        "LastUpdateMetric" => integers!(last_update_metric,
-            |record: &FlowRecord| record.last_update.as_ref().map(FlowMetric::from), member,
+        "LastUpdateMetric" => integers!(wide, last_update_metric,
+            |record| record.last_update.as_ref().map(FlowMetric::from), member,
             "ABPackets" => ab_packets, "ABBytes" => ab_bytes, "BAPackets" => ba_packets,
             "BABytes" => ba_bytes, "Start" => start, "Last" => last, "RTT" => rtt,
         ),
-        "IPMetric" => integers!(ip_metric,
-            |record: &FlowRecord| record.ip.as_ref().map(IpMetric::from), member,
+        "IPMetric" => integers!(wide, ip_metric,
+            |record| record.ip.as_ref().map(IpMetric::from), member,
             "Fragments" => fragments, "FragmentErrors" => fragment_errors,
         ),
-        "TCPMetric" => integers!(tcp_metric,
-            |record: &FlowRecord| record.tcp.as_ref().map(TcpMetric::from), member,
+        "TCPMetric" => integers!(wide, tcp_metric,
+            |record| record.tcp.as_ref().map(TcpMetric::from), member,
             "ABSynStart" => ab_syn_start, "BASynStart" => ba_syn_start,
             "ABSynTTL" => ab_syn_ttl, "BASynTTL" => ba_syn_ttl,
             "ABFinStart" => ab_fin_start, "BAFinStart" => ba_fin_start,
@@ -460,10 +424,12 @@ mod tests {
 
     use proptest::prelude::*;
     use serde_json::Value;
+    use sonde_proto::flow::Flow;
 
     use super::super::network::Network;
     use super::super::predicate::{Literal, Predicate};
     use super::*;
+    use crate::flow::LazyFlow;
     use crate::flow::tests::{names, record};
 
     proptest! {

@@ -60,7 +60,7 @@ pub(super) fn ends<'a>(
 fn macs(flow: &LazyFlow, way: Way) -> impl Iterator<Item = Field<'_>> {
     let a = (way != Way::Out).then_some("Link.A");
     let b = (way != Way::In).then_some("Link.B");
-    a.into_iter().chain(b).filter_map(|name| getter(name)?.read(flow))
+    a.into_iter().chain(b).filter_map(move |name| getter(name)?.read(flow))
 }
 
 /// The nodes that meet the conditions, by the text under any of the keys; the first one counts.

@@ -1,9 +1,10 @@
 //! The flows that a step found.
 
 use super::error::Fault;
-use super::selection::Selection;
+use super::selection::{Reads, Selection};
 use super::state::Machine;
 use crate::flow::LazyFlow;
+use crate::flow_store::Row;
 
 /// Flows, perhaps not looked for yet: who only counts or adds them up need not keep them.
 pub(super) enum FlowSet<'q> {
@@ -17,17 +18,30 @@ impl<'q> FlowSet<'q> {
     pub(super) fn each(
         &self,
         machine: &Machine<'_, '_>,
-        mut take: impl FnMut(&LazyFlow),
+        reads: Reads,
+        mut take: impl FnMut(Row<'_>),
     ) -> Result<(), Fault> {
         match self {
-            Self::Kept(flows) => machine.budget.meter(flows.iter()).for_each(take),
+            Self::Kept(flows) => {
+                machine.budget.meter(flows.iter()).for_each(|flow| take(flow.into()));
+                Ok(())
+            }
             Self::Selected(selection, column) => {
-                selection.each(machine, machine.flows, &mut take);
-                let verdict = machine.budget.verdict();
-                verdict.map_err(|fault| Fault::Absorbed(Box::new(fault.into()), *column))?;
+                selection.each(machine, machine.flows, reads, &mut take);
+                verdict(machine, *column)
             }
         }
-        Ok(())
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self, machine: &Machine<'_, '_>) -> Result<usize, Fault> {
+        match self {
+            Self::Kept(flows) => Ok(machine.budget.meter(flows.iter()).count()),
+            Self::Selected(selection, column) => {
+                let count = selection.count(machine, machine.flows);
+                verdict(machine, *column).map(|()| count)
+            }
+        }
     }
 
     /// The flows themselves, in order.
@@ -36,9 +50,15 @@ impl<'q> FlowSet<'q> {
             Self::Kept(flows) => Ok(flows),
             selected => {
                 let mut kept = Vec::new();
-                selected.each(machine, |flow| kept.push(flow.clone()))?;
+                selected.each(machine, Reads::Headline, |row| kept.push(row.flow.clone()))?;
                 Ok(kept)
             }
         }
     }
+}
+
+/// What the budget says of a selection at that column.
+fn verdict(machine: &Machine<'_, '_>, column: usize) -> Result<(), Fault> {
+    let verdict = machine.budget.verdict();
+    verdict.map_err(|fault| Fault::Absorbed(Box::new(fault.into()), column))
 }

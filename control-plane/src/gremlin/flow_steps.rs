@@ -3,18 +3,16 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ahash::RandomState;
-use indexmap::IndexMap;
 use serde_json::Value;
 use sonde_proto::graph::Node;
 
 use super::error::Fault;
 use super::flow_field::{KEYS, getter};
+use super::flow_groups::{FlowGroups, Grouping};
 use super::flow_set::FlowSet;
-use super::selection::Selection;
+use super::selection::{Reads, Selection};
 use super::state::{Machine, Stage, State, refused};
 use super::step::Step;
-use super::text::Text;
 use super::value_steps::number;
 use super::{flow_nodes, metric_steps, packet_steps, socket_steps};
 use crate::flow::LazyFlow;
@@ -56,8 +54,7 @@ pub(super) fn on_flows<'a>(
 ) -> Result<State<'a>, Fault> {
     match stage.step {
         Step::Count => {
-            let mut count = 0_usize;
-            flows.each(machine, |_| count += 1)?;
+            let count = flows.count(machine)?;
             Ok(State::Number(count.into()))
         }
         Step::Sum(name) => sum(machine, &flows, name.as_deref()),
@@ -65,6 +62,7 @@ pub(super) fn on_flows<'a>(
             let series = metric_steps::of_flows(machine, &flows, field.as_deref())?;
             Ok(State::Metrics(series))
         }
+        Step::Group => Ok(State::Groups(groups(machine, &flows)?)),
         _ => on_kept(machine, flows.kept(machine)?, stage),
     }
 }
@@ -83,7 +81,8 @@ fn on_kept<'a>(
         | Step::Range(..) => {
             let selection = Selection::of(stage)?;
             let mut kept = Vec::new();
-            selection.each(machine, &flows, &mut |flow| kept.push(flow.clone()));
+            selection
+                .each(machine, &flows, Reads::Headline, &mut |row| kept.push(row.flow.clone()));
             Ok(State::Flows(FlowSet::Kept(kept)))
         }
         Step::HasKey(_) => Err("At least two parameters must be provided".into()),
@@ -103,29 +102,26 @@ fn on_kept<'a>(
         }
         Step::RawPackets => Ok(packet_steps::of_flows(machine, &flows)),
         Step::Sockets => Ok(State::Sockets(socket_steps::of_flows(machine, &flows))),
-        Step::Group => Ok(State::Groups(groups(flows)?)),
         step => Err(refused(step, "FlowTraversalStep")),
     }
 }
 
 /// Flows by their `TrackingID`, in the order in which those come first.
-fn groups(flows: Vec<LazyFlow>) -> Result<Vec<(String, Vec<LazyFlow>)>, Fault> {
+fn groups(machine: &Machine<'_, '_>, flows: &FlowSet<'_>) -> Result<FlowGroups, Fault> {
     let tracking_id = getter("TrackingID").ok_or(Fault::NoField)?;
-    let mut groups = IndexMap::<Text, Vec<LazyFlow>, RandomState>::default();
-    for flow in flows {
-        let id = tracking_id.read(&flow).and_then(|id| id.to_text());
-        groups.entry(id.ok_or(Fault::NoField)?).or_default().push(flow);
-    }
-    Ok(groups.into_iter().map(|(id, flows)| (id.shown().to_owned(), flows)).collect())
+    let mut grouping = Grouping::default();
+    flows.each(machine, Reads::Headline, |row| {
+        if let Some(id) = tracking_id.read(row).and_then(|id| id.to_text()) {
+            grouping.add(id, row.flow.clone());
+        }
+    })?;
+    Ok(grouping.into())
 }
 
-pub(super) fn on_groups<'a>(
-    mut groups: Vec<(String, Vec<LazyFlow>)>,
-    stage: &Stage<'a>,
-) -> Result<State<'a>, Fault> {
+pub(super) fn on_groups<'a>(mut groups: FlowGroups, stage: &Stage<'a>) -> Result<State<'a>, Fault> {
     match stage.step {
         Step::MoreThan => {
-            groups.retain(|(_, flows)| flows.len() > 1);
+            groups.retain_more_than_one();
             Ok(State::Groups(groups))
         }
         step => Err(refused(step, "GroupTraversalStep")),
@@ -163,8 +159,9 @@ fn sum<'a>(
     }
     let getter = getter(name).ok_or(Fault::NoField)?;
     let mut sum = 0;
-    flows.each(machine, |flow| {
-        sum += getter.read(flow).and_then(|field| field.as_int()).map_or(0, i128::from);
+    let reads = Reads::Headline.and(Some(getter));
+    flows.each(machine, reads, |row| {
+        sum += getter.read(row).and_then(|field| field.as_int()).map_or(0, i128::from);
     })?;
     Ok(State::Number(number(sum)))
 }

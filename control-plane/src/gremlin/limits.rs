@@ -66,7 +66,7 @@ impl<'l> Budget<'l> {
 
     /// Counts what the iterator hands out as looked at, and ends it when that is too much.
     pub(super) fn meter<I: Iterator>(&self, items: I) -> impl Iterator<Item = I::Item> {
-        items.take_while(|_| self.visit())
+        items.take_while(|_| self.visit(1))
     }
 
     /// Collects results, and ends when there are too many.
@@ -86,13 +86,14 @@ impl<'l> Budget<'l> {
         admits
     }
 
-    /// Counts one element as looked at; false when that is too much.
-    pub(super) fn visit(&self) -> bool {
-        let visited = self.visited.get() + 1;
+    /// Counts so many elements as looked at; false when that is too much.
+    pub(super) fn visit(&self, elements: usize) -> bool {
+        let before = self.visited.get();
+        let visited = before.saturating_add(elements);
         self.visited.set(visited);
         if visited > self.limits.visited {
             self.exhaust(Exhausted::Visited(self.limits.visited));
-        } else if visited.is_multiple_of(CLOCK_EVERY) && (self.expired)() {
+        } else if visited / CLOCK_EVERY > before / CLOCK_EVERY && (self.expired)() {
             self.exhaust(Exhausted::Time);
         }
         self.exhausted.get().is_none()

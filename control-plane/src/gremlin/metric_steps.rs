@@ -13,6 +13,7 @@ use super::flow_field::getter;
 use super::flow_set::FlowSet;
 use super::metric::Metric;
 use super::metric_series::{MetricSeries, Series};
+use super::selection::Reads;
 use super::state::{Machine, Stage, State, refused};
 use super::step::Step;
 use super::text::Text;
@@ -84,10 +85,10 @@ pub(super) fn of_flows(
     let uuid = getter("UUID").ok_or(Fault::NoField)?;
     let span = machine.span.filter(|span| !span.is_moment());
     let mut series = Series::new();
-    flows.each(machine, |flow| {
-        let metric = flow.newest_metric().map(|metric| Metric::of_flow(&metric));
+    flows.each(machine, Reads::Flow, |row| {
+        let metric = row.flow.newest_metric().map(|metric| Metric::of_flow(&metric));
         let metric = metric.filter(|metric| span.is_none_or(|span| metric.is_inside(span)));
-        let id = uuid.read(flow).and_then(|id| id.to_text());
+        let id = uuid.read(row).and_then(|id| id.to_text());
         series.extend(id.zip(metric));
     })?;
     Ok(series)
@@ -146,7 +147,7 @@ fn aggregates(machine: &Machine<'_, '_>, series: &Series, seconds: i64) -> Resul
     };
     for metric in metrics() {
         let mut rest = metric.clone();
-        while machine.budget.visit() {
+        while machine.budget.visit(1) {
             let slice = rest.start.saturating_sub(start) / length.max(1);
             let end = start.saturating_add((slice + 1).saturating_mul(length));
             if rest.last <= end {

@@ -13,9 +13,12 @@ use crate::graph::{Graph, Past};
 
 mod answer;
 mod build;
+mod clause;
 mod error;
 mod field;
 mod flow_field;
+mod flow_getter;
+mod flow_groups;
 mod flow_nodes;
 mod flow_set;
 mod flow_steps;
@@ -37,6 +40,7 @@ mod pattern;
 mod predicate;
 mod selection;
 mod socket_steps;
+mod sort_key;
 mod state;
 mod step;
 mod text;
@@ -48,6 +52,7 @@ pub(crate) mod tests;
 
 pub use answer::Answer;
 pub use error::QueryError;
+pub use flow_groups::FlowGroups;
 pub use limits::Limits;
 pub use metric_series::MetricSeries;
 pub use next_hop::next_hop;

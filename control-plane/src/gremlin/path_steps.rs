@@ -129,7 +129,7 @@ fn shortest_path<P: Copy + Eq + Hash, L, I: Iterator<Item = (L, P)>>(
                 queue.push_back(next);
             }
         }
-        if !budget.visit() {
+        if !budget.visit(1) {
             return None;
         }
     }

@@ -1,50 +1,52 @@
 //! Which flows, in which order: what `Flows` absorbs (Skydive API §3.6, reduction rule 3).
 
-use std::cmp::Ordering;
 use std::collections::HashSet;
+use std::hint::black_box;
 use std::ops::ControlFlow;
 
 use ahash::RandomState;
 
 use super::Placed;
+use super::clause::Clause;
 use super::error::Fault;
-use super::field::{Field, Scalar};
-use super::flow_field::{Getter, filter_getter, getter};
-use super::predicate::{Condition, Predicate};
+use super::flow_field::getter;
+use super::flow_getter::Getter;
+use super::sort_key::{Key, SortKey};
 use super::state::{Machine, Stage, Window};
 use super::step::{Order, Step};
-use super::text::Text;
 use crate::flow::LazyFlow;
-use crate::flow_store::Flows;
+use crate::flow_store::{Flows, Row};
 use crate::graph::Span;
 
 /// `Has`, `HasEither`, `Sort`, `Dedup` and a window as Skydive runs them, however they stand in
 /// the query: filter, then sort, then dedup, then the window.
 pub(super) struct Selection<'q> {
-    filters: Vec<Filter<'q>>,
+    /// Those that headlines decide.
+    narrow: Vec<Clause<'q>>,
+    /// Those that need a look at the flow.
+    wide: Vec<Clause<'q>>,
     sort: Option<(Order, Getter)>,
     dedup: Option<Getter>,
     window: Window,
 }
 
-enum Filter<'q> {
-    /// Captured on a node of one of those TIDs.
-    At(HashSet<&'q str>),
-    AliveIn(Span),
-    All(Vec<Test<'q>>),
-    Either(Vec<Test<'q>>),
-}
-
-/// A predicate and how to read its field; a name that no flow has reads as missing.
-struct Test<'q> {
-    getter: Option<Getter>,
-    predicate: &'q Predicate,
+/// How much of a flow is read of it once it is selected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// No more than its headline.
+    Headline,
+    Flow,
 }
 
 impl<'q> Selection<'q> {
     pub(super) fn of(stage: &Stage<'q>) -> Result<Self, Fault> {
-        let mut selection =
-            Self { filters: Vec::new(), sort: None, dedup: None, window: Window::ALL };
+        let mut selection = Self {
+            narrow: Vec::new(),
+            wide: Vec::new(),
+            sort: None,
+            dedup: None,
+            window: Window::ALL,
+        };
         selection.add(stage.step)?;
         for Placed { step, column } in stage.absorbed {
             let added = selection.add(step);
@@ -57,9 +59,9 @@ impl<'q> Selection<'q> {
         let field = |name: &str| getter(name).ok_or(Fault::NoField);
         match step {
             Step::Flows(conditions) | Step::Has(conditions) => {
-                self.filters.push(Filter::All(tests(conditions)));
+                Clause::all(conditions).for_each(|clause| self.require(clause));
             }
-            Step::HasEither(conditions) => self.filters.push(Filter::Either(tests(conditions))),
+            Step::HasEither(conditions) => self.require(Clause::any(conditions)),
             Step::Sort(order, name) => {
                 self.sort = Some((*order, field(name.as_deref().unwrap_or("Last"))?));
             }
@@ -78,14 +80,42 @@ impl<'q> Selection<'q> {
         Ok(())
     }
 
+    fn require(&mut self, clause: Clause<'q>) {
+        let clauses = if clause.is_narrow() { &mut self.narrow } else { &mut self.wide };
+        clauses.push(clause);
+    }
+
     /// Narrows it to flows captured on nodes of those TIDs.
     pub(super) fn captured_at(&mut self, tids: HashSet<&'q str>) {
-        self.filters.insert(0, Filter::At(tids));
+        self.require(Clause::At(tids));
     }
 
     /// Narrows it to flows that had a packet in the span, or before it and after.
     pub(super) fn alive_in(&mut self, span: Span) {
-        self.filters.insert(0, Filter::AliveIn(span));
+        self.require(Clause::AliveIn(span));
+    }
+
+    /// How many are selected; flows are looked at only when that depends on them.
+    pub(super) fn count(&self, machine: &Machine<'_, '_>, flows: &dyn Flows) -> usize {
+        let mut count = 0;
+        if self.clauses().next().is_some() || self.dedup.is_some() {
+            self.each(machine, flows, Reads::Headline, &mut |_| count += 1);
+            return count;
+        }
+        let Window { skip, take } = self.window;
+        let (mut passed, most) = (0, skip.saturating_add(take));
+        flows.walk(true, &mut |rows| {
+            let passing = rows.len().min(most - passed);
+            passed += passing;
+            count = passed.saturating_sub(skip);
+            let goes_on = machine.budget.visit(passing) && machine.budget.admits(count);
+            if goes_on && passed < most {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
+        count
     }
 
     /// Shows the flows that are selected, in order. `take` shall be about as fast as a comparison.
@@ -93,96 +123,116 @@ impl<'q> Selection<'q> {
         &self,
         machine: &Machine<'_, '_>,
         flows: &dyn Flows,
-        take: &mut dyn FnMut(&LazyFlow),
+        reads: Reads,
+        take: &mut dyn FnMut(Row<'_>),
     ) {
         let mut picked = Picked { selection: self, seen: HashSet::default(), passed: 0, taken: 0 };
-        let mut offer = |flow: &LazyFlow| picked.offer(machine, flow, take);
+        let mut offer = |row: Row<'_>| picked.offer(machine, row, take);
         match self.sort {
-            None => self.admitted(machine, flows, offer),
+            None => self.admitted(machine, flows, reads.and(self.dedup), offer),
             Some((order, getter)) => {
                 let sorted = self.sorted(machine, flows, order, getter);
-                let _ = sorted.iter().try_for_each(|(_, flow)| offer(flow));
+                let _ = sorted.iter().try_for_each(|(_, flow)| offer(flow.into()));
             }
         }
     }
 
-    /// Hands on the flows that the filters admit, until `take` breaks.
+    /// Hands on the flows that all clauses admit, until `take` breaks.
     fn admitted(
         &self,
         machine: &Machine<'_, '_>,
         flows: &dyn Flows,
-        mut take: impl FnMut(&LazyFlow) -> ControlFlow<()>,
+        reads: Reads,
+        mut take: impl FnMut(Row<'_>) -> ControlFlow<()>,
     ) {
-        flows.walk(self.is_brief(), &mut |flow| {
-            if !machine.budget.visit() {
-                return ControlFlow::Break(());
+        let looks = reads == Reads::Flow || !self.wide.is_empty();
+        flows.walk(self.is_brief(), &mut |rows| {
+            let mut hits: Vec<(usize, Row<'_>)> = Vec::with_capacity(FEW);
+            for few in rows.chunks(FEW) {
+                let places = few.iter().enumerate();
+                hits.extend(places.filter(|(_, row)| admit(&self.narrow, *row)));
+                if looks {
+                    // They lie anywhere in memory: at a glance it is fetched for all of them at once,
+                    // where whoever reads them would wait for each.
+                    black_box(hits.iter().fold(0, |sum, (_, row)| sum ^ row.flow.glance()));
+                }
+                let mut visited = 0;
+                for (place, row) in hits.drain(..) {
+                    if !machine.budget.visit(place + 1 - visited) {
+                        return ControlFlow::Break(());
+                    }
+                    visited = place + 1;
+                    if admit(&self.wide, row) {
+                        take(row)?;
+                    }
+                }
+                if !machine.budget.visit(few.len() - visited) {
+                    return ControlFlow::Break(());
+                }
             }
-            if self.admits(flow) { take(flow) } else { ControlFlow::Continue(()) }
+            ControlFlow::Continue(())
         });
     }
 
     /// Whether a look at a flow is about as fast as some comparisons.
     fn is_brief(&self) -> bool {
-        let tests = self.filters.iter().flat_map(|filter| match filter {
-            Filter::At(_) | Filter::AliveIn(_) => [].as_slice(),
-            Filter::All(tests) | Filter::Either(tests) => tests,
-        });
-        let mut tests = tests.map(|test| test.predicate);
-        let getters = self.sort.iter().map(|(_, getter)| getter).chain(&self.dedup);
-        tests.clone().count() <= BRIEF
-            && tests.all(Predicate::is_brief)
-            && getters.into_iter().all(Getter::is_brief)
+        let tests: usize = self.clauses().map(|clause| clause.tests().len()).sum();
+        let mut getters = self.sort.iter().map(|(_, getter)| getter).chain(&self.dedup);
+        tests <= BRIEF && self.clauses().all(Clause::is_brief) && getters.all(Getter::is_brief)
     }
 
-    fn admits(&self, flow: &LazyFlow) -> bool {
-        self.filters.iter().all(|filter| match filter {
-            Filter::At(tids) => tids.contains(flow.node_tid()),
-            Filter::AliveIn(span) => {
-                let (start, last) = flow.times();
-                start <= span.to && last >= span.from
-            }
-            Filter::All(tests) => tests.iter().all(|test| test.admits(flow)),
-            Filter::Either(tests) => tests.iter().any(|test| test.admits(flow)),
-        })
+    fn clauses(&self) -> impl Iterator<Item = &Clause<'q>> {
+        self.narrow.iter().chain(&self.wide)
     }
 
-    /// By the field, then by UUID so that pages fit together; flows without it come last. Only as
-    /// many as the window needs are kept and sorted.
+    /// Only as many as the window needs are kept and sorted.
     fn sorted(
         &self,
         machine: &Machine<'_, '_>,
         flows: &dyn Flows,
         order: Order,
-        getter: Getter,
-    ) -> Vec<Keyed> {
+        field: Getter,
+    ) -> Vec<(SortKey, LazyFlow)> {
         let needed = match self.dedup {
             Some(_) => usize::MAX,
             None => self.window.skip.saturating_add(self.window.take),
         };
         let room = needed.saturating_mul(2).max(ROOM);
-        let mut kept: Vec<Keyed> = Vec::new();
+        let uuid = getter("UUID");
+        let mut kept: Vec<(SortKey, LazyFlow)> = Vec::new();
         // What comes behind it is not needed.
-        let mut last: Option<Option<Key>> = None;
-        self.admitted(machine, flows, |flow| {
-            let key = getter.read(flow).map(|field| Key::of(&field));
+        let mut last: Option<SortKey> = None;
+        let reads = Reads::Headline.and(Some(field));
+        self.admitted(machine, flows, reads, |row| {
+            let read = |getter: Getter| getter.read(row).map(|field| Key::of(&field));
+            let key = SortKey { field: read(field), uuid: uuid.and_then(read) };
             if last.as_ref().is_some_and(|last| order.compare(&key, last).is_gt()) {
                 return ControlFlow::Continue(());
             }
-            kept.push((key, flow.clone()));
+            kept.push((key, row.flow.clone()));
             if kept.len() >= room {
-                kept.select_nth_unstable_by(needed, |a, b| in_order(order, a, b));
+                kept.select_nth_unstable_by(needed, |(a, _), (b, _)| order.compare(a, b));
                 kept.truncate(needed);
                 last = kept.iter().map(|(key, _)| key).max_by(|a, b| order.compare(a, b)).cloned();
             }
             ControlFlow::Continue(())
         });
-        kept.sort_unstable_by(|a, b| in_order(order, a, b));
+        kept.sort_unstable_by(|(a, _), (b, _)| order.compare(a, b));
         kept
     }
 }
 
-/// A flow and the field it is sorted by.
-type Keyed = (Option<Key>, LazyFlow);
+impl Reads {
+    /// What both need.
+    pub(super) fn and(self, getter: Option<Getter>) -> Self {
+        if getter.is_none_or(|getter| getter.is_narrow()) { self } else { Self::Flow }
+    }
+}
+
+/// Whether the flow meets all of them.
+fn admit(clauses: &[Clause<'_>], row: Row<'_>) -> bool {
+    clauses.iter().all(|clause| clause.admits(row))
+}
 
 /// What passes `Dedup` and the window.
 struct Picked<'s, 'q> {
@@ -200,18 +250,18 @@ impl Picked<'_, '_> {
     fn offer(
         &mut self,
         machine: &Machine<'_, '_>,
-        flow: &LazyFlow,
-        see: &mut dyn FnMut(&LazyFlow),
+        row: Row<'_>,
+        see: &mut dyn FnMut(Row<'_>),
     ) -> ControlFlow<()> {
         let Window { skip, take } = self.selection.window;
-        let kind = self.selection.dedup.and_then(|getter| getter.read(flow));
+        let kind = self.selection.dedup.and_then(|getter| getter.read(row));
         if kind.is_some_and(|field| !self.seen.insert(Key::of(&field))) {
             return ControlFlow::Continue(());
         }
         self.passed += 1;
         if self.passed > skip && self.taken < take {
             self.taken += 1;
-            see(flow);
+            see(row);
         }
         match self.taken < take && machine.budget.admits(self.taken) {
             true => ControlFlow::Continue(()),
@@ -220,80 +270,11 @@ impl Picked<'_, '_> {
     }
 }
 
-fn tests<'q>(conditions: &'q [Condition]) -> Vec<Test<'q>> {
-    let test = |condition: &'q Condition| Test {
-        getter: filter_getter(&condition.key),
-        predicate: &condition.predicate,
-    };
-    conditions.iter().map(test).collect()
-}
-
-impl Test<'_> {
-    fn admits(&self, flow: &LazyFlow) -> bool {
-        let field = self.getter.and_then(|getter| getter.read(flow));
-        self.predicate.admits(field.as_ref())
-    }
-}
-
-impl Order {
-    /// Fields in that order, and those that are missing at the end.
-    fn compare(self, a: &Option<Key>, b: &Option<Key>) -> Ordering {
-        match (a, b) {
-            (Some(a), Some(b)) => match self {
-                Self::Ascending => a.cmp(b),
-                Self::Descending => b.cmp(a),
-            },
-            (a, b) => b.is_some().cmp(&a.is_some()),
-        }
-    }
-}
-
-fn in_order(order: Order, a: &Keyed, b: &Keyed) -> Ordering {
-    order.compare(&a.0, &b.0).then_with(|| uuid(&a.1).cmp(&uuid(&b.1)))
-}
-
-fn uuid(flow: &LazyFlow) -> Option<Key> {
-    Some(Key::of(&getter("UUID")?.read(flow)?))
-}
-
-/// A field's value to sort and tell apart by.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Key {
-    Int(i64),
-    /// A text, or an object as one.
-    Text(Text),
-}
-
-impl Key {
-    fn of(field: &Field<'_>) -> Self {
-        match field {
-            Field::One(Scalar::Int(n) | Scalar::Port(n)) => Self::Int(*n),
-            field => Self::Text(
-                field.to_text().unwrap_or_else(|| field.to_value().to_string().as_str().into()),
-            ),
-        }
-    }
-}
-
-impl Ord for Key {
-    fn cmp(&self, other: &Self) -> Ordering {
-        match (self, other) {
-            (Self::Int(a), Self::Int(b)) => a.cmp(b),
-            (Self::Text(a), Self::Text(b)) => a.cmp(b),
-            // A field is of one kind in all flows.
-            _ => Ordering::Equal,
-        }
-    }
-}
-
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
 /// Tests of a flow that take no time.
 const BRIEF: usize = 8;
+
+/// Flows that are looked at together: they fit in a core's nearest cache.
+const FEW: usize = 32;
 
 /// Flows that are kept before those are let go that no window needs.
 const ROOM: usize = 4096;

@@ -8,6 +8,7 @@ use sonde_proto::graph::{Edge, Node};
 
 use super::answer::Answer;
 use super::error::Fault;
+use super::flow_groups::FlowGroups;
 use super::flow_set::FlowSet;
 use super::limits::Budget;
 use super::metric_series::Series;
@@ -19,7 +20,6 @@ use super::view::{Ground, View};
 use super::{
     Placed, flow_steps, graph_steps, metric_steps, packet_steps, socket_steps, value_steps,
 };
-use crate::flow::LazyFlow;
 use crate::flow_store::Flows;
 use crate::graph::Span;
 
@@ -36,7 +36,7 @@ pub(super) enum State<'a> {
     Metrics(Series),
     RawPackets(Packets),
     Sockets(Sockets<'a>),
-    Groups(Vec<(String, Vec<LazyFlow>)>),
+    Groups(FlowGroups),
     /// Objects by node ID; nothing can follow.
     NextHops(BTreeMap<&'a str, Value>),
 }

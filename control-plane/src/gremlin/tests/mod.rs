@@ -17,6 +17,7 @@ use crate::graph::Graph;
 mod canonical;
 mod errors;
 mod flows;
+mod headlines;
 mod indexes;
 mod nodes;
 mod past;
