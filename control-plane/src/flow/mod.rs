@@ -109,7 +109,12 @@ impl LazyFlow {
             names.application.is_some(),
         ];
         let parts = parts.into_iter().map(u64::from).fold(0, std::ops::BitXor::bitxor);
-        parts ^ record.uuid ^ record.tracking_id ^ record.metric.ab_bytes
+        parts ^ self.owners() ^ record.uuid ^ record.tracking_id ^ record.metric.ab_bytes
+    }
+
+    /// How many have it, about.
+    pub(crate) fn owners(&self) -> u64 {
+        Arc::strong_count(&self.0) as u64
     }
 
     /// The flow after an update that told its raw packets: as in Skydive they are told once.

@@ -5,62 +5,70 @@ use std::sync::Arc;
 
 use sonde_proto::graph::Node;
 
+use super::error::Fault;
 use super::field::Field;
 use super::flow_field::getter;
+use super::flow_set::FlowSet;
 use super::graph_steps::all;
 use super::predicate::Condition;
+use super::selection::Reads;
 use super::state::Machine;
 use super::step::Way;
-use crate::flow::LazyFlow;
+use crate::flow_store::Row;
 
 /// `Hops`, `CaptureNode`, `Node`: where each flow was captured.
 pub(super) fn capture_nodes<'a>(
     machine: &Machine<'a, '_>,
-    flows: &[LazyFlow],
+    flows: &FlowSet<'_>,
     conditions: &[Condition],
-) -> Vec<&'a Arc<Node>> {
+) -> Result<Vec<&'a Arc<Node>>, Fault> {
     let by_tid = index(machine, conditions, &["TID"]);
-    let flows = machine.budget.meter(flows.iter());
-    let found = flows.filter_map(|flow| by_tid.get(flow.node_tid()).copied());
-    machine.budget.collect(found)
+    each(machine, flows, |row, found| found.extend(by_tid.get(row.node_tid())))
 }
 
 /// `Nodes`: where each flow was captured, then its A node, then its B node.
 pub(super) fn nodes<'a>(
     machine: &Machine<'a, '_>,
-    flows: &[LazyFlow],
+    flows: &FlowSet<'_>,
     conditions: &[Condition],
-) -> Vec<&'a Arc<Node>> {
+) -> Result<Vec<&'a Arc<Node>>, Fault> {
     let by_tid = index(machine, conditions, &["TID"]);
     let by_mac = index(machine, conditions, &MACS);
-    let flows = machine.budget.meter(flows.iter());
-    let found = flows.flat_map(|flow| {
-        let captured = by_tid.get(flow.node_tid()).copied();
-        let macs = macs(flow, Way::Both);
-        let ends = macs.filter_map(|mac| by_mac.get(&*mac.as_text()?).copied());
-        captured.into_iter().chain(ends)
-    });
-    machine.budget.collect(found)
+    each(machine, flows, |row, found| {
+        found.extend(by_tid.get(row.node_tid()));
+        found.extend(macs(row, Way::Both).filter_map(|mac| by_mac.get(&*mac.as_text()?)));
+    })
 }
 
 /// `Out`, `In`, `Both`: the nodes at the B, at the A, at both ends of each flow.
 pub(super) fn ends<'a>(
     machine: &Machine<'a, '_>,
-    flows: &[LazyFlow],
+    flows: &FlowSet<'_>,
     way: Way,
     conditions: &[Condition],
-) -> Vec<&'a Arc<Node>> {
+) -> Result<Vec<&'a Arc<Node>>, Fault> {
     let by_mac = index(machine, conditions, &MACS);
-    let flows = machine.budget.meter(flows.iter());
-    let macs = flows.flat_map(|flow| macs(flow, way));
-    let found = macs.filter_map(|mac| by_mac.get(&*mac.as_text()?).copied());
-    machine.budget.collect(found)
+    each(machine, flows, |row, found| {
+        found.extend(macs(row, way).filter_map(|mac| by_mac.get(&*mac.as_text()?)));
+    })
 }
 
-fn macs(flow: &LazyFlow, way: Way) -> impl Iterator<Item = Field<'_>> {
+/// What `find` adds for each flow.
+fn each<'a>(
+    machine: &Machine<'a, '_>,
+    flows: &FlowSet<'_>,
+    find: impl Fn(Row<'_>, &mut Vec<&'a Arc<Node>>),
+) -> Result<Vec<&'a Arc<Node>>, Fault> {
+    let mut found = Vec::new();
+    flows.each(machine, Reads::Headline, |row| find(row, &mut found))?;
+    machine.budget.admits(found.len());
+    Ok(found)
+}
+
+fn macs(row: Row<'_>, way: Way) -> impl Iterator<Item = Field<'_>> {
     let a = (way != Way::Out).then_some("Link.A");
     let b = (way != Way::In).then_some("Link.B");
-    a.into_iter().chain(b).filter_map(move |name| getter(name)?.read(flow))
+    a.into_iter().chain(b).filter_map(move |name| getter(name)?.read(row))
 }
 
 /// The nodes that meet the conditions, by the text under any of the keys; the first one counts.

@@ -50,7 +50,7 @@ impl<'q> FlowSet<'q> {
             Self::Kept(flows) => Ok(flows),
             selected => {
                 let mut kept = Vec::new();
-                selected.each(machine, Reads::Headline, |row| kept.push(row.flow.clone()))?;
+                selected.each(machine, Reads::Owners, |row| kept.push(row.flow.clone()))?;
                 Ok(kept)
             }
         }

@@ -63,6 +63,18 @@ pub(super) fn on_flows<'a>(
             Ok(State::Metrics(series))
         }
         Step::Group => Ok(State::Groups(groups(machine, &flows)?)),
+        Step::Neighbours(way, conditions) => {
+            let found = flow_nodes::ends(machine, &flows, *way, conditions)?;
+            Ok(State::Nodes(found))
+        }
+        Step::FlowNodes(conditions) => {
+            let found = flow_nodes::nodes(machine, &flows, conditions)?;
+            Ok(State::Nodes(found))
+        }
+        Step::CaptureNode(conditions) => {
+            let found = flow_nodes::capture_nodes(machine, &flows, conditions)?;
+            Ok(State::Nodes(found))
+        }
         _ => on_kept(machine, flows.kept(machine)?, stage),
     }
 }
@@ -81,25 +93,13 @@ fn on_kept<'a>(
         | Step::Range(..) => {
             let selection = Selection::of(stage)?;
             let mut kept = Vec::new();
-            selection
-                .each(machine, &flows, Reads::Headline, &mut |row| kept.push(row.flow.clone()));
+            selection.each(machine, &flows, Reads::Owners, &mut |row| kept.push(row.flow.clone()));
             Ok(State::Flows(FlowSet::Kept(kept)))
         }
         Step::HasKey(_) => Err("At least two parameters must be provided".into()),
         Step::Values(name) => values(machine, &flows, name),
         Step::Keys if flows.is_empty() => Ok(State::Values(Vec::new())),
         Step::Keys => Ok(State::Values(KEYS.map(Value::from).into())),
-        Step::Neighbours(way, conditions) => {
-            let found = flow_nodes::ends(machine, &flows, *way, conditions);
-            Ok(State::Nodes(found))
-        }
-        Step::FlowNodes(conditions) => {
-            Ok(State::Nodes(flow_nodes::nodes(machine, &flows, conditions)))
-        }
-        Step::CaptureNode(conditions) => {
-            let found = flow_nodes::capture_nodes(machine, &flows, conditions);
-            Ok(State::Nodes(found))
-        }
         Step::RawPackets => Ok(packet_steps::of_flows(machine, &flows)),
         Step::Sockets => Ok(State::Sockets(socket_steps::of_flows(machine, &flows))),
         step => Err(refused(step, "FlowTraversalStep")),
@@ -110,7 +110,7 @@ fn on_kept<'a>(
 fn groups(machine: &Machine<'_, '_>, flows: &FlowSet<'_>) -> Result<FlowGroups, Fault> {
     let tracking_id = getter("TrackingID").ok_or(Fault::NoField)?;
     let mut grouping = Grouping::default();
-    flows.each(machine, Reads::Headline, |row| {
+    flows.each(machine, Reads::Owners, |row| {
         if let Some(id) = tracking_id.read(row).and_then(|id| id.to_text()) {
             grouping.add(id, row.flow.clone());
         }

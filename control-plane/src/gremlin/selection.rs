@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::hint::black_box;
-use std::ops::ControlFlow;
+use std::ops::{BitXor as _, ControlFlow};
 
 use ahash::RandomState;
 
@@ -30,12 +30,14 @@ pub(super) struct Selection<'q> {
     window: Window,
 }
 
-/// How much of a flow is read of it once it is selected.
+/// How much of a flow is touched once it is selected, from less to more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reads {
     /// No more than its headline.
     Headline,
-    Flow,
+    /// Its count of owners: it is kept.
+    Owners,
+    Record,
 }
 
 impl<'q> Selection<'q> {
@@ -145,17 +147,13 @@ impl<'q> Selection<'q> {
         reads: Reads,
         mut take: impl FnMut(Row<'_>) -> ControlFlow<()>,
     ) {
-        let looks = reads == Reads::Flow || !self.wide.is_empty();
+        let reads = if self.wide.is_empty() { reads } else { Reads::Record };
         flows.walk(self.is_brief(), &mut |rows| {
             let mut hits: Vec<(usize, Row<'_>)> = Vec::with_capacity(FEW);
             for few in rows.chunks(FEW) {
                 let places = few.iter().enumerate();
                 hits.extend(places.filter(|(_, row)| admit(&self.narrow, *row)));
-                if looks {
-                    // They lie anywhere in memory: at a glance it is fetched for all of them at once,
-                    // where whoever reads them would wait for each.
-                    black_box(hits.iter().fold(0, |sum, (_, row)| sum ^ row.flow.glance()));
-                }
+                reads.fetch(hits.iter().map(|(_, row)| row.flow));
                 let mut visited = 0;
                 for (place, row) in hits.drain(..) {
                     if !machine.budget.visit(place + 1 - visited) {
@@ -202,14 +200,16 @@ impl<'q> Selection<'q> {
         let mut kept: Vec<(SortKey, LazyFlow)> = Vec::new();
         // What comes behind it is not needed.
         let mut last: Option<SortKey> = None;
-        let reads = Reads::Headline.and(Some(field));
+        // All are kept, or those few that come before the last one.
+        let reads = if needed == usize::MAX { Reads::Owners } else { Reads::Headline };
+        let reads = reads.and(Some(field));
         self.admitted(machine, flows, reads, |row| {
             let read = |getter: Getter| getter.read(row).map(|field| Key::of(&field));
-            let key = SortKey { field: read(field), uuid: uuid.and_then(read) };
-            if last.as_ref().is_some_and(|last| order.compare(&key, last).is_gt()) {
+            let field = read(field);
+            if last.as_ref().is_some_and(|last| order.compare_fields(&field, &last.field).is_gt()) {
                 return ControlFlow::Continue(());
             }
-            kept.push((key, row.flow.clone()));
+            kept.push((SortKey { field, uuid: uuid.and_then(read) }, row.flow.clone()));
             if kept.len() >= room {
                 kept.select_nth_unstable_by(needed, |(a, _), (b, _)| order.compare(a, b));
                 kept.truncate(needed);
@@ -225,7 +225,18 @@ impl<'q> Selection<'q> {
 impl Reads {
     /// What both need.
     pub(super) fn and(self, getter: Option<Getter>) -> Self {
-        if getter.is_none_or(|getter| getter.is_narrow()) { self } else { Self::Flow }
+        if getter.is_none_or(|getter| getter.is_narrow()) { self } else { Self::Record }
+    }
+
+    /// Lets it come to the cache. Flows lie anywhere in memory: here it is fetched for all of them at
+    /// once, where whoever touches one after the other waits for each.
+    fn fetch<'f>(self, flows: impl Iterator<Item = &'f LazyFlow>) {
+        let glance = match self {
+            Self::Headline => return,
+            Self::Owners => LazyFlow::owners,
+            Self::Record => LazyFlow::glance,
+        };
+        black_box(flows.map(glance).fold(0, u64::bitxor));
     }
 }
 

@@ -51,13 +51,16 @@ pub(super) struct SortKey {
 
 impl Order {
     pub(super) fn compare(self, a: &SortKey, b: &SortKey) -> Ordering {
-        let by_field = match (&a.field, &b.field) {
+        self.compare_fields(&a.field, &b.field).then_with(|| a.uuid.cmp(&b.uuid))
+    }
+
+    pub(super) fn compare_fields(self, a: &Option<Key>, b: &Option<Key>) -> Ordering {
+        match (a, b) {
             (Some(a), Some(b)) => match self {
                 Self::Ascending => a.cmp(b),
                 Self::Descending => b.cmp(a),
             },
             (a, b) => b.is_some().cmp(&a.is_some()),
-        };
-        by_field.then_with(|| a.uuid.cmp(&b.uuid))
+        }
     }
 }
