@@ -22,8 +22,9 @@ pub type SharedFlowStore = Arc<RwLock<FlowStore>>;
 
 /// Flows by watch and UUID, at most `capacity` of them. Each is as its last record had it.
 ///
-/// A flow takes [`LazyFlow::SIZE`] bytes, with its place about 700 (the benches `far_end` and `query`
-/// measure them), so a store of a million flows takes 0.7 GB, whoever looks at them.
+/// A flow takes [`LazyFlow::SIZE`] bytes, with its headline and its place about 860 (the benches
+/// `far_end` and `query` measure them), so a store of a million flows takes 0.86 GB, whoever looks at
+/// them.
 #[derive(Debug)]
 pub struct FlowStore {
     flows: Shelves,

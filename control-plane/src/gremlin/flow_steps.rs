@@ -7,6 +7,7 @@ use serde_json::Value;
 use sonde_proto::graph::Node;
 
 use super::error::Fault;
+use super::field::Field;
 use super::flow_field::{KEYS, getter};
 use super::flow_groups::{FlowGroups, Grouping};
 use super::flow_set::FlowSet;
@@ -111,7 +112,7 @@ fn groups(machine: &Machine<'_, '_>, flows: &FlowSet<'_>) -> Result<FlowGroups, 
     let tracking_id = getter("TrackingID").ok_or(Fault::NoField)?;
     let mut grouping = Grouping::default();
     flows.each(machine, Reads::Owners, |row| {
-        if let Some(id) = tracking_id.read(row).and_then(|id| id.to_text()) {
+        if let Some(id) = tracking_id.read(row).as_ref().and_then(Field::to_text) {
             grouping.add(id, row.flow.clone());
         }
     })?;
@@ -161,7 +162,7 @@ fn sum<'a>(
     let mut sum = 0;
     let reads = Reads::Headline.and(Some(getter));
     flows.each(machine, reads, |row| {
-        sum += getter.read(row).and_then(|field| field.as_int()).map_or(0, i128::from);
+        sum += getter.read(row).as_ref().and_then(Field::as_int).map_or(0, i128::from);
     })?;
     Ok(State::Number(number(sum)))
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sonde_proto::graph::Node;
 
 use super::error::Fault;
-use super::field::lookup;
+use super::field::{Field, lookup};
 use super::flow_field::getter;
 use super::flow_set::FlowSet;
 use super::metric::Metric;
@@ -88,7 +88,7 @@ pub(super) fn of_flows(
     flows.each(machine, Reads::Record, |row| {
         let metric = row.flow.newest_metric().map(|metric| Metric::of_flow(&metric));
         let metric = metric.filter(|metric| span.is_none_or(|span| metric.is_inside(span)));
-        let id = uuid.read(row).and_then(|id| id.to_text());
+        let id = uuid.read(row).as_ref().and_then(Field::to_text);
         series.extend(id.zip(metric));
     })?;
     Ok(series)

@@ -204,7 +204,7 @@ impl<'q> Selection<'q> {
         let reads = if needed == usize::MAX { Reads::Owners } else { Reads::Headline };
         let reads = reads.and(Some(field));
         self.admitted(machine, flows, reads, |row| {
-            let read = |getter: Getter| getter.read(row).map(|field| Key::of(&field));
+            let read = |getter: Getter| getter.read(row).as_ref().map(Key::of);
             let field = read(field);
             if last.as_ref().is_some_and(|last| order.compare_fields(&field, &last.field).is_gt()) {
                 return ControlFlow::Continue(());
@@ -266,7 +266,7 @@ impl Picked<'_, '_> {
     ) -> ControlFlow<()> {
         let Window { skip, take } = self.selection.window;
         let kind = self.selection.dedup.and_then(|getter| getter.read(row));
-        if kind.is_some_and(|field| !self.seen.insert(Key::of(&field))) {
+        if kind.as_ref().is_some_and(|field| !self.seen.insert(Key::of(field))) {
             return ControlFlow::Continue(());
         }
         self.passed += 1;
