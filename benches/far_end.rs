@@ -283,6 +283,7 @@ fn config() -> control::Config {
         // None is run.
         scripts: Scripts::new(Launch::program(PathBuf::new(), &[]), script::Limits::default()),
         key_mode: KeyMode::default(),
+        pcap_sockets: Default::default(),
         start_up: None,
     }
 }
