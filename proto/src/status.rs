@@ -295,4 +295,6 @@ pub struct Overload {
     pub agent_messages_refused: u64,
     /// Flows of agents that had no room: each agent has a part of the store.
     pub agent_flows_refused: u64,
+    /// Frames that mirrors lost because they were slow, or could not send.
+    pub mirror_frames_lost: u64,
 }

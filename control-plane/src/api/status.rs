@@ -151,5 +151,6 @@ fn overload(state: &State) -> Overload {
         export_reports_lost: state.captures.exports().lost(),
         agent_messages_refused,
         agent_flows_refused,
+        mirror_frames_lost: state.captures.mirrors_lost(),
     }
 }

@@ -451,6 +451,7 @@ async fn the_status_counts_every_kind_of_overload() {
         "ExportReportsLost": 0,
         "AgentMessagesRefused": 0,
         "AgentFlowsRefused": 0,
+        "MirrorFramesLost": 0,
     });
     assert_eq!(overload, expected);
 }

@@ -8,35 +8,48 @@ use sonde_proto::status::MirrorStatus;
 use crate::ingest::Desired;
 use crate::mirror::Mirror;
 
-/// The mirrors, by `UUID` of their captures; and why one could not be opened.
+/// The mirrors of all captures.
 #[derive(Debug, Default)]
-pub(super) struct Mirrors(BTreeMap<String, (IpAddr, Result<Mirror, String>)>);
+pub(super) struct Mirrors {
+    /// By `UUID` of their captures; and why one could not be opened.
+    open: BTreeMap<String, (IpAddr, Result<Mirror, String>)>,
+    /// Frames that those lost which are gone.
+    lost: u64,
+}
 
 impl Mirrors {
     /// Ends mirrors of captures that are not `wanted`.
     pub(super) fn keep(&mut self, wanted: impl Fn(&str) -> bool) {
-        self.0.retain(|capture, _| wanted(capture));
+        for (_, (_, mirror)) in self.open.extract_if(.., |capture, _| !wanted(capture)) {
+            self.lost += mirror.map_or(0, |mirror| mirror.lost());
+        }
     }
 
     /// Begins to mirror what `capture` sees, if it is not mirrored yet.
     pub(super) fn start(&mut self, capture: &str, target: IpAddr) {
-        if self.0.contains_key(capture) {
+        if self.open.contains_key(capture) {
             return;
         }
         let mirror = Mirror::open(target).map_err(|error| error.to_string());
         if let Err(error) = &mirror {
             tracing::warn!(capture, %target, error, "frames cannot be mirrored");
         }
-        self.0.insert(capture.to_owned(), (target, mirror));
+        self.open.insert(capture.to_owned(), (target, mirror));
     }
 
     /// Says which watches are mirrored where.
     pub(super) fn connect(&self, desired: &mut Desired) {
         for (watch, watched) in &desired.watched {
-            if let Some((_, Ok(mirror))) = self.0.get(&watched.capture_id) {
+            if let Some((_, Ok(mirror))) = self.open.get(&watched.capture_id) {
                 desired.mirrors.insert(*watch, mirror.clone());
             }
         }
+    }
+
+    /// Frames that were not sent, those of mirrors that are gone included.
+    pub(super) fn lost(&self) -> u64 {
+        let mirrors = self.open.values().filter_map(|(_, mirror)| mirror.as_ref().ok());
+        self.lost + mirrors.map(Mirror::lost).sum::<u64>()
     }
 
     /// What became of the frames of each capture, by its `UUID`.
@@ -48,6 +61,6 @@ impl Mirrors {
             };
             (capture.clone(), MirrorStatus { target: target.to_string(), sent, lost, error })
         };
-        self.0.iter().map(status).collect()
+        self.open.iter().map(status).collect()
     }
 }

@@ -168,6 +168,11 @@ impl Captures {
         self.book().mirrors.status()
     }
 
+    /// Frames that mirrors lost.
+    pub fn mirrors_lost(&self) -> u64 {
+        self.book().mirrors.lost()
+    }
+
     /// Follows the graph and the counters until it is dropped.
     pub async fn run(self) {
         let mut events = self.0.config.asker.look(Graph::subscribe);
