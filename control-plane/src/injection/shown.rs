@@ -58,7 +58,7 @@ fn entry(injection: &PacketInjection, job: &Job) -> Value {
     entry.into()
 }
 
-/// The injection with the addresses it uses, as agents are asked for it.
+/// The injection with what it uses where it says nothing, as agents are asked for it.
 pub(super) fn request(injection: &PacketInjection, supply: &Supply) -> Map<String, Value> {
     let mut entry = match serde_json::to_value(injection) {
         Ok(Value::Object(entry)) => entry,
@@ -90,6 +90,7 @@ fn resolved(frames: &Frames, put: &mut impl FnMut(&str, Value)) {
         put("SrcMAC", BASE64_STANDARD.encode(src).into());
         put("DstMAC", BASE64_STANDARD.encode(dst).into());
     }
+    put("TTL", frames.ttl.into());
     match frames.transport {
         Transport::Icmp => put("ICMPID", frames.id.into()),
         Transport::Tcp | Transport::Udp => {

@@ -188,7 +188,7 @@ async fn an_agent_sends_on_its_nodes() {
     let resource = &asked["Resource"];
     let expected = metadata(json!({
         "UUID": id, "ID": id, "Type": "icmp4", "Count": 2, "SrcIP": "10.0.0.3",
-        "DstIP": "10.0.0.2", "SrcMAC": "AgAAAAAP", "DstMAC": "AgAAAAAL",
+        "DstIP": "10.0.0.2", "SrcMAC": "AgAAAAAP", "DstMAC": "AgAAAAAL", "TTL": 64,
     }));
     for (key, value) in expected {
         assert_eq!(resource[&key], value, "{key}");
