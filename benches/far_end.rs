@@ -268,6 +268,7 @@ fn config() -> control::Config {
             sockets: false,
         },
         version: String::new(),
+        configuration: Default::default(),
         access: access::Config::default(),
         flows: 1 << 20,
         times: Times { hold: minute, silence: 10 * minute },

@@ -20,11 +20,13 @@ mod draft;
 mod environment;
 mod keys;
 mod load;
+mod published;
 mod skydive;
 mod suggestion;
 
 pub(crate) use keys::unset;
 pub(crate) use load::Loaded;
+pub(crate) use published::published;
 
 /// All of it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -66,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) alert: AlertSection,
     /// A capture that is created at start, unless the same is there already.
     pub(crate) startup_capture: Option<StartupCapture>,
+    /// What user interfaces want to know: nothing of it means anything here.
+    pub(crate) ui: toml::Table,
 }
 
 /// What is looked for on this host.
@@ -238,6 +242,7 @@ impl Default for Config {
             upload: UploadSection::default(),
             alert: AlertSection::default(),
             startup_capture: None,
+            ui: toml::Table::new(),
         }
     }
 }

@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use crate::cli::Run;
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Loaded, published};
 use crate::config_command;
 use crate::injection;
 use crate::log;
@@ -166,6 +166,7 @@ fn control_config(config: &Config, facts: Metadata) -> anyhow::Result<control::C
             .to_owned(),
         id => id.to_owned(),
     };
+    let configuration = published(config, &id)?;
     Ok(control::Config {
         host: HostConfig {
             id,
@@ -177,6 +178,7 @@ fn control_config(config: &Config, facts: Metadata) -> anyhow::Result<control::C
             sockets: config.discovery.sockets,
         },
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        configuration,
         access: config.access().access()?,
         flows: config.flow.store,
         times: Times {

@@ -20,6 +20,7 @@ use crate::api::{self, ScriptHost};
 use crate::asker::Asker;
 use crate::capture::{Captures, CapturesConfig, ListenConfig};
 use crate::clock::Clock;
+use crate::configuration::Configuration;
 use crate::discovery::{self, HostConfig, MacTids, PortNode};
 use crate::export::{Exports, ExportsConfig};
 use crate::flow_store::{FlowStore, SharedFlowStore, Times};
@@ -45,6 +46,8 @@ pub struct Config {
     pub host: HostConfig,
     /// Version of the program.
     pub version: String,
+    /// What clients may read of what it was told.
+    pub configuration: Configuration,
     /// Who may.
     pub access: access::Config,
     /// Flows that the store keeps at most.
@@ -207,6 +210,7 @@ impl Control {
             version: config.version,
             started: clock.now(),
             clock,
+            configuration: config.configuration,
             access,
             graph,
             flows,
@@ -329,6 +333,7 @@ mod tests {
                 sockets: false,
             },
             version: "0.0.0".into(),
+            configuration: Configuration::default(),
             access: access::Config::default(),
             flows: 1000,
             times: Times { hold: Duration::from_secs(60), silence: Duration::from_secs(600) },

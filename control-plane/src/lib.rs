@@ -10,6 +10,7 @@ pub mod assembler;
 pub mod bpf;
 pub mod capture;
 pub mod clock;
+pub mod configuration;
 pub mod connections;
 pub mod control;
 pub mod discovery;

@@ -13,6 +13,7 @@ use crate::additions::Additions;
 use crate::alert::Alerts;
 use crate::capture::Captures;
 use crate::clock::Clock;
+use crate::configuration::Configuration;
 use crate::flow_store::SharedFlowStore;
 use crate::graph::SharedGraph;
 use crate::gremlin::Limits;
@@ -40,6 +41,8 @@ pub struct Parts {
     pub clock: Clock,
     /// When the daemon started.
     pub started: Timestamp,
+    /// What clients may read of the configuration.
+    pub configuration: Configuration,
     /// Who may.
     pub access: Access,
     /// The topology.

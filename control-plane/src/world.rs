@@ -25,6 +25,7 @@ use crate::alert::{Alerts, AlertsConfig};
 use crate::asker::Asker;
 use crate::capture::{Captures, CapturesConfig, ListenConfig};
 use crate::clock::Clock;
+use crate::configuration::Configuration;
 use crate::export::{Exports, ExportsConfig};
 use crate::flow_store::{FlowKey, FlowStore, Times};
 use crate::graph::Graph;
@@ -134,6 +135,11 @@ impl World {
             host: "here".into(),
             version: "0.0.0".into(),
             started: clock.now(),
+            configuration: Configuration::new(json!({
+                "listen": "127.0.0.1:8082",
+                "auth": { "users": { "ann": "secret" } },
+                "ui": { "topology": { "favorites": { "a": "G.V()" } } },
+            })),
             access,
             graph,
             flows,

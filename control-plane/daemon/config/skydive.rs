@@ -109,6 +109,15 @@ impl Reading {
     }
 }
 
+/// The names of keys that mean one of ours, and which.
+pub(super) fn names_of_ours() -> impl Iterator<Item = (&'static str, &'static str)> {
+    KEYS.iter().filter_map(|(name, meaning)| match meaning {
+        Meaning::Ours(key) => Some((*name, *key)),
+        Meaning::Backend => Some((*name, AUTH_BACKEND)),
+        Meaning::Auth | Meaning::Unused => None,
+    })
+}
+
 fn meaning(path: &str) -> Option<Meaning> {
     KEYS.iter().find(|(key, _)| *key == path).map(|(_, meaning)| *meaning)
 }

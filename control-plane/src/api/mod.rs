@@ -5,6 +5,7 @@ mod alert;
 mod answer;
 mod body;
 mod capture;
+mod config;
 mod dot;
 mod element;
 mod error;
@@ -76,6 +77,7 @@ fn rest(access: &Access) -> Routes {
     let routes = Routes::new(access)
         .get("/api", Rule::User, single::service(), status::service)
         .get("/api/status", Rule::read("status"), single::status(), status::status)
+        .get("/api/config/{key}", Rule::read("config"), single::config(), config::value)
         .get("/api/topology", Rule::read("topology"), single::topology(), topology::whole)
         .post("/api/topology", Rule::read("topology"), single::query(), topology::query)
         .post("/api/pcap", Rule::write("pcap"), single::upload(), upload::upload);

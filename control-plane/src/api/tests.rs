@@ -96,6 +96,25 @@ async fn says_who_it_is() {
 }
 
 #[tokio::test]
+async fn the_configuration_can_be_read() {
+    let world = World::new();
+    for (key, value) in [
+        ("listen", json!("127.0.0.1:8082")),
+        ("ui.topology.favorites", json!({"a": "G.V()"})),
+        ("UI.Topology", json!({"favorites": {"a": "G.V()"}})),
+        ("auth.users", json!("***")),
+        ("auth.users.ann", json!("")),
+        ("auth", json!({"users": "***"})),
+        ("nothing", json!("")),
+        ("a%2Fb", json!("")),
+    ] {
+        let got = ask(&world, "GET", &format!("/api/config/{key}"), "").await;
+        assert_eq!((got.status, got.json()), (200, value), "{key}");
+    }
+    assert_eq!(ask(&world, "GET", "/api/config/%FF", "").await.status, 400);
+}
+
+#[tokio::test]
 async fn paths_are_exact() {
     let world = World::new();
     for path in ["/", "/nothing", "/api/nothing", "/api/topology/deeper", "/nothing/"] {

@@ -57,6 +57,7 @@ pub(super) const KEYS: &[(&str, Meaning)] = &[
     ("flow.application_timeout", Ours("flow.application_timeout")),
     ("flow.default_layer_key_mode", Ours("flow.layer_key_mode")),
     ("etcd.data_dir", Ours("state_dir")),
+    ("ui", Ours("ui")),
     ("agent.X509_cert", Unused),
     ("agent.X509_insecure", Unused),
     ("agent.X509_key", Unused),
@@ -129,5 +130,4 @@ pub(super) const KEYS: &[(&str, Meaning)] = &[
     ("storage", Unused),
     ("tls.client_cert", Unused),
     ("tls.client_key", Unused),
-    ("ui", Unused),
 ];

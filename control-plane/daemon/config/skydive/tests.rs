@@ -68,6 +68,10 @@ fn each_key_is_the_same_as_ours() {
         ("rbac:\n  policy:\n    - g, ann, guest", "rbac.policy = ['g, ann, guest']"),
         ("etcd:\n  data_dir: /a", "state_dir = '/a'"),
         (
+            "ui:\n  topology:\n    favorites:\n      all: G.V()\n    limit: 3",
+            "ui.topology = { favorites = { all = 'G.V()' }, limit = 3 }",
+        ),
+        (
             "analyzer:\n  auth:\n    api:\n      backend: mine\n\
              auth:\n  mine:\n    type: basic\n    users: {ann: hunter2}\n    file: f\n    role: guest",
             "auth = { backend = 'basic', users = { ann = 'hunter2' }, file = 'f', role = 'guest' }",
@@ -90,18 +94,12 @@ fn each_key_is_the_same_as_ours() {
 fn what_means_nothing_here_is_warned_of() {
     let text = "analyzers:\n  - 127.0.0.1:8082\nlogging:\n  level: DEBUG\n\
                 agent:\n  topology:\n    probes: [ovsdb]\n    ovs:\n\
-                auth:\n  other:\n    type: basic\n    users: {ann: hunter2}\nui: {theme: dark}\n";
+                auth:\n  other:\n    type: basic\n    users: {ann: hunter2}\n";
     let warnings = load(text).unwrap().warnings;
     let mut keys: Vec<_> = warnings.iter().filter_map(|line| line.split(": ").next()).collect();
     keys.sort_unstable();
-    let expected = [
-        "agent.topology.probes",
-        "analyzers",
-        "auth.other.type",
-        "auth.other.users",
-        "logging",
-        "ui",
-    ];
+    let expected =
+        ["agent.topology.probes", "analyzers", "auth.other.type", "auth.other.users", "logging"];
     assert_eq!(keys, expected);
     assert!(!format!("{warnings:?}").contains("hunter2"));
 }

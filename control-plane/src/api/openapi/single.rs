@@ -25,6 +25,13 @@ pub(in crate::api) fn status() -> Operation {
         .json::<Status>(StatusCode::OK, "How it is.")
 }
 
+/// `GET /api/config/<key>`.
+pub(in crate::api) fn config() -> Operation {
+    Operation::new("A value of the configuration")
+        .path("key", "Dotted path of a key, or of a section: `flow.update`, `ui`.")
+        .json::<Value>(StatusCode::OK, "The value; `\"\"` when there is none.")
+}
+
 /// `GET /api/topology`.
 pub(in crate::api) fn topology() -> Operation {
     Operation::new("The whole topology").json::<Whole>(StatusCode::OK, "Nodes and edges.")

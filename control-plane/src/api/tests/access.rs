@@ -13,9 +13,10 @@ use super::*;
 use crate::access::{Access, Backend, Config, Origins, Policy, Secret, UserSource};
 
 /// Routes that stand alone: method, path, object, action.
-const SINGLE: [(&str, &str, &str, &str); 13] = [
+const SINGLE: [(&str, &str, &str, &str); 14] = [
     ("GET", "/api", "", ""),
     ("GET", "/api/status", "status", "read"),
+    ("GET", "/api/config/{key}", "config", "read"),
     ("GET", "/api/topology", "topology", "read"),
     ("POST", "/api/topology", "topology", "read"),
     ("POST", "/api/pcap", "pcap", "write"),
