@@ -12,6 +12,7 @@ use sonde_control_plane::upload;
 
 use crate::access_config::{AuthSection, HttpSection, RbacSection, Sections, TlsSection};
 use crate::flow_config::FlowSection;
+use crate::log_config::LogSection;
 use crate::pcap_socket_config::PcapSocketSection;
 use crate::query_config::{GraphSection, QuerySection};
 use crate::workflow_config::WorkflowSection;
@@ -38,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) host_id: String,
     /// Directory of what must survive a restart; nothing survives without one.
     pub(crate) state_dir: Option<PathBuf>,
+    /// Which lines are logged.
+    pub(crate) log: LogSection,
     /// How users prove who they are.
     auth: AuthSection,
     /// What they may.
@@ -193,6 +196,7 @@ impl Config {
 
     /// What serde cannot see.
     fn check(&self) -> anyhow::Result<()> {
+        self.log.check()?;
         self.flow.check()?;
         self.query.check()?;
         self.http.check()?;
@@ -227,6 +231,7 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8082)),
             host_id: String::new(),
             state_dir: None,
+            log: LogSection::default(),
             auth: AuthSection::default(),
             rbac: RbacSection::default(),
             http: HttpSection::default(),
@@ -320,7 +325,7 @@ mod tests {
         assert_eq!(sample.pcap_socket, default.pcap_socket);
         assert_eq!(format!("{:?}", sample.access()), format!("{:?}", default.access()));
         assert_eq!((sample.query, sample.graph), (default.query, default.graph));
-        assert_eq!(sample.alert, default.alert);
+        assert_eq!((sample.alert, sample.log), (default.alert, default.log));
         assert_eq!(sample.workflow, default.workflow);
         assert_eq!(sample.listen, default.listen);
         assert_eq!(sample.discovery, default.discovery);

@@ -13,6 +13,7 @@ mod config_command;
 mod flow_config;
 mod injection;
 mod log;
+mod log_config;
 mod output;
 mod pcap_socket_config;
 mod ports;

@@ -39,7 +39,14 @@ pub(crate) fn run(options: &Run) -> anyhow::Result<ExitCode> {
     if let Some(listen) = options.listen {
         config.listen = listen;
     }
-    log::init();
+    let filter = match config.log.filter() {
+        Ok(filter) => filter,
+        Err(error) => {
+            eprintln!("sonde: {error:#}");
+            return Ok(ExitCode::from(config_command::WRONG));
+        }
+    };
+    log::start(filter);
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -13,6 +13,7 @@ mod commands;
 mod durability;
 mod export;
 mod live;
+mod log;
 mod mirror;
 mod openapi;
 mod pcap_socket;

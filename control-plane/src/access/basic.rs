@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
+use tracing::Span;
 
 use super::AccessError;
 use super::refusal::Refusal;
@@ -112,11 +113,11 @@ impl Basic {
             return Ok(user);
         }
         self.may_try(address, failures_of)?;
-        let basic = self.clone();
+        let (basic, span) = (self.clone(), Span::current());
         // A client that does not wait for the answer has tried all the same.
         let checked = spawn_blocking(move || {
             let _turn = turn;
-            basic.check(&credentials, tag, address, failures_of)
+            span.in_scope(|| basic.check(&credentials, tag, address, failures_of))
         });
         checked.await.map_err(|error| {
             tracing::error!(%error, "checking a password failed");

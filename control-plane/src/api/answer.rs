@@ -4,6 +4,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::task::spawn_blocking;
+use tracing::Span;
 
 use super::Error;
 
@@ -33,7 +34,8 @@ impl IntoResponse for Json {
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
-    spawn_blocking(work).await.map_err(|error| {
+    let span = Span::current();
+    spawn_blocking(move || span.in_scope(work)).await.map_err(|error| {
         tracing::error!(%error, "a request failed");
         Error::Defect
     })

@@ -15,6 +15,7 @@ mod login;
 mod openapi;
 mod patch;
 mod pcap;
+mod request_id;
 mod resource;
 mod routes;
 mod rule;
@@ -28,6 +29,7 @@ mod workflow;
 use std::time::Duration;
 
 use axum::http::{HeaderName, Method, header};
+use axum::middleware::from_fn;
 use axum::{Extension, Router};
 use sonde_proto::alert::Alert;
 use sonde_proto::capture::Capture;
@@ -40,6 +42,7 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use self::element::Resource;
 use self::openapi::{resource as describe, single, socket};
+use self::request_id::identified;
 use self::resource::Served;
 use self::routes::{Declared, Routes, Rule};
 use self::swagger::Document;
@@ -60,7 +63,7 @@ pub fn router(state: State) -> Router {
     // A page that logs in may stand anywhere; what it needs is a name and a password.
     let own = cors().allow_origin(AllowOrigin::mirror_request()).allow_credentials(true);
     let rest = rest.merge(open.layer(own)).layer(CompressionLayer::new());
-    rest.merge(sockets).with_state(state)
+    rest.merge(sockets).layer(from_fn(identified)).with_state(state)
 }
 
 /// All routes, apart by what is laid around them.

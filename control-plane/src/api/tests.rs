@@ -115,6 +115,26 @@ async fn the_configuration_can_be_read() {
 }
 
 #[tokio::test]
+async fn every_answer_has_the_id_of_its_request() {
+    let world = World::new();
+    for (method, path) in [
+        ("GET", "/api/status"),
+        ("GET", "/nothing"),
+        ("PUT", "/api/status"),
+        ("OPTIONS", "/api/status"),
+        ("POST", "/login"),
+        ("GET", "/swagger/"),
+        ("GET", "/ws/subscriber"),
+    ] {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header("x-request-id", "mine").body(Body::empty());
+        assert_eq!(send(&world, request.unwrap()).await.header("x-request-id"), "mine", "{path}");
+        let made = ask(&world, method, path, "").await.header("x-request-id").to_owned();
+        assert!(uuid::Uuid::parse_str(&made).is_ok(), "{method} {path}: {made}");
+    }
+}
+
+#[tokio::test]
 async fn paths_are_exact() {
     let world = World::new();
     for path in ["/", "/nothing", "/api/nothing", "/api/topology/deeper", "/nothing/"] {

@@ -16,6 +16,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::Instrument as _;
 
 use made::Made;
 use message::{Said, Task};
@@ -104,7 +105,7 @@ impl Scripts {
         let turn = turn.map_err(|_| ScriptError::Busy(self.limits.at_once))?;
         let turn = turn.map_err(|_| ScriptError::Dropped)?;
         let Self { launch, limits, .. } = self.clone();
-        let run = tokio::spawn(async move {
+        let run = async move {
             let _turn = turn;
             let mut made = Made::default();
             let result = attend(&launch, limits, script, &host, &mut made).await;
@@ -112,7 +113,8 @@ impl Scripts {
                 made.undo(&host).await;
             }
             result
-        });
+        };
+        let run = tokio::spawn(run.in_current_span());
         run.await.map_err(|_| ScriptError::Dropped)?
     }
 }

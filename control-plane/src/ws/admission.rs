@@ -2,13 +2,13 @@
 //! wants, and has its seat before the socket opens (Skydive API §7.2).
 
 use axum::extract::Request;
-use axum::extract::ws::{WebSocket, WebSocketUpgrade};
+use axum::extract::ws::WebSocket;
 use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::WsState;
 use super::clients::{Client, Clients, Seat};
-use super::handshake::{Hello, Protocol, close, introduce, upgrade};
+use super::handshake::{Hello, Protocol, Upgrade, close, introduce, upgrade};
 use super::session::refuse;
 
 /// Where clients come in.
@@ -33,7 +33,7 @@ pub(super) struct Guest<A> {
 /// The socket of a client that was let in, which is about to open.
 #[derive(Debug)]
 pub(super) struct Opening {
-    upgrade: WebSocketUpgrade,
+    upgrade: Upgrade,
     /// Our host id.
     host: String,
 }

@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 
-use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::extract::{ConnectInfo, FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 /// What a client says of itself. A header wins over the query parameter of the same name.
@@ -97,10 +98,28 @@ impl Protocol {
     }
 }
 
+/// A request that becomes a WebSocket.
+#[derive(Debug)]
+pub(super) struct Upgrade {
+    upgrade: WebSocketUpgrade,
+    /// Of the request.
+    span: Span,
+}
+
+impl Upgrade {
+    /// The answer, after which the socket is served, in the span of the request.
+    pub(super) fn on_upgrade<F: Future<Output = ()> + Send + 'static>(
+        self,
+        serve: impl FnOnce(WebSocket) -> F + Send + 'static,
+    ) -> Response {
+        let Self { upgrade, span } = self;
+        upgrade.on_upgrade(move |socket| span.in_scope(|| serve(socket)).instrument(span))
+    }
+}
+
 /// The upgrade a request asks for, or what to answer instead. Messages of the client may have
-/// `size` bytes. No sub-protocol and no extension
-/// is negotiated.
-pub(super) async fn upgrade(parts: &mut Parts, size: usize) -> Result<WebSocketUpgrade, Response> {
+/// `size` bytes. No sub-protocol and no extension is negotiated.
+pub(super) async fn upgrade(parts: &mut Parts, size: usize) -> Result<Upgrade, Response> {
     let asks = parts
         .headers
         .get(header::UPGRADE)
@@ -110,7 +129,8 @@ pub(super) async fn upgrade(parts: &mut Parts, size: usize) -> Result<WebSocketU
     }
     let upgrade = WebSocketUpgrade::from_request_parts(parts, &()).await;
     let upgrade = upgrade.map_err(IntoResponse::into_response)?;
-    Ok(upgrade.max_message_size(size).max_frame_size(size))
+    let upgrade = upgrade.max_message_size(size).max_frame_size(size);
+    Ok(Upgrade { upgrade, span: Span::current() })
 }
 
 /// An answer without a body, after which the connection ends.

@@ -10,6 +10,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 use super::admission::{Door, Guest, admit};
 use super::handshake::{Hello, LARGE, Protocol, SMALL};
@@ -147,8 +148,8 @@ impl Served {
         let (answers, replies) = mpsc::channel(QUEUE);
         let answers = executor.is_some().then_some(answers);
         let line = Line { letters: tells.downgrade(), replies };
-        let executor = executor.map(|executor| tokio::spawn(executor.run(line)));
-        let follower = tokio::spawn(follower.run(requests, tells));
+        let executor = executor.map(|executor| tokio::spawn(executor.run(line).in_current_span()));
+        let follower = tokio::spawn(follower.run(requests, tells).in_current_span());
         let mut inbox = Requests { protocol, refused, asks, answers };
         let mut outbox = Letters { protocol, namespaces, letters };
         let ended = session::run(socket, &mut inbox, &mut outbox, keep_alive).await;

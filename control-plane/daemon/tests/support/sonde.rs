@@ -1,9 +1,11 @@
 //! The real binary, started and asked as a user would.
 
-use std::io::Read;
+use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -17,6 +19,10 @@ pub(crate) const SONDE: &str = env!("CARGO_BIN_EXE_sonde");
 pub(crate) struct Sonde {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// What it logged so far.
+    log: Arc<Mutex<String>>,
+    /// Who takes it down, until the daemon ends.
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Sonde {
@@ -27,6 +33,18 @@ impl Sonde {
             Some(netns) => netns.command(SONDE),
             None => Command::new(SONDE),
         };
+        Self::spawn(command, config, directory)
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn start_with(
+        variables: &[(&str, &str)],
+        config: &str,
+        directory: &Path,
+        netns: &Netns,
+    ) -> Self {
+        let mut command = netns.command(SONDE);
+        command.envs(variables.iter().copied());
         Self::spawn(command, config, directory)
     }
 
@@ -61,15 +79,13 @@ impl Sonde {
             ended = sonde.child.try_wait().unwrap();
             ended.is_some() || agent().get(format!("http://{}/api", sonde.address)).call().is_ok()
         });
-        let mut log = sonde.child.stderr.take().unwrap();
-        if let Some(status) = ended {
-            let mut said = String::new();
-            log.read_to_string(&mut said).unwrap();
-            return Err((status, said));
+        match ended {
+            Some(status) => {
+                sonde.reader.take().unwrap().join().unwrap();
+                Err((status, sonde.log()))
+            }
+            None => Ok(sonde),
         }
-        // Nobody reads it from here on; a full pipe must not hold the daemon up.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::stderr()));
-        Ok(sonde)
     }
 
     /// A daemon that may not answer yet.
@@ -80,14 +96,27 @@ impl Sonde {
         let none = directory.join("netns");
         let config = format!("{config}\n[discovery]\nnetns_dir = '{}'\n", none.display());
         std::fs::write(&file, config).unwrap();
-        let child = command
+        let mut child = command
             .args(["run", "--listen", &address.to_string(), "--config"])
             .arg(&file)
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        Self { child, address }
+        let log = Arc::<Mutex<String>>::default();
+        // A full pipe must not hold the daemon up.
+        let (lines, read) = (child.stderr.take().unwrap(), log.clone());
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(lines).lines().map_while(Result::ok) {
+                read.lock().unwrap().extend([&line, "\n"]);
+            }
+        });
+        Self { child, address, log, reader: Some(reader) }
+    }
+
+    /// What it logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     /// Answer to a Gremlin query.
@@ -173,6 +202,9 @@ impl Sonde {
 
 impl Drop for Sonde {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
         if let Ok(None) = self.child.try_wait() {
             signal(&self.child, "KILL");
             let _ = self.child.wait();
