@@ -18,13 +18,13 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use sonde_control_plane::access;
-use sonde_control_plane::connections::ConnectionLimits;
 use sonde_control_plane::control::{self, Control, DataPlane};
 use sonde_control_plane::discovery::{HostConfig, MacTids, NETNS_DIR};
 use sonde_control_plane::flow_store::{FlowStore, SharedFlowStore, Times};
 use sonde_control_plane::graph::{Graph, SharedGraph};
 use sonde_control_plane::ingest::{self, Desired, Lcores, Names, Watched};
 use sonde_control_plane::injection::Injector;
+use sonde_control_plane::live::Live;
 use sonde_control_plane::script::{self, Launch, Scripts};
 use sonde_control_plane::server::{self, Entrance};
 use sonde_control_plane::stream::{
@@ -122,7 +122,7 @@ impl World {
         let (announcer, rings) = rings();
         let names = Names {
             tid_of_mac: Arc::new(move |mac| tids.tid(mac)),
-            application_ports: ApplicationPorts::new([(443, "https".into())], []),
+            application_ports: ApplicationPorts::new([(443, "https".into())], []).into(),
         };
         let lcores = ingest::start(rings, store, stream, names, || NOW);
         drop(entered);
@@ -147,7 +147,7 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0");
         let listener = runtime.block_on(listener).expect("loopback is there");
         let address = listener.local_addr().expect("it listens");
-        let entrance = Entrance { listener, tls: None, limits: ConnectionLimits::default() };
+        let entrance = Entrance { listener, tls: None, limits: Live::default() };
         runtime.spawn(server::serve(entrance, control.router(), std::future::pending()));
         let received = Arc::<AtomicU64>::default();
         let counted = received.clone();
@@ -268,18 +268,15 @@ fn config() -> control::Config {
             sockets: false,
         },
         version: String::new(),
-        configuration: Default::default(),
+        settings: Default::default(),
         access: access::Config::default(),
         flows: 1 << 20,
         times: Times { hold: minute, silence: 10 * minute },
-        application_ports: ApplicationPorts::default(),
         bulk: BulkConfig::default(),
         history: None,
-        query: Default::default(),
         limits: QueueLimits::default(),
         keep_alive: KeepAlive::default(),
         directory: None,
-        upload: 0,
         alert_scripts: false,
         // None is run.
         scripts: Scripts::new(Launch::program(PathBuf::new(), &[]), script::Limits::default()),

@@ -10,7 +10,7 @@ use anyhow::{bail, ensure};
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
-use sonde_control_plane::access::{self, Origins, Policy, Secret, UserSource};
+use sonde_control_plane::access::{self, Hosts, Origins, Policy, Secret, UserSource};
 use sonde_control_plane::connections::ConnectionLimits;
 use sonde_control_plane::tls::{Clients, TlsFiles};
 
@@ -57,6 +57,8 @@ pub(crate) struct RbacSection {
 pub(crate) struct HttpSection {
     /// Those of other hosts.
     allowed_origins: Vec<String>,
+    /// Names of this host, beside its own, where nobody has to prove who he is.
+    allowed_hosts: Vec<String>,
     /// Connections in all.
     max_connections: usize,
     /// Connections of one address.
@@ -90,6 +92,7 @@ impl Default for HttpSection {
         let ConnectionLimits { all, per_address, .. } = ConnectionLimits::default();
         Self {
             allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
             max_connections: all,
             max_connections_per_address: per_address,
         }
@@ -120,12 +123,13 @@ pub(crate) struct Sections<'a> {
 }
 
 impl Sections<'_> {
-    /// Who may.
-    pub(crate) fn access(self) -> anyhow::Result<access::Config> {
+    /// Who may, on a host of that name.
+    pub(crate) fn access(self, host: &str) -> anyhow::Result<access::Config> {
         Ok(access::Config {
             backend: self.auth.backend()?,
             policy: Policy::new(&self.auth.role, &self.rbac.policy)?,
             origins: Origins::new(&self.http.allowed_origins)?,
+            hosts: Hosts::new(host, &self.http.allowed_hosts)?,
             tls: self.tls.files()?.is_some(),
         })
     }
@@ -170,6 +174,14 @@ impl AuthSection {
 }
 
 impl TlsSection {
+    /// What holds of another one while the daemon runs: other files, but not whether there is TLS.
+    pub(crate) fn renewed(&self, other: Self) -> Self {
+        match self.server_cert.is_some() == other.server_cert.is_some() {
+            true => other,
+            false => self.clone(),
+        }
+    }
+
     /// The files, if there shall be TLS.
     pub(crate) fn files(&self) -> anyhow::Result<Option<TlsFiles>> {
         let required = self.require_client_cert;
@@ -265,6 +277,7 @@ mod tests {
             ("[auth]\nrole = 'chief'", "auth.role: expected admin, guest or a role"),
             ("[rbac]\npolicy = ['p, ann']", "rbac.policy[0]: expected 'p, "),
             ("[http]\nallowed_origins = ['*']", "http.allowed_origins: expected http[s]://"),
+            ("[http]\nallowed_hosts = ['a:1']", "http.allowed_hosts: expected the name of a host"),
             ("[tls]\nserver_cert = 'a'", "tls.server_key: expected a file"),
             ("[tls]\nserver_key = 'a'", "tls.server_cert: expected a file"),
             ("[tls]\nca_cert = 'a'", "tls.server_cert: expected a file with ca_cert"),
@@ -292,7 +305,7 @@ mod tests {
             assert!(!error.contains("4711"), "{text}: {error}");
         }
         let config = parse("[auth]\nbackend = 'basic'\nusers = { ann = '4711' }").unwrap();
-        let shown = format!("{config:?} {:?}", config.access().access().unwrap());
+        let shown = format!("{config:?} {:?}", config.access().access("").unwrap());
         assert!(shown.contains("ann") && !shown.contains("4711"), "{shown}");
     }
 

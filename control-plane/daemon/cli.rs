@@ -44,7 +44,7 @@ pub(crate) enum Command {
     Script,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) configuration: Configuration,
@@ -54,7 +54,7 @@ pub(crate) struct Run {
 }
 
 /// Where the configuration comes from, beside the environment.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Configuration {
     /// Configuration file: TOML, or Skydive's YAML if it ends in .yml or .yaml. What neither it nor
     /// a variable SONDE_... says has its default.

@@ -22,12 +22,14 @@ mod environment;
 mod keys;
 mod load;
 mod published;
+mod renewal;
 mod skydive;
 mod suggestion;
 
 pub(crate) use keys::unset;
 pub(crate) use load::Loaded;
 pub(crate) use published::published;
+pub(crate) use renewal::Renewal;
 
 /// All of it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -36,7 +38,7 @@ pub(crate) struct Config {
     /// Address of REST and WebSocket.
     pub(crate) listen: SocketAddr,
     /// Name of this host in the topology; the host name when empty.
-    pub(crate) host_id: String,
+    host_id: String,
     /// Directory of what must survive a restart; nothing survives without one.
     pub(crate) state_dir: Option<PathBuf>,
     /// Which lines are logged.
@@ -194,13 +196,25 @@ impl Config {
         self.http.limits()
     }
 
+    /// Name of this host in the topology, where `host` is its name.
+    pub(crate) fn host_id<'a>(&'a self, host: &'a str) -> &'a str {
+        if self.host_id.is_empty() { host } else { &self.host_id }
+    }
+
+    /// Logs what others may do to those who listen there, if anything.
+    pub(crate) fn warn_of_dangers(&self) {
+        for danger in self.access().dangers(self.listen) {
+            tracing::warn!(listen = %self.listen, "{danger}");
+        }
+    }
+
     /// What serde cannot see.
     fn check(&self) -> anyhow::Result<()> {
         self.log.check()?;
         self.flow.check()?;
         self.query.check()?;
         self.http.check()?;
-        self.access().access()?;
+        self.access().access("")?;
         self.workflow.check()?;
         self.pcap_socket.check()?;
         if let Some(capture) = &self.startup_capture {

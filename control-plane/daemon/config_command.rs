@@ -26,7 +26,7 @@ pub(crate) fn config(action: &ConfigAction) -> anyhow::Result<ExitCode> {
 }
 
 /// The configuration; `None` when it is wrong, and stderr says why.
-pub(crate) fn load(options: &Configuration) -> Option<Loaded> {
+fn load(options: &Configuration) -> Option<Loaded> {
     let loaded = Loaded::new(options.config.as_deref(), std::env::vars_os());
     loaded.inspect_err(|error| eprintln!("sonde: {error:#}")).ok()
 }

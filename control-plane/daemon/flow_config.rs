@@ -85,6 +85,11 @@ impl FlowSection {
         Ok(())
     }
 
+    /// What holds of another one while the daemon runs: tables and timers are those of the start.
+    pub(crate) fn renewed(&self, other: Self) -> Self {
+        Self { application_ports: other.application_ports, ..self.clone() }
+    }
+
     /// When flows are reported and when they end.
     pub(crate) fn timers(&self) -> anyhow::Result<Timers> {
         let mut applications = ApplicationTimeouts::default();

@@ -22,6 +22,7 @@ mod read;
 mod reload;
 mod run;
 mod script;
+mod settings;
 mod signals;
 mod traffic;
 mod upload;

@@ -22,39 +22,46 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use crate::cli::Run;
-use crate::config::{Config, Loaded, published};
+use crate::config::{Config, Loaded};
 use crate::config_command;
 use crate::injection;
-use crate::log;
+use crate::log::{self, Levels};
 use crate::ports::Ports;
 use crate::reload::Reload;
+use crate::settings::settings;
 use crate::signals::Stop;
 use crate::upload;
 
 /// Runs the daemon until it is told to stop. Exit 2 when the configuration is wrong.
 pub(crate) fn run(options: &Run) -> anyhow::Result<ExitCode> {
-    let Some(Loaded { mut config, warnings }) = config_command::load(&options.configuration) else {
-        return Ok(ExitCode::from(config_command::WRONG));
-    };
-    if let Some(listen) = options.listen {
-        config.listen = listen;
-    }
-    let filter = match config.log.filter() {
-        Ok(filter) => filter,
+    let loaded = options.load().and_then(|loaded| Ok((loaded.config.log.filter()?, loaded)));
+    let (filter, Loaded { config, warnings }) = match loaded {
+        Ok(loaded) => loaded,
         Err(error) => {
             eprintln!("sonde: {error:#}");
             return Ok(ExitCode::from(config_command::WRONG));
         }
     };
-    log::start(filter);
+    let levels = log::start(filter);
     for warning in warnings {
         tracing::warn!("{warning}");
     }
     let stop = Stop::on_signals()?;
-    let books = Daemon::start(config, &stop)?.run(&stop)?;
+    let books = Daemon::start(options, config, levels, &stop)?.run(&stop)?;
     let counters: Vec<_> = books.named().iter().map(|(name, n)| format!("{name} {n}")).collect();
     tracing::info!(unaccounted = books.unaccounted(), "ended: {}", counters.join(", "));
     Ok(ExitCode::SUCCESS)
+}
+
+impl Run {
+    /// The configuration that these options, and the environment, ask for.
+    pub(crate) fn load(&self) -> anyhow::Result<Loaded> {
+        let mut loaded = Loaded::new(self.configuration.config.as_deref(), std::env::vars_os())?;
+        if let Some(listen) = self.listen {
+            loaded.config.listen = listen;
+        }
+        Ok(loaded)
+    }
 }
 
 /// Both planes, started.
@@ -68,7 +75,8 @@ struct Daemon {
 
 impl Daemon {
     /// Starts everything but the lcores of the ports.
-    fn start(config: Config, stop: &Stop) -> anyhow::Result<Self> {
+    fn start(options: &Run, config: Config, levels: Levels, stop: &Stop) -> anyhow::Result<Self> {
+        let host = host_name()?;
         let flow = flow_config(&config)?;
         raise_file_limit();
         // First, because bringing up DPDK pins the thread it runs on, and with it all threads that
@@ -83,9 +91,7 @@ impl Daemon {
         let listener = runtime
             .block_on(TcpListener::bind(config.listen))
             .with_context(|| format!("cannot listen on {}", config.listen))?;
-        for danger in config.access().dangers(config.listen) {
-            tracing::warn!(listen = %config.listen, "{danger}");
-        }
+        config.warn_of_dangers();
         let (announcer, rings) = ring::rings();
         let supervisor = SupervisorConfig {
             workers_per_interface: config.af_packet.workers,
@@ -105,22 +111,32 @@ impl Daemon {
             injector: injection::injector(ports.exits()),
         };
         let control = runtime
-            .block_on(Control::start(control_config(&config, ports.facts())?, data_plane))
+            .block_on(Control::start(control_config(&config, &host, ports.facts())?, data_plane))
             .context("cannot start the control plane")?;
         let state = control.state();
         ports.follow(&runtime, state.graph.clone(), state.lcores.clone());
         if let Some(tls) = &tls {
             runtime.spawn(tls.clone().follow());
         }
-        let reload = Reload { access: state.access.clone(), tls: tls.clone() };
+        let listen = config.listen;
+        let reload = Reload {
+            options: options.clone(),
+            config: config.into(),
+            host,
+            levels,
+            settings: state.settings.clone(),
+            access: state.access.clone(),
+            tls: tls.clone(),
+        };
         let hangups = runtime.block_on(async { reload.on_hangup() });
         runtime.spawn(hangups.context("cannot handle SIGHUP")?);
         let asked = stop.clone();
-        let entrance = Entrance { listener, tls, limits: config.connections() };
+        let limits = state.settings.connections.clone();
+        let entrance = Entrance { listener, tls, limits };
         let server = runtime.spawn(server::serve(entrance, control.router(), async move {
             asked.wait().await;
         }));
-        tracing::info!(listen = %config.listen, "ready");
+        tracing::info!(%listen, "ready");
         Ok(Self { runtime, control, supervisor, ports, server })
     }
 
@@ -164,19 +180,18 @@ fn flow_config(config: &Config) -> anyhow::Result<FlowConfig> {
     })
 }
 
-fn control_config(config: &Config, facts: Metadata) -> anyhow::Result<control::Config> {
+/// Name of this host, as the kernel has it.
+fn host_name() -> anyhow::Result<String> {
+    let name = std::fs::read_to_string(HOST_NAME);
+    let name = name.with_context(|| format!("cannot read {HOST_NAME}"))?;
+    Ok(name.trim_end().to_owned())
+}
+
+fn control_config(config: &Config, host: &str, facts: Metadata) -> anyhow::Result<control::Config> {
     let timers = config.flow.timers()?;
-    let id = match config.host_id.as_str() {
-        "" => std::fs::read_to_string(HOST_NAME)
-            .with_context(|| format!("cannot read {HOST_NAME}"))?
-            .trim_end()
-            .to_owned(),
-        id => id.to_owned(),
-    };
-    let configuration = published(config, &id)?;
     Ok(control::Config {
         host: HostConfig {
-            id,
+            id: config.host_id(host).to_owned(),
             metadata: facts,
             clock: wall_clock,
             counters_every: discovery::COUNTERS_EVERY,
@@ -185,21 +200,18 @@ fn control_config(config: &Config, facts: Metadata) -> anyhow::Result<control::C
             sockets: config.discovery.sockets,
         },
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        configuration,
-        access: config.access().access()?,
+        settings: settings(config, host)?,
+        access: config.access().access(host)?,
         flows: config.flow.store,
         times: Times {
             hold: timers.hold,
             silence: timers.expire.saturating_add(timers.update).saturating_add(SLACK),
         },
-        application_ports: config.flow.application_ports()?,
         bulk: BulkConfig { flows: config.flow.bulk, delay: config.flow.bulk_delay() },
         history: config.graph.history(),
-        query: config.query.limits(),
         limits: QueueLimits::default(),
         keep_alive: KeepAlive::default(),
         directory: config.state_dir.clone(),
-        upload: config.upload.max_bytes,
         alert_scripts: config.alert.scripts,
         scripts: config.workflow.scripts(),
         key_mode: config.flow.layer_key_mode.into(),

@@ -10,6 +10,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::live::Live;
+
 /// Bounds of what clients take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
@@ -35,7 +37,7 @@ pub struct Connections(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    limits: ConnectionLimits,
+    limits: Live<ConnectionLimits>,
     networks: Mutex<HashMap<IpAddr, Network>>,
     count: AtomicUsize,
     bytes: AtomicUsize,
@@ -59,7 +61,7 @@ pub enum Crowded {
 
 impl Connections {
     /// None yet.
-    pub fn new(limits: ConnectionLimits) -> Self {
+    pub fn new(limits: Live<ConnectionLimits>) -> Self {
         let (networks, count, bytes) = Default::default();
         Self(Arc::new(Inner { limits, networks, count, bytes }))
     }
@@ -67,13 +69,14 @@ impl Connections {
     /// Makes room for a connection of `peer`, until the seat is dropped.
     pub fn admit(&self, peer: IpAddr) -> Result<Seat, Crowded> {
         let inner = &self.0;
+        let limits = inner.limits.get();
         let network = network(peer);
         let mut networks = inner.networks();
-        if inner.count.load(Ordering::Relaxed) >= inner.limits.all {
+        if inner.count.load(Ordering::Relaxed) >= limits.all {
             return Err(Crowded::All);
         }
         let there = networks.entry(network).or_default();
-        if there.connections >= inner.limits.per_address {
+        if there.connections >= limits.per_address {
             return Err(Crowded::Address);
         }
         there.connections += 1;
@@ -148,7 +151,7 @@ impl Hold {
     /// Takes so many bytes more, if there is room for them.
     pub fn add(&mut self, bytes: usize) -> bool {
         let Inner { limits, bytes: all, .. } = &*self.room.connections.0;
-        let own = &self.room.bytes;
+        let (own, limits) = (&self.room.bytes, limits.get());
         // What others take and give back at the same time may make it look fuller, never emptier.
         let all = all.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let own = own.fetch_add(bytes, Ordering::Relaxed) + bytes;
@@ -242,7 +245,7 @@ mod tests {
 
     #[test]
     fn an_address_has_its_share() {
-        let connections = Connections::new(LIMITS);
+        let connections = Connections::new(LIMITS.into());
         let admit = |peer| admit(&connections, peer);
         let mut seats = vec![admit("10.0.0.1").unwrap(), admit("::ffff:10.0.0.1").unwrap()];
         assert_eq!(admit("10.0.0.1").unwrap_err(), Crowded::Address);
@@ -259,7 +262,7 @@ mod tests {
 
     #[test]
     fn bodies_have_room_until_they_are_done() {
-        let connections = Connections::new(LIMITS);
+        let connections = Connections::new(LIMITS.into());
         let (a, b) = (admit(&connections, "10.0.0.1"), admit(&connections, "10.0.0.2"));
         let (a, b) = (a.unwrap(), b.unwrap());
         let (mut first, mut second) = (a.room().hold(), a.room().hold());

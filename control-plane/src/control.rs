@@ -5,7 +5,6 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use axum::Router;
-use sonde_proto::flow::ApplicationPorts;
 use sonde_proto::plan::KeyMode;
 use sonde_proto::ring::Rings;
 use sonde_proto::workflow::Workflow;
@@ -20,18 +19,17 @@ use crate::api::{self, ScriptHost};
 use crate::asker::Asker;
 use crate::capture::{Captures, CapturesConfig, ListenConfig};
 use crate::clock::Clock;
-use crate::configuration::Configuration;
 use crate::discovery::{self, HostConfig, MacTids, PortNode};
 use crate::export::{Exports, ExportsConfig};
 use crate::flow_store::{FlowStore, SharedFlowStore, Times};
 use crate::graph::{Graph, HistoryLimits, MemoryHistory, SharedGraph};
-use crate::gremlin;
 use crate::ingest::{self, Names};
 use crate::injection::{Injections, InjectionsConfig, Injector};
 use crate::notice::Notices;
 use crate::resource::{ResourceError, Resources};
 use crate::rule::Rules;
 use crate::script::Scripts;
+use crate::settings::{LiveSettings, Settings};
 use crate::state::{CREATES, Parts, QUERIES, State};
 use crate::store::{Store, StoreError};
 use crate::stream::{BulkConfig, FlowStream, QueueLimits};
@@ -46,30 +44,24 @@ pub struct Config {
     pub host: HostConfig,
     /// Version of the program.
     pub version: String,
-    /// What clients may read of what it was told.
-    pub configuration: Configuration,
+    /// What may change.
+    pub settings: Settings,
     /// Who may.
     pub access: access::Config,
     /// Flows that the store keeps at most.
     pub flows: usize,
     /// How long a flow can be queried that ended, or whose end was lost.
     pub times: Times,
-    /// Applications that are known by their port.
-    pub application_ports: ApplicationPorts,
     /// When flows go out to subscribers.
     pub bulk: BulkConfig,
     /// How much of the graph's past is kept; none without.
     pub history: Option<HistoryLimits>,
-    /// What a query may cost.
-    pub query: gremlin::Limits,
     /// How far a subscriber may lag behind.
     pub limits: QueueLimits,
     /// When a subscriber is given up.
     pub keep_alive: KeepAlive,
     /// Where resources are kept; forgotten at the end without one.
     pub directory: Option<PathBuf>,
-    /// Bytes of an uploaded capture file at most.
-    pub upload: u64,
     /// Whether alerts may run programs.
     pub alert_scripts: bool,
     /// Runs the JavaScript of workflows, and bounds that of alerts.
@@ -135,6 +127,7 @@ impl Control {
         let DataPlane { rings, ports, replay, injector } = data_plane;
         let access = spawn_blocking(|| Access::open(config.access)).await??;
         let clock = Clock::new(config.host.clock);
+        let settings = LiveSettings::from(config.settings);
         let graph = match config.history {
             Some(limits) => Graph::with_history(MemoryHistory::new(limits)),
             None => Graph::new(),
@@ -149,7 +142,7 @@ impl Control {
             stream.clone(),
             Names {
                 tid_of_mac: Arc::new(move |mac| tids.tid(mac)),
-                application_ports: config.application_ports,
+                application_ports: settings.application_ports.clone(),
             },
             config.host.clock,
         );
@@ -194,7 +187,8 @@ impl Control {
             follow,
         ];
         let queries = Arc::new(Semaphore::new(QUERIES));
-        let topology = TopologyStream::new(asker, config.query, queries.clone(), notices.clone());
+        let limits = settings.query.clone();
+        let topology = TopologyStream::new(asker, limits, queries.clone(), notices.clone());
         let ws = WsState {
             host: host.clone(),
             agents,
@@ -210,7 +204,6 @@ impl Control {
             version: config.version,
             started: clock.now(),
             clock,
-            configuration: config.configuration,
             access,
             graph,
             flows,
@@ -224,8 +217,8 @@ impl Control {
             notices,
             workflows,
             scripts: config.scripts,
-            uploads: Uploads::new(replay, config.upload),
-            limits: config.query,
+            uploads: Uploads::new(replay, settings.upload.clone()),
+            settings,
             queries,
             creates: Arc::new(Semaphore::new(CREATES)),
         });
@@ -319,7 +312,7 @@ mod tests {
     use sonde_proto::time::Timestamp;
 
     use super::*;
-    use crate::{script, upload};
+    use crate::script;
 
     fn config(gremlin: &str) -> Config {
         Config {
@@ -333,18 +326,15 @@ mod tests {
                 sockets: false,
             },
             version: "0.0.0".into(),
-            configuration: Configuration::default(),
+            settings: Settings::default(),
             access: access::Config::default(),
             flows: 1000,
             times: Times { hold: Duration::from_secs(60), silence: Duration::from_secs(600) },
-            application_ports: ApplicationPorts::default(),
             bulk: BulkConfig::default(),
             history: None,
-            query: gremlin::Limits::default(),
             limits: QueueLimits::default(),
             keep_alive: KeepAlive::default(),
             directory: None,
-            upload: upload::LIMIT,
             alert_scripts: false,
             scripts: script::testing::scripts(),
             key_mode: KeyMode::L2,

@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 use crate::connections::{ConnectionLimits, Connections, Crowded, Room, Seated};
+use crate::live::Live;
 use crate::tls::Tls;
 
 /// Where clients come in.
@@ -32,7 +33,7 @@ pub struct Entrance {
     /// Clients are spoken to through it, and through nothing else.
     pub tls: Option<Tls>,
     /// How many there may be.
-    pub limits: ConnectionLimits,
+    pub limits: Live<ConnectionLimits>,
 }
 
 /// Accepts until `stop` is done, then lets the requests under way finish, for [`GRACE`] at most.

@@ -13,16 +13,15 @@ use crate::additions::Additions;
 use crate::alert::Alerts;
 use crate::capture::Captures;
 use crate::clock::Clock;
-use crate::configuration::Configuration;
 use crate::flow_store::SharedFlowStore;
 use crate::graph::SharedGraph;
-use crate::gremlin::Limits;
 use crate::ingest::Lcores;
 use crate::injection::Injections;
 use crate::notice::Notices;
 use crate::resource::Resources;
 use crate::rule::Rules;
 use crate::script::Scripts;
+use crate::settings::LiveSettings;
 use crate::upload::Uploads;
 use crate::ws::WsState;
 
@@ -41,8 +40,8 @@ pub struct Parts {
     pub clock: Clock,
     /// When the daemon started.
     pub started: Timestamp,
-    /// What clients may read of the configuration.
-    pub configuration: Configuration,
+    /// What may change.
+    pub settings: LiveSettings,
     /// Who may.
     pub access: Access,
     /// The topology.
@@ -71,8 +70,6 @@ pub struct Parts {
     pub scripts: Scripts,
     /// Capture files that clients send.
     pub uploads: Uploads,
-    /// What a query may cost.
-    pub limits: Limits,
     /// Turns of queries: so many run at once, see [`QUERIES`].
     pub queries: Arc<Semaphore>,
     /// Turns of those who create resources: so many at once, see [`CREATES`].

@@ -2,7 +2,7 @@
 //! and clients that may have to show one.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject as _};
@@ -13,6 +13,7 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
 use crate::files::{self, Stamp};
+use crate::live::Live;
 
 /// The files, in PEM.
 #[derive(Clone, Debug)]
@@ -40,12 +41,15 @@ pub struct Tls(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    files: TlsFiles,
-    current: RwLock<Current>,
+    current: Live<Renewal>,
+    /// Who replaces it has it, so that what was read first is not taken last.
+    replacing: Mutex<()>,
 }
 
+/// Files that were read.
 #[derive(Clone, Debug)]
-struct Current {
+pub struct Renewal {
+    files: TlsFiles,
     config: Arc<ServerConfig>,
     stamp: Stamp,
 }
@@ -83,17 +87,14 @@ pub enum TlsError {
 impl Tls {
     /// Reads the files.
     pub fn open(files: TlsFiles) -> Result<Self, TlsError> {
-        let current = RwLock::new(Current::read(&files)?);
-        Ok(Self(Arc::new(Shared { files, current })))
+        let current = Renewal::read(files)?.into();
+        Ok(Self(Arc::new(Shared { current, replacing: Mutex::default() })))
     }
 
-    /// Reads the files again, for the connections to come. When that fails, all stays as it is. It
-    /// may wait for the disk.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        let current = Current::read(&self.0.files)?;
-        tracing::info!("certificates read again");
-        *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = current;
-        Ok(())
+    /// Has these files for the connections to come.
+    pub fn renew(&self, renewal: Renewal) {
+        let _alone = self.alone();
+        self.put(renewal);
     }
 
     /// Reads the files again whenever they change.
@@ -103,27 +104,38 @@ impl Tls {
 
     /// What makes a connection of a stream, with the certificate of now.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        self.current().config.into()
+        self.0.current.get().config.clone().into()
     }
 
+    /// When that fails, all stays as it is.
     fn refresh(&self) -> Result<(), TlsError> {
-        let stamp = self.0.files.stamp();
-        if stamp == self.current().stamp {
+        let _alone = self.alone();
+        let current = self.0.current.get();
+        let stamp = current.files.stamp();
+        if stamp == current.stamp {
             return Ok(());
         }
-        self.reload().inspect_err(|_| {
+        let fresh = Renewal::read(current.files.clone()).inspect_err(|_| {
             // Once is enough to complain of it.
-            self.0.current.write().unwrap_or_else(PoisonError::into_inner).stamp = stamp;
-        })
+            self.0.current.set(Renewal { stamp, ..(*current).clone() });
+        });
+        self.put(fresh?);
+        Ok(())
     }
 
-    fn current(&self) -> Current {
-        self.0.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn put(&self, renewal: Renewal) {
+        tracing::info!("certificates read again");
+        self.0.current.set(renewal);
+    }
+
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.0.replacing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Current {
-    fn read(files: &TlsFiles) -> Result<Self, TlsError> {
+impl Renewal {
+    /// Reads the files. It may wait for the disk.
+    pub fn read(files: TlsFiles) -> Result<Self, TlsError> {
         // First, so that what changes meanwhile is seen later.
         let stamp = files.stamp();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -140,7 +152,7 @@ impl Current {
         let key = key.map_err(|why| unreadable("a private key", &files.key, why))?;
         let mut config = config.with_single_cert(chain, key).map_err(pair)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { config: Arc::new(config), stamp })
+        Ok(Self { files, config: Arc::new(config), stamp })
     }
 }
 

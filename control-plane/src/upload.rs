@@ -8,6 +8,8 @@ use std::sync::Arc;
 use bytes::{Buf as _, Bytes};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
+use crate::live::Live;
+
 /// Meters a capture from its first byte to its last; blocks. The error says where the capture is
 /// damaged, and how; what came before is metered all the same. Given by the one who knows the data
 /// plane.
@@ -20,14 +22,14 @@ pub type Damaged = Box<dyn Error + Send + Sync>;
 pub struct Uploads {
     replay: Replay,
     /// Bytes of one upload at most.
-    limit: u64,
+    limit: Live<u64>,
     turns: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
 }
 
 impl Uploads {
     /// Takes uploads of `limit` bytes at most.
-    pub fn new(replay: Replay, limit: u64) -> Self {
+    pub fn new(replay: Replay, limit: Live<u64>) -> Self {
         let turns = Arc::new(Semaphore::new(AT_ONCE));
         Self { replay, limit, turns, stopping: watch::Sender::new(false) }
     }
@@ -39,7 +41,7 @@ impl Uploads {
 
     /// Bytes of one upload at most.
     pub(crate) fn limit(&self) -> u64 {
-        self.limit
+        *self.limit.get()
     }
 
     /// What meters.

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sonde_proto::entry::{First, FlowEntry, Key};
-use sonde_proto::flow::ApplicationPorts;
 use sonde_proto::graph::{Node, uuid_v5};
 use sonde_proto::plan::{KeyMode, Plan, Point};
 use sonde_proto::record::{Cause, WatchId};
@@ -29,13 +28,14 @@ use crate::configuration::Configuration;
 use crate::export::{Exports, ExportsConfig};
 use crate::flow_store::{FlowKey, FlowStore, Times};
 use crate::graph::Graph;
-use crate::gremlin::Limits;
 use crate::ingest::{self, Names};
 use crate::injection::{Injections, InjectionsConfig, Injector, Wire};
+use crate::live::Live;
 use crate::notice::Notices;
 use crate::resource::Resources;
 use crate::rule::Rules;
 use crate::script;
+use crate::settings::{LiveSettings, Settings};
 use crate::state::{CREATES, Parts, QUERIES, State};
 use crate::store::{Store, StoreError};
 use crate::stream::{BulkConfig, FlowStream, QueueLimits};
@@ -87,10 +87,7 @@ impl World {
             LcoreInfo { point: Point::Port("p0".into()), queue: 0, cpu: Some(1), source: "dpdk" },
             RingSize::default(),
         );
-        let names = Names {
-            tid_of_mac: Arc::new(|_| None),
-            application_ports: ApplicationPorts::default(),
-        };
+        let names = Names { tid_of_mac: Arc::new(|_| None), application_ports: Live::default() };
         let lcores = ingest::start(rings, flows.clone(), stream.clone(), names, {
             let clock = clock.clone();
             move || clock.now()
@@ -116,7 +113,7 @@ impl World {
         let additions = Additions::open(&store, graph.clone(), clock.clone())?;
         let queries = Arc::new(Semaphore::new(QUERIES));
         let topology =
-            TopologyStream::new(asker.clone(), Limits::default(), queries.clone(), notices.clone());
+            TopologyStream::new(asker.clone(), Live::default(), queries.clone(), notices.clone());
         let (injector, injected) = injector();
         let injections = InjectionsConfig {
             host: "here".into(),
@@ -131,15 +128,20 @@ impl World {
             lcores: lcores.clone(),
             notices: notices.clone(),
         };
+        let configuration = json!({
+            "listen": "127.0.0.1:8082",
+            "auth": { "users": { "ann": "secret" } },
+            "ui": { "topology": { "favorites": { "a": "G.V()" } } },
+        });
+        let settings = LiveSettings::from(Settings {
+            configuration: Configuration::new(configuration),
+            upload: UPLOAD_LIMIT,
+            ..Settings::default()
+        });
         let state = State::new(Parts {
             host: "here".into(),
             version: "0.0.0".into(),
             started: clock.now(),
-            configuration: Configuration::new(json!({
-                "listen": "127.0.0.1:8082",
-                "auth": { "users": { "ann": "secret" } },
-                "ui": { "topology": { "favorites": { "a": "G.V()" } } },
-            })),
             access,
             graph,
             flows,
@@ -163,8 +165,8 @@ impl World {
                 keep_alive: KeepAlive::default(),
                 clock: Arc::new(Timestamp::default),
             },
-            uploads: Uploads::new(Arc::new(replay), UPLOAD_LIMIT),
-            limits: Limits::default(),
+            uploads: Uploads::new(Arc::new(replay), settings.upload.clone()),
+            settings,
             queries,
             creates: Arc::new(Semaphore::new(CREATES)),
         });

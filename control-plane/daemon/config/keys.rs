@@ -18,8 +18,8 @@ pub(crate) fn unset(config: &Config) -> anyhow::Result<Vec<String>> {
     Ok(leaves.filter(|(_, value)| value.is_null()).map(|(key, _)| key).collect())
 }
 
-// JSON, because TOML leaves out what has no value.
-fn leaves(config: &Config) -> anyhow::Result<Vec<(String, Value)>> {
+/// Dotted paths of all keys, with their values. JSON, because TOML leaves out what has no value.
+pub(super) fn leaves(config: &Config) -> anyhow::Result<Vec<(String, Value)>> {
     let tree = serde_json::to_value(config).context("cannot list the keys")?;
     let mut leaves = Vec::new();
     collect("", tree, &mut leaves);

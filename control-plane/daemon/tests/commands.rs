@@ -120,7 +120,7 @@ fn bad_configuration_is_refused_with_its_place() {
 fn configuration_is_checked_and_shown_with_the_environment() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("skydive.yml");
-    std::fs::write(&file, "flow:\n  update: 3\n  expire: 4\nui:\n  theme: dark\n").unwrap();
+    std::fs::write(&file, "flow:\n  update: 3\n  expire: 4\nlogging:\n  level: INFO\n").unwrap();
     let ask = |action: &str, variable: &str| {
         let mut command = Command::new(SONDE);
         command.args(["config", action, "--config"]).arg(&file).env(variable, "7");
@@ -130,7 +130,7 @@ fn configuration_is_checked_and_shown_with_the_environment() {
     };
     let (code, out, errors) = ask("check", "SONDE_FLOW_UPDATE");
     assert_eq!((code, out.as_str()), (Some(0), "ok\n"));
-    assert!(errors.contains("warning: ui: "), "{errors}");
+    assert!(errors.contains("warning: logging: "), "{errors}");
     let (code, out, _) = ask("show", "SONDE_FLOW_UPDATE");
     assert_eq!(code, Some(0));
     assert!(out.contains("\nupdate = 7\n") && out.contains("\nexpire = 4\n"), "{out}");

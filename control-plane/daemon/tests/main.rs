@@ -18,6 +18,7 @@ mod mirror;
 mod openapi;
 mod pcap_socket;
 mod read;
+mod reload;
 mod replay;
 mod strangers;
 mod stream;

@@ -75,7 +75,7 @@ fn heads_that_never_end() {
     answers_while("heads that never end", |sonde| {
         let mut streams: Vec<TcpStream> = (0..200).map(|_| connect(sonde)).collect();
         for stream in &mut streams {
-            stream.write_all(b"GET /api HTTP/1.1\r\nHost: x\r\n").unwrap();
+            stream.write_all(b"GET /api HTTP/1.1\r\nHost: localhost\r\n").unwrap();
         }
         // A header now and then is no end.
         for _ in 0..12 {
@@ -90,7 +90,8 @@ fn heads_that_never_end() {
 fn bodies_that_drip() {
     answers_while("bodies that drip", |sonde| {
         let mut streams: Vec<TcpStream> = (0..200).map(|_| connect(sonde)).collect();
-        let head = "POST /api/topology HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
+        let head =
+            "POST /api/topology HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n";
         for stream in &mut streams {
             stream.write_all(head.as_bytes()).unwrap();
         }
@@ -118,8 +119,8 @@ fn two_thousand_that_say_nothing() {
 fn a_body_of_a_gigabyte() {
     answers_while("a body of a gigabyte", |sonde| {
         for head in [
-            "POST /api/capture HTTP/1.1\r\nHost: x\r\nContent-Length: 1073741824\r\n\r\n",
-            "POST /api/capture HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "POST /api/capture HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1073741824\r\n\r\n",
+            "POST /api/capture HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
         ] {
             let mut stream = connect(sonde);
             stream.write_all(head.as_bytes()).unwrap();
@@ -159,7 +160,7 @@ fn websockets_that_send_too_much() {
         for path in ["/ws/subscriber/flow", "/ws/subscriber", "/ws/publisher"] {
             let mut stream = connect(sonde);
             let head = format!(
-                "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
                  X-Client-Type: stranger\r\n\r\n"
             );

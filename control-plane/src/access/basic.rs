@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -21,6 +21,7 @@ use super::token::Credentials;
 use super::users::{Users, UsersError};
 use super::verified::Verified;
 use crate::files::Stamp;
+use crate::live::Live;
 
 /// Where users come from.
 #[derive(Clone, Debug, Default)]
@@ -34,8 +35,9 @@ pub struct UserSource {
 /// The users as they are now, and what is known of those who tried to be one.
 #[derive(Debug)]
 pub(super) struct Basic {
-    source: UserSource,
-    current: RwLock<Current>,
+    current: Live<Current>,
+    /// Who replaces the users has it, so that what was read first is not taken last.
+    replacing: Mutex<()>,
     tags: Tagger,
     verified: Mutex<Verified>,
     throttle: Mutex<Throttle>,
@@ -43,28 +45,28 @@ pub(super) struct Basic {
     turns: Arc<Semaphore>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Current {
-    users: Arc<Users>,
+    read: Read,
     /// Counts how often they were read.
     generation: u64,
+}
+
+/// Users that were read.
+#[derive(Clone, Debug)]
+pub(super) struct Read {
+    source: UserSource,
+    users: Arc<Users>,
     stamp: Stamp,
 }
 
 impl Basic {
-    /// Reads the users.
-    pub(super) fn open(source: UserSource) -> Result<Self, AccessError> {
-        let current = Current::read(&source, 0)?;
-        let users = &current.users;
-        for user in users.plain() {
-            tracing::warn!(user, "auth.users has the password itself, a hash of it is safer");
-        }
-        if users.len() == 0 {
-            tracing::warn!("there are no users, nobody can log in");
-        }
+    /// Users that were read.
+    pub(super) fn new(read: Read) -> Result<Self, AccessError> {
+        read.warn();
         Ok(Self {
-            source,
-            current: RwLock::new(current),
+            current: Live::from(Current { read, generation: 0 }),
+            replacing: Mutex::default(),
             tags: Tagger::new().map_err(|_| AccessError::NoRandom)?,
             verified: Mutex::default(),
             throttle: Mutex::default(),
@@ -72,25 +74,34 @@ impl Basic {
         })
     }
 
-    /// Reads the users again. When that fails, they stay as they are.
-    pub(super) fn reload(&self) -> Result<(), UsersError> {
-        let generation = self.current().generation + 1;
-        let current = Current::read(&self.source, generation)?;
-        tracing::info!(users = current.users.len(), "users read again");
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
+    /// Has these users from now on.
+    pub(super) fn replace(&self, read: Read) {
+        let _alone = lock(&self.replacing);
+        self.put(read);
+    }
+
+    /// Reads the users again, if their file has changed. When that fails, they stay as they are.
+    pub(super) fn refresh(&self) -> Result<(), UsersError> {
+        let _alone = lock(&self.replacing);
+        let Current { read, generation } = &*self.current.get();
+        let stamp = read.source.stamp();
+        if stamp == read.stamp {
+            return Ok(());
+        }
+        let fresh = Read::new(read.source.clone()).inspect_err(|_| {
+            // Once is enough to complain of it.
+            let read = Read { stamp, ..read.clone() };
+            self.current.set(Current { read, generation: *generation });
+        });
+        self.put(fresh?);
         Ok(())
     }
 
-    /// The same, if the file has changed.
-    pub(super) fn refresh(&self) -> Result<(), UsersError> {
-        let stamp = Stamp::of(self.source.file.iter());
-        if stamp == self.current().stamp {
-            return Ok(());
-        }
-        self.reload().inspect_err(|_| {
-            // Once is enough to complain of it.
-            self.current.write().unwrap_or_else(PoisonError::into_inner).stamp = stamp;
-        })
+    fn put(&self, read: Read) {
+        tracing::info!(users = read.users.len(), "users read again");
+        read.warn();
+        let generation = self.current.get().generation + 1;
+        self.current.set(Current { read, generation });
     }
 
     /// The name of the user whose credentials these are; `address` is where they come from.
@@ -126,7 +137,7 @@ impl Basic {
     }
 
     fn remembered(&self, tag: &Tag) -> Option<Arc<str>> {
-        let generation = self.current().generation;
+        let generation = self.current.get().generation;
         lock(&self.verified).get(tag, generation, Instant::now())
     }
 
@@ -144,10 +155,10 @@ impl Basic {
         address: IpAddr,
         failures_of: Tag,
     ) -> Result<Arc<str>, Refusal> {
-        let Current { users, generation, .. } = self.current();
+        let Current { read: Read { users, .. }, generation } = &*self.current.get();
         match users.verify(credentials) {
             Some(user) => {
-                lock(&self.verified).put(tag, user.clone(), generation, Instant::now());
+                lock(&self.verified).put(tag, user.clone(), *generation, Instant::now());
                 Ok(user)
             }
             None => {
@@ -158,18 +169,30 @@ impl Basic {
             }
         }
     }
+}
 
-    fn current(&self) -> Current {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+impl Read {
+    /// Reads them. It may wait for the disk.
+    pub(super) fn new(source: UserSource) -> Result<Self, UsersError> {
+        // First, so that what changes meanwhile is seen later.
+        let stamp = source.stamp();
+        let users = Arc::new(Users::load(&source.listed, source.file.as_deref())?);
+        Ok(Self { source, users, stamp })
+    }
+
+    fn warn(&self) {
+        for user in self.users.plain() {
+            tracing::warn!(user, "auth.users has the password itself, a hash of it is safer");
+        }
+        if self.users.len() == 0 {
+            tracing::warn!("there are no users, nobody can log in");
+        }
     }
 }
 
-impl Current {
-    fn read(source: &UserSource, generation: u64) -> Result<Self, UsersError> {
-        // First, so that what changes meanwhile is seen later.
-        let stamp = Stamp::of(source.file.iter());
-        let users = Arc::new(Users::load(&source.listed, source.file.as_deref())?);
-        Ok(Self { users, generation, stamp })
+impl UserSource {
+    fn stamp(&self) -> Stamp {
+        Stamp::of(self.file.iter())
     }
 }
 

@@ -4,6 +4,7 @@
 mod apr1;
 mod basic;
 mod cookie;
+mod host;
 mod origin;
 mod password;
 mod policy;
@@ -24,17 +25,19 @@ use axum::http::{HeaderValue, Method};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use self::basic::Basic;
+use self::basic::{Basic, Read};
 use self::policy::{ADMIN, WEBSOCKET};
 use crate::files;
+use crate::live::Live;
 
 pub use basic::UserSource;
+pub use host::{HostError, Hosts};
 pub use origin::{OriginError, Origins};
 pub use password::HashError;
 pub use policy::{Permission, Policy, PolicyError};
 pub(crate) use refusal::{Refusal, seconds};
 pub use secret::Secret;
-pub(crate) use token::Credentials;
+pub(crate) use token::{Credentials, in_form};
 pub use users::{UserError, UsersError};
 
 /// What is asked for.
@@ -46,6 +49,8 @@ pub struct Config {
     pub policy: Policy,
     /// Pages of other hosts that may do what our own may.
     pub origins: Origins,
+    /// Names we may be asked under when nobody has to prove who he is.
+    pub hosts: Hosts,
     /// Whether clients are spoken to through TLS.
     pub tls: bool,
 }
@@ -66,6 +71,7 @@ impl Default for Config {
             backend: Backend::NoAuth,
             policy: Policy::default(),
             origins: Origins::default(),
+            hosts: Hosts::default(),
             tls: false,
         }
     }
@@ -84,7 +90,15 @@ pub enum AccessError {
 
 /// Decides who may. Clones are the same.
 #[derive(Clone, Debug)]
-pub struct Access(Arc<Guard>);
+pub struct Access(Live<Guard>);
+
+/// Another configuration, whose users were read.
+#[derive(Debug)]
+pub struct Renewal {
+    guard: Guard,
+    /// In place of those of its backend.
+    users: Option<Read>,
+}
 
 #[derive(Debug)]
 struct Guard {
@@ -92,6 +106,7 @@ struct Guard {
     basic: Option<Arc<Basic>>,
     policy: Policy,
     origins: Origins,
+    hosts: Hosts,
     tls: bool,
 }
 
@@ -120,47 +135,66 @@ impl Right {
 impl Access {
     /// Reads the users.
     pub fn open(config: Config) -> Result<Self, AccessError> {
-        let Config { backend, policy, origins, tls } = config;
-        let basic = match backend {
-            Backend::NoAuth => None,
-            Backend::Basic(source) => Some(Arc::new(Basic::open(source)?)),
-        };
-        Ok(Self(Arc::new(Guard { basic, policy, origins, tls })))
+        Ok(Self(Renewal::new(config, None)?.guard.into()))
     }
 
-    /// Reads the users again; when that fails, they stay as they are. It may wait for the disk.
-    pub fn reload(&self) -> Result<(), UsersError> {
-        self.0.basic.as_ref().map_or(Ok(()), |basic| basic.reload())
+    /// Reads the users of another configuration, and changes nothing yet. It may wait for the disk.
+    pub fn renewal(&self, config: Config) -> Result<Renewal, AccessError> {
+        Renewal::new(config, self.0.get().basic.as_ref())
+    }
+
+    /// Goes by another configuration from now on. Failures to log in are not forgotten.
+    pub fn renew(&self, renewal: Renewal) {
+        let Renewal { guard, users } = renewal;
+        if let Some((basic, users)) = guard.basic.as_ref().zip(users) {
+            basic.replace(users);
+        }
+        self.0.set(guard);
     }
 
     /// Reads the users again whenever their file changes.
     pub(crate) async fn follow(self) {
-        if let Some(basic) = self.0.basic.clone() {
-            files::follow(move || basic.refresh()).await;
-        }
+        files::follow(move || match &self.0.get().basic {
+            Some(basic) => basic.refresh(),
+            None => Ok(()),
+        })
+        .await;
     }
 
-    /// Lets a request pass, or says why not. `right`: what it wants; any user may when there is
-    /// none.
-    pub(crate) async fn admit(&self, parts: &Parts, right: Option<Right>) -> Result<(), Refusal> {
+    /// Whether the body of a request has to be looked at for a token: there is none elsewhere.
+    pub(crate) fn lacks_token(&self, parts: &Parts) -> bool {
+        self.0.get().basic.is_some() && token::find(parts).is_none()
+    }
+
+    /// Lets a request pass, or says why not. `form`: the token of its body. `right`: what it wants;
+    /// any user may when there is none.
+    pub(crate) async fn admit(
+        &self,
+        parts: &Parts,
+        form: Option<Secret>,
+        right: Option<Right>,
+    ) -> Result<(), Refusal> {
+        let guard = self.0.get();
+        guard.check_host(parts)?;
         // CORS says nothing about WebSockets: every page can open one.
         let socket = right.is_some_and(|right| right.object == WEBSOCKET);
         let found = token::find(parts);
         // The browser sends a cookie along whoever asks it to; all else a page has to know.
         let by_cookie =
-            self.0.basic.is_some() && found.as_ref().is_some_and(|found| found.by_cookie);
+            guard.basic.is_some() && found.as_ref().is_some_and(|found| found.by_cookie);
         if socket || by_cookie && !is_safe(&parts.method) {
-            self.check_origin(parts)?;
+            guard.check_origin(parts)?;
         }
-        let user = match &self.0.basic {
+        let user = match &guard.basic {
             None => ADMIN.into(),
             Some(basic) => {
-                let credentials = found.and_then(|found| Credentials::of_token(&found.token));
+                let token = found.map(|found| found.token).or(form);
+                let credentials = token.as_ref().and_then(Credentials::of_token);
                 basic.authenticate(credentials.ok_or(Refusal::Wrong)?, address(parts)).await?
             }
         };
         match right {
-            Some(Right { object, action }) if !self.0.policy.allows(&user, object, action) => {
+            Some(Right { object, action }) if !guard.policy.allows(&user, object, action) => {
                 Err(Refusal::Denied { user: user.to_string(), object, action })
             }
             _ => Ok(()),
@@ -173,20 +207,21 @@ impl Access {
         parts: &Parts,
         credentials: &Credentials,
     ) -> Result<Session, Refusal> {
-        let Some(basic) = &self.0.basic else {
-            let permissions = self.0.policy.permissions(ADMIN);
+        let guard = self.0.get();
+        let Some(basic) = &guard.basic else {
+            let permissions = guard.policy.permissions(ADMIN);
             return Ok(Session { token: Secret::new(""), permissions });
         };
         let token = credentials.token();
         // As the requests to come will be read.
         let credentials = Credentials::of_token(&token).ok_or(Refusal::Wrong)?;
         let user = basic.authenticate(credentials, address(parts)).await?;
-        Ok(Session { token, permissions: self.0.policy.permissions(&user) })
+        Ok(Session { token, permissions: guard.policy.permissions(&user) })
     }
 
     /// The cookies of a log-in: the token, which pages cannot read, and `permissions` in JSON.
     pub(crate) fn cookies(&self, token: &Secret, permissions: &[u8]) -> Vec<HeaderValue> {
-        let (token, tls) = (token.expose(), self.0.tls);
+        let (token, tls) = (token.expose(), self.tls());
         let permissions = STANDARD.encode(permissions);
         let token = (!token.is_empty()).then(|| cookie::set(cookie::AUTH_TOKEN, token, true, tls));
         let permissions = cookie::set(cookie::PERMISSIONS, &permissions, false, tls);
@@ -195,13 +230,43 @@ impl Access {
 
     /// Whether clients are spoken to through TLS.
     pub(crate) fn tls(&self) -> bool {
-        self.0.tls
+        self.0.get().tls
     }
+}
 
+impl Renewal {
+    /// `before`: users there were, who are replaced.
+    fn new(config: Config, before: Option<&Arc<Basic>>) -> Result<Self, AccessError> {
+        let Config { backend, policy, origins, hosts, tls } = config;
+        let read = match backend {
+            Backend::NoAuth => None,
+            Backend::Basic(source) => Some(Read::new(source)?),
+        };
+        let (basic, users) = match (read, before) {
+            (None, _) => (None, None),
+            (Some(read), Some(basic)) => (Some(basic.clone()), Some(read)),
+            (Some(read), None) => (Some(Arc::new(Basic::new(read)?)), None),
+        };
+        Ok(Self { guard: Guard { basic, policy, origins, hosts, tls }, users })
+    }
+}
+
+impl Guard {
     fn check_origin(&self, parts: &Parts) -> Result<(), Refusal> {
-        match self.0.origins.foreign(&parts.headers, self.0.tls) {
+        match self.origins.foreign(&parts.headers, self.tls) {
             None => Ok(()),
             Some(origin) => Err(Refusal::Foreign(String::from_utf8_lossy(origin).into_owned())),
+        }
+    }
+
+    /// Who has to prove who he is, or to show the certificate of a name, is not led astray by one.
+    fn check_host(&self, parts: &Parts) -> Result<(), Refusal> {
+        if self.basic.is_some() || self.tls {
+            return Ok(());
+        }
+        match self.hosts.strange(&parts.headers, address(parts)) {
+            None => Ok(()),
+            Some(host) => Err(Refusal::Misdirected(String::from_utf8_lossy(host).into_owned())),
         }
     }
 }

@@ -41,7 +41,7 @@ pub(super) struct Found {
 }
 
 /// The token of a request: the first that there is of cookie, `Authorization: Basic`,
-/// `X-Auth-Token` and the query's `x-auth-token`.
+/// `X-Auth-Token` and the query's `x-auth-token`. Behind it is but the body, see [`in_form`].
 pub(super) fn find(parts: &Parts) -> Option<Found> {
     let headers = &parts.headers;
     let found = |token: &str| (!token.is_empty()).then(|| Secret::new(token));
@@ -51,13 +51,15 @@ pub(super) fn find(parts: &Parts) -> Option<Found> {
     let token = basic(headers)
         .and_then(found)
         .or_else(|| found(headers.get("x-auth-token")?.to_str().ok()?.trim()))
-        .or_else(|| {
-            let query = parts.uri.query()?.as_bytes();
-            let mut named =
-                form_urlencoded::parse(query).filter(|(name, _)| name == "x-auth-token");
-            named.find_map(|(_, value)| found(&value))
-        })?;
+        .or_else(|| in_form(parts.uri.query()?.as_bytes()))?;
     Some(Found { token, by_cookie: false })
+}
+
+/// The token in a form, or in a query.
+pub(crate) fn in_form(form: &[u8]) -> Option<Secret> {
+    let mut fields = form_urlencoded::parse(form);
+    let (_, token) = fields.find(|(name, value)| name == "x-auth-token" && !value.is_empty())?;
+    Some(Secret::new(token))
 }
 
 fn basic(headers: &HeaderMap) -> Option<&str> {

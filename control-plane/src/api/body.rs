@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use axum::body::HttpBody as _;
 use axum::extract::{FromRequest, Request};
-use axum::http::header;
+use axum::http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt as _;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
@@ -21,7 +21,7 @@ pub(super) struct Body {
     bytes: Vec<u8>,
     language: Language,
     /// Its room, until the request is done.
-    _hold: Option<Hold>,
+    hold: Option<Hold>,
 }
 
 /// What a body is written in, as its `Content-Type` says: JSON unless it is YAML's (API §1).
@@ -56,10 +56,21 @@ impl Body {
         &self.bytes
     }
 
+    /// All of it, and its room.
+    pub(super) fn into_parts(self) -> (Vec<u8>, Option<Hold>) {
+        (self.bytes, self.hold)
+    }
+
     /// Whether there is nothing but white space.
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.iter().all(u8::is_ascii_whitespace)
     }
+}
+
+/// Whether it is of the kind that browsers make of a form.
+pub(super) fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    kind.starts_with(b"application/x-www-form-urlencoded")
 }
 
 /// What stands in an object; serde by itself would also take the members' values in an array.
@@ -121,7 +132,7 @@ async fn read(
         }
         bytes.extend_from_slice(&data);
     }
-    Ok(Body { bytes, language, _hold: hold })
+    Ok(Body { bytes, language, hold })
 }
 
 /// Reads YAML without aliases, which could make much of a small body.

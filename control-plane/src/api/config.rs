@@ -14,5 +14,6 @@ pub(super) async fn value(
     key: Result<Path<String>, PathRejection>,
 ) -> Result<Json, Error> {
     let Path(key) = key?;
-    Json::new(state.configuration.get(&key).unwrap_or(&Value::String(String::new())))
+    let configuration = state.settings.configuration.get();
+    Json::new(configuration.get(&key).unwrap_or(&Value::String(String::new())))
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::Json;
-use super::body::Body;
+use super::body::{Body, is_form};
 use crate::access::{Credentials, Permission, Refusal, Secret};
 use crate::state::State;
 
@@ -25,8 +25,7 @@ pub(super) async fn log_in(
     parts: Parts,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let kind = parts.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    let form = if kind.starts_with(FORM) { body.bytes() } else { &[] };
+    let form = if is_form(&parts.headers) { body.bytes() } else { &[] };
     let query = query.unwrap_or_default();
     let field = |name: &str| {
         let fields = form_urlencoded::parse(form).chain(form_urlencoded::parse(query.as_bytes()));
@@ -57,6 +56,3 @@ pub(super) struct LogIn<'a> {
     token: &'a str,
     permissions: &'a [Permission],
 }
-
-/// The kind of body that browsers make of a form.
-const FORM: &[u8] = b"application/x-www-form-urlencoded";

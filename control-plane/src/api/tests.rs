@@ -513,7 +513,7 @@ async fn nobody_waits_for_a_slow_query() {
             false
         };
         let query = gremlin::parse("G.Flows().Count()", &Limits::default()).unwrap();
-        topology::answer(&state, &query, &expired)
+        topology::answer(&state, &query, &Limits::default(), &expired)
     });
     enters.await.unwrap();
     assert!(world.state.flows.try_write().is_ok(), "the flows are not locked");

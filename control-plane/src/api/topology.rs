@@ -15,7 +15,7 @@ use super::Error;
 use super::answer::{Json, blocking};
 use super::body::{Body, Object};
 use super::{dot, pcap};
-use crate::gremlin::{self, Answer, Ground, Query};
+use crate::gremlin::{self, Answer, Ground, Limits, Query};
 use crate::state::State;
 
 pub(super) async fn query(
@@ -28,7 +28,7 @@ pub(super) async fn query(
     };
     let form = Form::of(&headers);
     // A filter in it may name hosts.
-    let limits = state.limits;
+    let limits = *state.settings.query.get();
     let query = blocking(move || gremlin::parse(&text, &limits)).await??;
     let turn = state.queries.clone().acquire_owned().await.map_err(|_| Error::Defect)?;
     if query.reads_flows() {
@@ -36,7 +36,7 @@ pub(super) async fn query(
     }
     blocking(move || {
         let _turn = turn;
-        form.render(run(&state, &query)?)
+        form.render(run(&state, &query, &limits)?)
     })
     .await?
 }
@@ -54,9 +54,9 @@ fn text(body: &Body) -> Result<Option<String>, Error> {
     Ok(asked.map(|Object(asked)| asked.gremlin_query).filter(|text| !text.is_empty()))
 }
 
-fn run(state: &State, query: &Query) -> Result<Answer, Error> {
+fn run(state: &State, query: &Query, limits: &Limits) -> Result<Answer, Error> {
     let begun = state.clock.now();
-    answer(state, query, &|| state.clock.now().since(begun) > state.limits.time)
+    answer(state, query, limits, &|| state.clock.now().since(begun) > limits.time)
 }
 
 /// Answers from the graph as it is, or was when the query asks for, and from the flows as they are.
@@ -64,6 +64,7 @@ fn run(state: &State, query: &Query) -> Result<Answer, Error> {
 pub(super) fn answer(
     state: &State,
     query: &Query,
+    limits: &Limits,
     expired: &dyn Fn() -> bool,
 ) -> Result<Answer, Error> {
     let (graph, past) = {
@@ -71,7 +72,7 @@ pub(super) fn answer(
         (graph.snapshot(), query.recall(&graph, state.clock.now())?)
     };
     let ground = past.as_ref().map_or(Ground::Now(&graph), Ground::Past);
-    Ok(query.run(ground, &state.flows, &state.limits, expired)?)
+    Ok(query.run(ground, &state.flows, limits, expired)?)
 }
 
 /// The form of an answer. Whatever `Accept` says, what is no other form is JSON, and is called so:

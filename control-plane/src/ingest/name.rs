@@ -6,6 +6,7 @@ use sonde_proto::flow::ApplicationPorts;
 use sonde_proto::record::{FlowRecord, LinkEnds, Mac};
 
 use crate::flow::{FlowNames, Watched};
+use crate::live::Live;
 
 /// The TID of the node that has a MAC address, where the topology knows one.
 pub type TidOfMac = Arc<dyn Fn(&[u8; 6]) -> Option<Arc<str>> + Send + Sync>;
@@ -16,7 +17,7 @@ pub struct Names {
     /// Of nodes.
     pub tid_of_mac: TidOfMac,
     /// Of applications.
-    pub application_ports: ApplicationPorts,
+    pub application_ports: Live<ApplicationPorts>,
 }
 
 impl Names {
@@ -27,8 +28,7 @@ impl Names {
         FlowNames {
             watched,
             application: transport
-                .and_then(|ends| self.application_ports.application(ends))
-                .cloned(),
+                .and_then(|ends| self.application_ports.get().application(ends).cloned()),
             a_node_tid: tid(|link| &link.a),
             b_node_tid: tid(|link| &link.b),
         }

@@ -6,7 +6,6 @@ use std::thread::JoinHandle;
 use sonde_proto::entry::first::shows;
 use sonde_proto::entry::key::kind;
 use sonde_proto::entry::{First, FlowEntry, Key, Totals};
-use sonde_proto::flow::ApplicationPorts;
 use sonde_proto::plan::{Options, PlannedPoint, Point, Watch};
 use sonde_proto::record::{Cause, EndReason};
 use sonde_proto::report::{LcoreInfo, PacketHead, PacketWant, WatchReport, WatchState};
@@ -15,6 +14,7 @@ use sonde_proto::ring::{Announcer, LcoreEnd, RingSize, rings};
 use super::*;
 use crate::flow::LazyFlow;
 use crate::flow_store::{FlowKey, FlowStore, Times};
+use crate::live::Live;
 use crate::stream::{BulkConfig, Namespaces, Obj, QueueLimits, Subscriber};
 
 const WATCH: WatchId = WatchId(1);
@@ -63,7 +63,7 @@ impl World {
 }
 
 fn names(tid_of_mac: TidOfMac) -> Names {
-    Names { tid_of_mac, application_ports: ApplicationPorts::default() }
+    Names { tid_of_mac, application_ports: Live::default() }
 }
 
 fn desired(watches: &[WatchId]) -> Desired {

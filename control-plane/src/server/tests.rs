@@ -40,7 +40,7 @@ async fn serve_within(limits: ConnectionLimits, patience: Patience, tls: Option<
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stopped = stop.clone();
-    let entrance = Entrance { listener, tls, limits };
+    let entrance = Entrance { listener, tls, limits: limits.into() };
     let server = tokio::spawn(async move {
         serve_with(patience, entrance, router, stopped.notified()).await;
     });
@@ -73,7 +73,7 @@ async fn a_websocket_opens_and_shows_in_the_status() {
     let world = World::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let entrance = Entrance { listener, tls: None, limits: ConnectionLimits::default() };
+    let entrance = Entrance { listener, tls: None, limits: Live::default() };
     tokio::spawn(serve(entrance, api::router(world.state.clone()), std::future::pending()));
     let mut socket = TcpStream::connect(address).await.unwrap();
     let head = "GET /ws/subscriber/flow HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n\

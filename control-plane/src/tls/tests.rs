@@ -22,7 +22,6 @@ use fixture::Identity;
 pub(crate) use fixture::TlsFixture;
 
 use super::*;
-use crate::connections::ConnectionLimits;
 use crate::server::Entrance;
 use crate::world::World;
 use crate::{api, server};
@@ -36,8 +35,7 @@ async fn serve(tls: &Tls) -> SocketAddr {
 async fn serve_router(tls: &Tls, router: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let limits = ConnectionLimits::default();
-    let entrance = Entrance { listener, tls: Some(tls.clone()), limits };
+    let entrance = Entrance { listener, tls: Some(tls.clone()), limits: Live::default() };
     tokio::spawn(server::serve(entrance, router, std::future::pending()));
     address
 }
@@ -132,11 +130,11 @@ async fn certificates_are_read_again() {
 
     let second = fixture.renew();
     assert_eq!(shown().await, first);
-    tls.reload().unwrap();
+    tls.renew(Renewal::read(fixture.files.clone()).unwrap());
     assert_eq!(shown().await, second);
 
     fs::write(&fixture.files.cert, "broken").unwrap();
-    tls.reload().unwrap_err();
+    Renewal::read(fixture.files.clone()).unwrap_err();
     assert_eq!(shown().await, second, "what is broken changes nothing");
 
     let follow = tokio::spawn(tls.clone().follow());

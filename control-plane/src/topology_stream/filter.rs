@@ -54,7 +54,7 @@ pub(super) enum Moment {
 impl TopologyStream {
     /// Reads a filter. That may wait for DNS, and for other queries.
     pub async fn filter(&self, text: String) -> Result<Filter, FilterError> {
-        let limits = self.limits;
+        let limits = *self.limits.get();
         let query = self.turn(move || gremlin::parse(&text, &limits)).await??;
         Ok(Filter(Form::Query(Arc::new(query))))
     }
@@ -84,8 +84,9 @@ impl TopologyStream {
         };
         let clock = &self.asker.clock;
         let begun = clock.now();
-        let expired = || clock.now().since(begun) > self.limits.time;
-        match query.run(ground, &self.asker.flows, &self.limits, &expired)? {
+        let limits = self.limits.get();
+        let expired = || clock.now().since(begun) > limits.time;
+        match query.run(ground, &self.asker.flows, &limits, &expired)? {
             Answer::Graph { nodes, edges } => Ok(Seen::new(nodes, edges)),
             _ => Err(FilterError::NoGraph),
         }

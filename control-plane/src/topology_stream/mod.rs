@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::asker::Asker;
 use crate::gremlin::Limits;
 use crate::json;
+use crate::live::Live;
 use crate::notice::Notices;
 
 use origins::Origins;
@@ -39,7 +40,7 @@ pub use telling::Policy;
 pub struct TopologyStream {
     asker: Asker,
     /// What a filter may cost.
-    limits: Limits,
+    limits: Live<Limits>,
     /// Turns of queries, shared with those over REST.
     queries: Arc<Semaphore>,
     /// What followers are told besides.
@@ -53,7 +54,12 @@ pub struct TopologyStream {
 impl TopologyStream {
     /// A stream of the graph that `asker` asks. A filter may cost as much as `limits`, and waits for
     /// one of the turns of `queries`.
-    pub fn new(asker: Asker, limits: Limits, queries: Arc<Semaphore>, notices: Notices) -> Self {
+    pub fn new(
+        asker: Asker,
+        limits: Live<Limits>,
+        queries: Arc<Semaphore>,
+        notices: Notices,
+    ) -> Self {
         let (origins, stopped) = (Origins::default(), watch::Sender::new(false));
         Self { asker, limits, queries, notices, origins, stopped }
     }

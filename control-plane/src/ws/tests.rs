@@ -22,7 +22,7 @@ use crate::asker::Asker;
 use crate::clock::Clock;
 use crate::flow_store::{FlowStore, Times};
 use crate::graph::{Graph, HistoryLimits, MemoryHistory, SharedGraph};
-use crate::gremlin::Limits;
+use crate::live::Live;
 use crate::notice::Notices;
 use crate::stream::BulkConfig;
 
@@ -144,7 +144,7 @@ fn topology() -> (TopologyStream, Asker, Notices) {
     };
     let queries = Arc::new(tokio::sync::Semaphore::new(4));
     let notices = Notices::new();
-    let stream = TopologyStream::new(asker.clone(), Limits::default(), queries, notices.clone());
+    let stream = TopologyStream::new(asker.clone(), Live::default(), queries, notices.clone());
     (stream, asker, notices)
 }
 

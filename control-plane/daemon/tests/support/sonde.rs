@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -18,6 +18,8 @@ pub(crate) const SONDE: &str = env!("CARGO_BIN_EXE_sonde");
 /// A running daemon; killed when dropped.
 pub(crate) struct Sonde {
     child: Child,
+    /// Where its configuration is, and its namespaces would be.
+    directory: PathBuf,
     pub(crate) address: SocketAddr,
     /// What it logged so far.
     log: Arc<Mutex<String>>,
@@ -91,11 +93,7 @@ impl Sonde {
     /// A daemon that may not answer yet.
     fn launch(mut command: Command, config: &str, directory: &Path) -> Self {
         let address = free_address();
-        let file = directory.join("sonde.toml");
-        // Namespaces of tests that run beside this one are none of its business.
-        let none = directory.join("netns");
-        let config = format!("{config}\n[discovery]\nnetns_dir = '{}'\n", none.display());
-        std::fs::write(&file, config).unwrap();
+        let file = configure(directory, config);
         let mut child = command
             .args(["run", "--listen", &address.to_string(), "--config"])
             .arg(&file)
@@ -111,7 +109,8 @@ impl Sonde {
                 read.lock().unwrap().extend([&line, "\n"]);
             }
         });
-        Self { child, address, log, reader: Some(reader) }
+        let directory = directory.to_owned();
+        Self { child, directory, address, log, reader: Some(reader) }
     }
 
     /// What it logged so far.
@@ -172,6 +171,12 @@ impl Sonde {
         body["Totals"][name].as_i64().unwrap_or_else(|| panic!("no counter {name} in {body}"))
     }
 
+    /// Has another configuration, and says so by SIGHUP.
+    pub(crate) fn reconfigure(&self, config: &str) {
+        configure(&self.directory, config);
+        self.hang_up();
+    }
+
     /// Sends SIGHUP.
     pub(crate) fn hang_up(&self) {
         signal(&self.child, "HUP");
@@ -220,6 +225,16 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
 /// Sends a signal by `kill`, which is in every base system.
 pub(crate) fn signal(child: &Child, name: &str) {
     let _ = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+}
+
+/// Writes the configuration into its file.
+fn configure(directory: &Path, config: &str) -> PathBuf {
+    let file = directory.join("sonde.toml");
+    // Namespaces of tests that run beside this one are none of its business.
+    let none = directory.join("netns");
+    let config = format!("{config}\n[discovery]\nnetns_dir = '{}'\n", none.display());
+    std::fs::write(&file, config).unwrap();
+    file
 }
 
 fn agent() -> ureq::Agent {

@@ -151,7 +151,9 @@ impl Operation {
     pub(super) fn guarded(self, rule: Rule, changes: bool) -> Self {
         let operation = match rule {
             Rule::Anyone => return self,
-            Rule::User | Rule::Right(..) => self.refuses(&[StatusCode::UNAUTHORIZED]),
+            Rule::User | Rule::Right(..) => {
+                self.refuses(&[StatusCode::UNAUTHORIZED, StatusCode::MISDIRECTED_REQUEST])
+            }
         };
         let operation = match changes {
             true => operation.refuses(&[StatusCode::FORBIDDEN]),

@@ -46,6 +46,7 @@ fn reason(status: StatusCode) -> &'static str {
         StatusCode::REQUEST_TIMEOUT => "The body did not come in time.",
         StatusCode::CONFLICT => "There is one already.",
         StatusCode::PAYLOAD_TOO_LARGE => "The body is too large.",
+        StatusCode::MISDIRECTED_REQUEST => "It was asked for under a name that is not its own.",
         StatusCode::UPGRADE_REQUIRED => "The request asks for no WebSocket.",
         StatusCode::TOO_MANY_REQUESTS => {
             "Too much at once from one client: connections, uploads, wrong credentials. Try later."

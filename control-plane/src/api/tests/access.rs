@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::super::routes::{Declared, Denial};
 use super::*;
-use crate::access::{Access, Backend, Config, Origins, Policy, Secret, UserSource};
+use crate::access::{Access, Backend, Config, Hosts, Origins, Policy, Secret, UserSource};
 
 /// Routes that stand alone: method, path, object, action.
 const SINGLE: [(&str, &str, &str, &str); 14] = [
@@ -84,7 +84,7 @@ pub(super) fn guarded(change: impl FnOnce(&mut Config)) -> World {
         backend: Backend::Basic(UserSource { listed, file: None }),
         policy: Policy::new("admin", &lines).unwrap(),
         origins: Origins::new(&["https://ui.example.org".to_owned()]).unwrap(),
-        tls: false,
+        ..Config::default()
     };
     change(&mut config);
     World::guarded(Access::open(config).unwrap())
@@ -389,7 +389,8 @@ async fn users_are_read_again_and_the_old_ones_forgotten() {
     write(&["ann"]);
     let source = UserSource { file: Some(file.path().to_owned()), ..UserSource::default() };
     let backend = Backend::Basic(source);
-    let access = Access::open(Config { backend, ..Config::default() }).unwrap();
+    let config = Config { backend, ..Config::default() };
+    let access = Access::open(config.clone()).unwrap();
     let world = World::guarded(access.clone());
     let clients = AtomicU8::new(0);
     let status = async |user: &str| {
@@ -399,11 +400,11 @@ async fn users_are_read_again_and_the_old_ones_forgotten() {
     };
     assert_eq!((status("ann").await, status("bob").await), (200, 401));
     write(&["bob"]);
-    access.reload().unwrap();
+    access.renew(access.renewal(config.clone()).unwrap());
     assert_eq!((status("ann").await, status("bob").await), (401, 200));
 
     std::fs::write(file.path(), "not a user\n").unwrap();
-    access.reload().unwrap_err();
+    access.renewal(config).unwrap_err();
     assert_eq!(status("bob").await, 200, "what is broken changes nothing");
 
     let follow = tokio::spawn(access.clone().follow());
@@ -458,4 +459,115 @@ async fn a_workflow_may_what_its_caller_may() {
     let request =
         from([192, 0, 2, 1], "POST", &path).header("x-auth-token", token("bob", "secret"));
     assert_eq!(send(&world, request.body("{}".into()).unwrap()).await.status, 405);
+}
+
+/// The last place where a token is looked for.
+#[tokio::test]
+async fn a_form_may_carry_the_token() {
+    let world = guarded(|_| {});
+    let (ann, bob) = (token("ann", "secret"), token("bob", "secret"));
+    let ann_form = format!("a=b&x-auth-token={}", ann.replace('=', "%3D"));
+    let form = "application/x-www-form-urlencoded";
+    let utf8 = "application/x-www-form-urlencoded; charset=UTF-8";
+    let large = format!("{ann_form}&x={}", "x".repeat(MAX_BODY));
+    let by_query = format!("?x-auth-token={bob}");
+    let empty = format!("x-auth-token=&{ann_form}");
+    // What is let in fails for want of JSON; `bob` may not.
+    for (method, query, kind, body, status) in [
+        ("POST", "", form, &*ann_form, 400),
+        ("POST", "", utf8, &ann_form, 400),
+        ("POST", "", form, &empty, 400),
+        ("PATCH", "/id", form, &ann_form, 404),
+        ("POST", &*by_query, form, &ann_form, 405),
+        ("POST", "", form, &format!("x-auth-token={bob}"), 405),
+        ("POST", "", form, "x-auth-token=wrong", 401),
+        ("POST", "", form, "", 401),
+        ("POST", "", form, &large, 401),
+        ("POST", "", "application/json", &ann_form, 401),
+        ("DELETE", "/id", form, &ann_form, 401),
+    ] {
+        let path = format!("/api/capture{query}");
+        let request = from([192, 0, 2, 1], method, &path).header("content-type", kind);
+        let got = send(&world, request.body(body.to_owned().into()).unwrap()).await;
+        assert_eq!(got.status, status, "{method} {query} {kind}: {}", got.text);
+    }
+    // The body is still there for who reads it.
+    let request = from([192, 0, 2, 1], "POST", "/api/capture").header("content-type", form);
+    let got = send(&world, request.body(ann_form.into()).unwrap()).await;
+    assert!(
+        got.text.starts_with("request body: expected value at line 1 column 1"),
+        "{}",
+        got.text
+    );
+}
+
+/// DNS rebinding: a page whose name became our address.
+#[tokio::test]
+async fn pages_that_give_their_name_our_address_are_refused() {
+    let hosts = || Hosts::new("probe", &[]).unwrap();
+    let unguarded = Access::open(Config { hosts: hosts(), ..Config::default() }).unwrap();
+    let tls = Access::open(Config { hosts: hosts(), tls: true, ..Config::default() }).unwrap();
+    let (open, tls) = (World::guarded(unguarded), World::guarded(tls));
+    let users = guarded(|config| config.hosts = hosts());
+    let here = [127, 0, 0, 1];
+    for (world, peer, host, refused) in [
+        (&open, here, "localhost:8082", false),
+        (&open, here, "probe:8082", false),
+        (&open, here, "127.0.0.1:8082", false),
+        (&open, here, "evil.example:8082", true),
+        (&open, [192, 0, 2, 1], "evil.example:8082", false),
+        (&tls, here, "evil.example:8082", false),
+        (&users, here, "evil.example:8082", false),
+    ] {
+        for (method, path) in [("GET", "/api"), ("POST", "/api/topology"), ("GET", "/ws/pubsub")] {
+            let peer = ConnectInfo(SocketAddr::new(IpAddr::from(peer), 1234));
+            let request = Request::builder().method(method).uri(path).extension(peer);
+            let origin = format!("http://{host}");
+            let request = request.header("host", host).header("origin", origin);
+            let request = request.header("x-auth-token", token("ann", "secret"));
+            let got = get(world, request).await;
+            let text = format!("'{host}' is no name of this host, see http.allowed_hosts");
+            match refused {
+                true => got.is_error(421, &text),
+                false => assert_ne!(got.status, 421, "{host} {path}: {}", got.text),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_configuration_holds_at_once() {
+    let users = |users: &[&str]| {
+        let listed = users.iter().map(|user| ((*user).to_owned(), Secret::new(HASH)));
+        Backend::Basic(UserSource { listed: listed.collect(), file: None })
+    };
+    let access = Access::open(Config { backend: users(&["ann"]), ..Config::default() }).unwrap();
+    let world = World::guarded(access.clone());
+    let status = async |address: [u8; 4], user: &str| {
+        let request = from(address, "GET", "/api/capture");
+        get(&world, request.header("x-auth-token", token(user, "secret"))).await.status
+    };
+    let renew = |backend, lines: &[&str]| {
+        let lines: Vec<_> = lines.iter().map(|line| (*line).to_owned()).collect();
+        let policy = Policy::new("admin", &lines).unwrap();
+        let config = Config { backend, policy, ..Config::default() };
+        access.renew(access.renewal(config).unwrap());
+    };
+    let (client, guesser) = ([192, 0, 2, 1], [192, 0, 2, 2]);
+    assert_eq!((status(client, "ann").await, status(client, "bob").await), (200, 401));
+    for _ in 0..10 {
+        assert_eq!(status(guesser, "cid").await, 401);
+    }
+    assert_eq!(status(guesser, "cid").await, 429);
+    renew(users(&["ann", "bob", "dan"]), &["g, ann, guest"]);
+    assert_eq!((status(client, "ann").await, status(client, "bob").await), (405, 200));
+    assert_eq!(status(guesser, "dan").await, 429, "failures are not forgotten");
+    let wrong = UserSource { file: Some("/nowhere".into()), ..UserSource::default() };
+    let wrong = Config { backend: Backend::Basic(wrong), ..Config::default() };
+    access.renewal(wrong).unwrap_err();
+    assert_eq!((status(client, "ann").await, status(client, "bob").await), (405, 200));
+    renew(Backend::NoAuth, &[]);
+    assert_eq!(status(client, "nobody").await, 200);
+    renew(users(&["bob"]), &[]);
+    assert_eq!((status(client, "bob").await, status(client, "ann").await), (200, 401));
 }

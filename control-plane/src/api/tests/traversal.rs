@@ -7,6 +7,7 @@ use sonde_proto::graph::Node;
 
 use super::{World, node, query};
 use crate::graph::{Graph, HistoryLimits, MemoryHistory};
+use crate::gremlin::Limits;
 use crate::gremlin::tests::{graph, ring};
 
 async fn holds(graph: Graph, cases: &str) {
@@ -73,7 +74,7 @@ async fn the_past_is_asked_for() {
 #[tokio::test]
 async fn what_costs_too_much_is_a_bad_request() {
     let world = World::new();
-    let limits = world.state.limits;
+    let limits = Limits::default();
     let long = format!("G.V('{}')", "x".repeat(limits.text));
     for (text, part) in [
         (long, "The query is longer than 65536 bytes at column 65536"),

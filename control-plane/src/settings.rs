@@ -1,0 +1,73 @@
+//! What may change while the control plane runs, beside who may ([`crate::access`]) and the
+//! certificates ([`crate::tls`]).
+
+use sonde_proto::flow::ApplicationPorts;
+
+use crate::configuration::Configuration;
+use crate::connections::ConnectionLimits;
+use crate::gremlin;
+use crate::live::Live;
+use crate::upload;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What clients may read of the configuration.
+    pub configuration: Configuration,
+    /// Applications that are known by their port.
+    pub application_ports: ApplicationPorts,
+    /// What a query may cost.
+    pub query: gremlin::Limits,
+    /// Bytes of an uploaded capture file at most.
+    pub upload: u64,
+    /// What clients may take.
+    pub connections: ConnectionLimits,
+}
+
+/// The same where it is used. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct LiveSettings {
+    pub(crate) configuration: Live<Configuration>,
+    pub(crate) application_ports: Live<ApplicationPorts>,
+    pub(crate) query: Live<gremlin::Limits>,
+    pub(crate) upload: Live<u64>,
+    /// For [`crate::server::Entrance`].
+    pub connections: Live<ConnectionLimits>,
+}
+
+impl LiveSettings {
+    /// Others hold from now on.
+    pub fn set(&self, settings: Settings) {
+        let Settings { configuration, application_ports, query, upload, connections } = settings;
+        self.configuration.set(configuration);
+        self.application_ports.set(application_ports);
+        self.query.set(query);
+        self.upload.set(upload);
+        self.connections.set(connections);
+    }
+}
+
+impl From<Settings> for LiveSettings {
+    fn from(settings: Settings) -> Self {
+        let Settings { configuration, application_ports, query, upload, connections } = settings;
+        Self {
+            configuration: configuration.into(),
+            application_ports: application_ports.into(),
+            query: query.into(),
+            upload: upload.into(),
+            connections: connections.into(),
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            configuration: Configuration::default(),
+            application_ports: ApplicationPorts::default(),
+            query: gremlin::Limits::default(),
+            upload: upload::LIMIT,
+            connections: ConnectionLimits::default(),
+        }
+    }
+}
