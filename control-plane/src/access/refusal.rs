@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Why a request is refused. Its text is the body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refusal {
+pub enum Refusal {
     /// No token, or one that nobody has.
     #[error("Wrong credentials")]
     Wrong,

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::body::Misread;
 use super::{BODY_TIME, MAX_BODY};
+use crate::access::Refusal;
 use crate::additions::AdditionError;
 use crate::graph::SchemaError;
 use crate::gremlin::QueryError;
@@ -116,6 +117,12 @@ pub enum Error {
     /// A workflow gives nothing.
     #[error(transparent)]
     Script(#[from] ScriptError),
+    /// A workflow gives something else than the graph that a query is to be asked of.
+    #[error("the workflow gives no graph, expected {{\"nodes\": [...], \"edges\": [...]}}: {0}")]
+    NoGraph(#[source] serde_json::Error),
+    /// A step of a query wants what its sender may not.
+    #[error(transparent)]
+    Refused(Refusal),
     /// The state file failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -128,6 +135,7 @@ impl Error {
     /// The status it is answered with.
     pub fn status(&self) -> StatusCode {
         match self {
+            Self::Refused(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoPage | Self::NoResource { .. } => StatusCode::NOT_FOUND,
             Self::LargeBody | Self::LargeUpload(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ManyUploads => StatusCode::TOO_MANY_REQUESTS,
@@ -160,6 +168,7 @@ impl Error {
             | Self::Query(_)
             | Self::NoWorkflow(_)
             | Self::Script(_)
+            | Self::NoGraph(_)
             | Self::Upload(_)
             | Self::BrokenBody(_)
             | Self::Resource(ResourceError::Invalid(_)) => StatusCode::BAD_REQUEST,
@@ -175,7 +184,10 @@ impl From<serde_json::Error> for Error {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        plain(self.status(), &self.to_string())
+        match self {
+            Self::Refused(refusal) => refusal.into_response(),
+            error => plain(error.status(), &error.to_string()),
+        }
     }
 }
 

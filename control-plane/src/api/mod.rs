@@ -97,8 +97,7 @@ fn rest(access: &Access) -> Routes {
 /// What users may do, and no script: one that calls itself would never end. The path of a call ends
 /// with `/call`.
 fn calls(access: &Access) -> Routes {
-    let rule = Rule::write("workflow.call");
-    Routes::new(access).post("/api/workflow/{*id}", rule, single::call(), workflow::call)
+    Routes::new(access).post("/api/workflow/{*id}", workflow::CALL, single::call(), workflow::call)
 }
 
 /// How somebody becomes a user.

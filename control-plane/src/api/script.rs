@@ -58,7 +58,7 @@ impl ScriptHost {
         if let Some(query) = self.query.as_ref().filter(|_| !path.contains('?')) {
             path = format!("{path}?{query}");
         }
-        let mut request = http::Request::builder().method(method).uri(path);
+        let mut request = http::Request::builder().method(method).uri(path).extension(OfScript);
         if let Some(headers) = request.headers_mut() {
             headers.extend(self.headers.clone());
         }
@@ -92,6 +92,15 @@ impl Host for ScriptHost {
             Err(why) => failed(StatusCode::INSUFFICIENT_STORAGE, format!("the answer: {why}")),
         }
     }
+}
+
+/// Marks a request of a script.
+#[derive(Clone, Copy, Debug)]
+struct OfScript;
+
+/// Whether it is a script that asks.
+pub(super) fn is_of_script(parts: &Parts) -> bool {
+    parts.extensions.get::<OfScript>().is_some()
 }
 
 fn router(state: &State, access: &Access) -> Router {

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use axum::extract::State as Extract;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -14,29 +15,34 @@ use utoipa::ToSchema;
 use super::Error;
 use super::answer::{Json, blocking};
 use super::body::{Body, Object};
-use super::{dot, pcap};
-use crate::gremlin::{self, Answer, Ground, Limits, Query};
+use super::{dot, pcap, workflow};
+use crate::gremlin::{self, Answer, Ground, Limits, Made, Query};
 use crate::state::State;
 
 pub(super) async fn query(
     Extract(state): Extract<State>,
-    headers: HeaderMap,
+    parts: Parts,
     body: Body,
 ) -> Result<Response, Error> {
     let Some(text) = text(&body)? else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
-    let form = Form::of(&headers);
+    let form = Form::of(&parts.headers);
     // A filter in it may name hosts.
     let limits = *state.settings.query.get();
     let query = blocking(move || gremlin::parse(&text, &limits)).await??;
+    let made = match query.call()? {
+        Some(call) => workflow::graph(&state, &parts, call).await?,
+        None => None,
+    };
+    // Not before: scripts ask queries, too.
     let turn = state.queries.clone().acquire_owned().await.map_err(|_| Error::Defect)?;
     if query.reads_flows() {
         state.lcores.refresh(LIVE).await;
     }
     blocking(move || {
         let _turn = turn;
-        form.render(run(&state, &query, &limits)?)
+        form.render(run(&state, &query, made.as_ref(), &limits)?)
     })
     .await?
 }
@@ -54,9 +60,18 @@ fn text(body: &Body) -> Result<Option<String>, Error> {
     Ok(asked.map(|Object(asked)| asked.gremlin_query).filter(|text| !text.is_empty()))
 }
 
-fn run(state: &State, query: &Query, limits: &Limits) -> Result<Answer, Error> {
+fn run(
+    state: &State,
+    query: &Query,
+    made: Option<&Made>,
+    limits: &Limits,
+) -> Result<Answer, Error> {
     let begun = state.clock.now();
-    answer(state, query, limits, &|| state.clock.now().since(begun) > limits.time)
+    let expired = || state.clock.now().since(begun) > limits.time;
+    match made {
+        Some(made) => Ok(query.run(Ground::Made(made), &state.flows, limits, &expired)?),
+        None => answer(state, query, limits, &expired),
+    }
 }
 
 /// Answers from the graph as it is, or was when the query asks for, and from the flows as they are.

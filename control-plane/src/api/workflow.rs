@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 
 use axum::extract::{FromRequest as _, Request, State as Extract};
+use axum::http::request::Parts;
 use sonde_proto::workflow::{Workflow, WorkflowCall};
 
 use super::answer::Json;
 use super::body::{Body, Object};
 use super::resource::{Id, Served};
+use super::routes::Rule;
+use super::script::is_of_script;
 use super::{Error, ScriptHost};
+use crate::gremlin::{Call, Made};
 use crate::resource::Resources;
 use crate::script::Script;
 use crate::state::State;
-use crate::workflow::{built_in, find};
+use crate::workflow::{built_in, find, find_named};
 
 impl Served for Workflow {
     const TITLE: &'static str = "Workflow";
@@ -51,3 +55,21 @@ pub(super) async fn call(
     let value = state.scripts.run(Script::Function { source, params: call.params }, host).await?;
     Json::new(&value)
 }
+
+/// The graph that a workflow makes for a query that begins with its call; `None` when there is no
+/// such workflow. Scripts see none: one that calls itself would never end.
+pub(super) async fn graph(state: &State, parts: &Parts, call: Call) -> Result<Option<Made>, Error> {
+    if is_of_script(parts) {
+        return Ok(None);
+    }
+    let Some(source) = find_named(&state.workflows.entries(), &call.workflow) else {
+        return Ok(None);
+    };
+    state.access.admit(parts, None, CALL.right()).await.map_err(Error::Refused)?;
+    let script = Script::Function { source, params: call.params };
+    let value = state.scripts.run(script, ScriptHost::of_caller(state, parts)).await?;
+    serde_json::from_value(value).map(Some).map_err(Error::NoGraph)
+}
+
+/// What is asked of who calls one.
+pub(super) const CALL: Rule = Rule::write("workflow.call");

@@ -41,7 +41,7 @@ pub(super) fn on_graph<'a>(
         Step::Flows(_) => flow_steps::flows(machine, None, stage),
         // A first `At` is seen to before the fold; parts of the graph, as in Skydive, have no past.
         Step::At(_) => Err(RecallError::NoHistory.into()),
-        // Nothing here runs workflows, so none is known.
+        // A first one that is known is seen to before the fold.
         Step::Workflow(id, _) => Err(Fault::NoWorkflow(id.clone())),
         step => Err(refused(step, "GraphTraversal")),
     }

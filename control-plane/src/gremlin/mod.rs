@@ -13,6 +13,7 @@ use crate::graph::{Graph, Past};
 
 mod answer;
 mod build;
+mod call;
 mod clause;
 mod error;
 mod field;
@@ -51,6 +52,7 @@ mod view;
 pub(crate) mod tests;
 
 pub use answer::Answer;
+pub use call::{Call, Made};
 pub use error::QueryError;
 pub use flow_groups::FlowGroups;
 pub use limits::Limits;
@@ -91,7 +93,8 @@ impl Query {
         past.map(Some).map_err(|why| error::Fault::from(why).at(at.column))
     }
 
-    /// Answers the query as the graph (what [`Self::recall`] found, if anything) and the flows are.
+    /// Answers the query as the graph (what [`Self::recall`] found, or what its [`Self::call`] made,
+    /// if anything) and the flows are.
     /// Now and then it asks whether the time has `expired`.
     pub fn run<'a>(
         &'a self,
@@ -104,9 +107,12 @@ impl Query {
         let mut machine = Machine::new(ground, flows, Budget::new(limits, expired));
         let mut state = State::Graph;
         let mut rest = self.steps.as_slice();
-        if let (Ground::Past(_), Some(_), Some((_, after))) =
-            (ground, self.at(), rest.split_first())
-        {
+        let done = match ground {
+            Ground::Now(_) => false,
+            Ground::Past(_) => self.at().is_some(),
+            Ground::Made(_) => true,
+        };
+        if let (true, Some((_, after))) = (done, rest.split_first()) {
             rest = after;
         }
         while let Some((stage, after)) = Stage::split(rest) {

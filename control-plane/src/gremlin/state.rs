@@ -160,7 +160,7 @@ impl Window {
 impl<'a, 'l> Machine<'a, 'l> {
     pub(super) fn new(ground: Ground<'a>, flows: &'a dyn Flows, budget: Budget<'l>) -> Self {
         let span = match ground {
-            Ground::Now(_) => None,
+            Ground::Now(_) | Ground::Made(_) => None,
             Ground::Past(past) => Some(past.span),
         };
         Self { view: View::of(ground), span, flows, budget, named: HashMap::new() }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sonde_proto::graph::{Edge, Node};
 
+use super::call::Made;
 use super::lookup::indexed;
 use super::predicate::Condition;
 use super::step::Way;
@@ -17,6 +18,8 @@ pub enum Ground<'a> {
     Now(&'a Topology),
     /// The graph as it was, for a query that begins with `At`.
     Past(&'a Past),
+    /// What a workflow made, for a query that begins with its call.
+    Made(&'a Made),
 }
 
 /// Nodes and edges that steps walk.
@@ -47,6 +50,7 @@ impl<'a> View<'a> {
         match ground {
             Ground::Now(graph) => Self::Whole(graph),
             Ground::Past(past) => Self::Part(Part::new(&past.nodes, &past.edges)),
+            Ground::Made(made) => Self::Part(Part::new(&made.nodes, &made.edges)),
         }
     }
 

@@ -16,6 +16,15 @@ pub fn find(stored: &Entries<Workflow>, id: &str) -> Option<String> {
     Some(workflow.source.clone())
 }
 
+/// The function of the workflow of that ID, or else of that name.
+pub fn find_named(stored: &Entries<Workflow>, name: &str) -> Option<String> {
+    find(stored, name).or_else(|| {
+        let all = stored.values().map(|entry| &entry.resource).chain(built_in());
+        let mut named = all.filter(|workflow| workflow.name == name);
+        named.next().map(|workflow| workflow.source.clone())
+    })
+}
+
 impl Resource for Workflow {
     /// The function is looked at when it is called.
     type Parsed = ();

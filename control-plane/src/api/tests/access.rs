@@ -90,12 +90,12 @@ pub(super) fn guarded(change: impl FnOnce(&mut Config)) -> World {
     World::guarded(Access::open(config).unwrap())
 }
 
-fn token(user: &str, password: &str) -> String {
+pub(super) fn token(user: &str, password: &str) -> String {
     STANDARD.encode(format!("{user}:{password}"))
 }
 
 /// A request that comes from that address.
-fn from(address: impl Into<IpAddr>, method: &str, path: &str) -> Builder {
+pub(super) fn from(address: impl Into<IpAddr>, method: &str, path: &str) -> Builder {
     let peer = ConnectInfo(SocketAddr::new(address.into(), 1234));
     Request::builder().method(method).uri(path).header("host", "probe:8082").extension(peer)
 }
@@ -459,6 +459,19 @@ async fn a_workflow_may_what_its_caller_may() {
     let request =
         from([192, 0, 2, 1], "POST", &path).header("x-auth-token", token("bob", "secret"));
     assert_eq!(send(&world, request.body("{}".into()).unwrap()).await.status, 405);
+
+    // Who may ask, but not call, does not call by asking.
+    let asked = json!({"GremlinQuery": "G.Workflow('w')"}).to_string();
+    for (user, status, text) in [
+        ("bob", 405, "'bob' has no 'write' permission on 'workflow.call'"),
+        ("ann", 400, "the workflow gives no graph"),
+    ] {
+        let request = from([192, 0, 2, 1], "POST", "/api/topology");
+        let request = request.header("x-auth-token", token(user, "secret"));
+        let got = send(&world, request.body(asked.clone().into()).unwrap()).await;
+        assert_eq!(got.status, status, "{user}: {}", got.text);
+        assert!(got.text.starts_with(text), "{user}: {}", got.text);
+    }
 }
 
 /// The last place where a token is looked for.

@@ -138,3 +138,43 @@ async fn an_expression_of_an_alert_sees_all_and_changes_nothing() {
     }
     assert_eq!(world.state.captures.list().len(), 0);
 }
+
+#[tokio::test]
+async fn a_query_may_begin_with_a_workflow() {
+    let world = World::new();
+    let node = |id: &str, name: &str| json!({"ID": id, "Metadata": {"Name": name, "Type": "x"}});
+    let edge = json!({
+        "ID": "e", "Parent": "1", "Child": "2", "Metadata": {"RelationType": "layer2"},
+    });
+    let graph = json!({"nodes": [node("1", "a"), node("2", "b")], "edges": [edge]});
+    let id = add(&world, "made", &format!("() => ({graph})")).await;
+    let asks = "(name) => ({nodes: Gremlin(`G.V().Has('Name', '${name}')`)})";
+    add(&world, "named", asks).await;
+    add(&world, "bad", "() => 7").await;
+    add(&world, "deep", "() => ({nodes: Gremlin(\"G.Workflow('made').V()\")})").await;
+    for (text, expected) in [
+        ("G.Workflow('made').V().Values('Name')", json!(["a", "b"])),
+        (&*format!("G.Workflow('{id}').V().Has('Name', 'a').Out().Values('Name')"), json!(["b"])),
+        ("G.Workflow('made').E().Count()", json!(1)),
+        ("G.Workflow('made').V().Count()", json!(2)),
+        ("G.Workflow('named', 'eth0').V().Values('Name')", json!(["eth0"])),
+    ] {
+        let got = query(&world, text).await;
+        assert_eq!(got.status, 200, "{text}: {}", got.text);
+        assert_eq!(got.json(), expected, "{text}");
+    }
+    let got = query(&world, "G.Workflow('made')").await.json();
+    assert_eq!((&got[0]["Nodes"][1]["ID"], &got[0]["Edges"][0]["ID"]), (&json!("2"), &json!("e")));
+    for (text, error) in [
+        ("G.Workflow('none')", "Unknown workflow 'none' at column 3"),
+        ("G.V().G.Workflow('made')", "Unknown workflow 'made' at column 9"),
+        ("G.Workflow('deep')", "Unknown workflow 'made' at column 3"),
+        ("G.Workflow('made', GT(1))", "Workflow parameters have to be strings, numbers"),
+        ("G.Workflow('bad')", "the workflow gives no graph, expected {\"nodes\": [...]"),
+        ("G.Workflow('CheckMTU')", ""),
+    ] {
+        let got = query(&world, text).await;
+        assert_eq!(got.status, 400, "{text}: {}", got.text);
+        assert!(got.text.contains(error), "{text}: {}", got.text);
+    }
+}
