@@ -1,12 +1,12 @@
-//! How many connections there may be, in all and of one address, and how much of requests is held
-//! in memory: nobody takes the room of others.
+//! How many connections there may be, in all and of one address, and how much of requests and
+//! messages is held in memory: nobody takes the room of others.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -19,7 +19,7 @@ pub struct ConnectionLimits {
     pub all: usize,
     /// Connections of one address (of one /64 in IPv6).
     pub per_address: usize,
-    /// Bytes of request bodies that are being read or worked on, in all.
+    /// Bytes of request bodies and WebSocket messages that are being read or worked on, in all.
     pub bytes: usize,
     /// The same of one address.
     pub bytes_per_address: usize,
@@ -82,7 +82,12 @@ impl Connections {
         there.connections += 1;
         let bytes = there.bytes.clone();
         inner.count.fetch_add(1, Ordering::Relaxed);
-        Ok(Seat { network, room: Room { connections: self.clone(), bytes } })
+        let room = Room { connections: self.clone(), bytes };
+        Ok(Seat {
+            network,
+            unfinished: Unfinished { room: room.clone(), hold: Arc::default() },
+            room,
+        })
     }
 
     /// How many there are.
@@ -102,12 +107,18 @@ impl Inner {
 pub struct Seat {
     network: IpAddr,
     room: Room,
+    unfinished: Unfinished,
 }
 
 impl Seat {
     /// The room for what its requests hold.
     pub fn room(&self) -> Room {
         self.room.clone()
+    }
+
+    /// What is read of its messages, once it is a WebSocket.
+    pub fn unfinished(&self) -> Unfinished {
+        self.unfinished.clone()
     }
 }
 
@@ -125,7 +136,7 @@ impl Drop for Seat {
     }
 }
 
-/// Room for the bodies of requests from one address.
+/// Room for the bodies of requests, and for the messages, from one address.
 #[derive(Clone, Debug)]
 pub struct Room {
     connections: Connections,
@@ -140,7 +151,7 @@ impl Room {
     }
 }
 
-/// What one request takes, until it is dropped.
+/// What one request or message takes, until it is dropped.
 #[derive(Debug)]
 pub struct Hold {
     room: Room,
@@ -167,17 +178,61 @@ impl Drop for Hold {
     }
 }
 
+/// What a WebSocket has read of a message that is not whole. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Unfinished {
+    room: Room,
+    /// None before the connection is a WebSocket.
+    hold: Arc<Mutex<Option<Hold>>>,
+}
+
+impl Unfinished {
+    /// Counts from now on what is read.
+    pub fn begin(&self) {
+        *self.hold() = Some(self.room.clone().hold());
+    }
+
+    /// Gives away what was read, with the message that is whole now.
+    pub fn take(&self) -> Option<Hold> {
+        let mut hold = self.hold();
+        hold.as_mut().map(|hold| std::mem::replace(hold, self.room.clone().hold()))
+    }
+
+    /// Forgets what was read if it is not much, as of a ping or a pong. They may come between the
+    /// parts of a message, which is not forgotten with them.
+    pub fn forget_little(&self) {
+        let mut hold = self.hold();
+        if let Some(little) = hold.as_mut().filter(|hold| hold.bytes <= LITTLE) {
+            *little = self.room.clone().hold();
+        }
+    }
+
+    /// Whether there is room for so many bytes more.
+    fn add(&self, bytes: usize) -> bool {
+        self.hold().as_mut().is_none_or(|hold| hold.add(bytes))
+    }
+
+    fn hold(&self) -> MutexGuard<'_, Option<Hold>> {
+        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// There is no room for what a WebSocket reads.
+#[derive(Debug, thiserror::Error)]
+#[error("too many messages are being worked on")]
+pub struct NoRoom;
+
 /// A stream that has its seat for as long as it is open, whoever holds it in the end.
 #[derive(Debug)]
 pub struct Seated<S> {
     stream: S,
-    _seat: Seat,
+    seat: Seat,
 }
 
 impl<S> Seated<S> {
     /// A stream in its seat.
     pub fn new(stream: S, seat: Seat) -> Self {
-        Self { stream, _seat: seat }
+        Self { stream, seat }
     }
 }
 
@@ -187,7 +242,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Seated<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let read = buf.filled().len().saturating_sub(before);
+        match self.seat.unfinished.add(read) {
+            true => Poll::Ready(Ok(())),
+            false => Poll::Ready(Err(std::io::Error::other(NoRoom))),
+        }
     }
 }
 
@@ -228,6 +289,9 @@ pub(crate) fn network(peer: IpAddr) -> IpAddr {
         v4 => v4,
     }
 }
+
+/// Bytes of a message that are not much.
+const LITTLE: usize = 64 << 10;
 
 /// The network's part of an IPv6 address (RFC 4291, section 2.5.4).
 const NET: u128 = !0 << 64;
@@ -276,5 +340,29 @@ mod tests {
         drop((first, third, fourth));
         assert_eq!(connections.0.bytes.load(Ordering::Relaxed), 0);
         assert!(a.room().hold().add(60));
+    }
+    #[test]
+    fn messages_have_room_until_they_are_done() {
+        let bytes = LITTLE + 100;
+        let limits = ConnectionLimits { bytes, bytes_per_address: bytes, ..LIMITS };
+        let connections = Connections::new(limits.into());
+        let seat = admit(&connections, "10.0.0.1").unwrap();
+        let (unfinished, held) =
+            (seat.unfinished(), || connections.0.bytes.load(Ordering::Relaxed));
+        assert!(unfinished.add(2 * bytes), "what is no WebSocket is not counted here");
+        unfinished.begin();
+        assert!(unfinished.add(LITTLE));
+        unfinished.forget_little();
+        assert_eq!(held(), 0);
+        assert!(unfinished.add(LITTLE + 1));
+        unfinished.forget_little();
+        assert_eq!(held(), LITTLE + 1, "a ping between its parts");
+        let message = unfinished.take();
+        assert!(unfinished.add(99));
+        assert!(!seat.unfinished().add(1), "the message is being worked on");
+        drop(message);
+        assert_eq!(held(), 100);
+        drop((seat, unfinished));
+        assert_eq!(held(), 0);
     }
 }

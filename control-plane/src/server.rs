@@ -21,7 +21,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
-use crate::connections::{ConnectionLimits, Connections, Crowded, Room, Seated};
+use crate::connections::{ConnectionLimits, Connections, Crowded, Room, Seated, Unfinished};
 use crate::live::Live;
 use crate::tls::Tls;
 
@@ -95,8 +95,9 @@ async fn serve_with(
                 continue;
             }
         };
-        let (router, room, watcher) = (router.clone(), seat.room(), graceful.watcher());
-        let connection = Accepted { peer, room, router, patience, watcher };
+        let (room, unfinished) = (seat.room(), seat.unfinished());
+        let (router, watcher) = (router.clone(), graceful.watcher());
+        let connection = Accepted { peer, room, unfinished, router, patience, watcher };
         let mut stream = TimeoutStream::new(Seated::new(stream, seat));
         stream.set_write_timeout(Some(patience.answer));
         let stream = Box::pin(stream);
@@ -116,6 +117,8 @@ struct Accepted {
     peer: SocketAddr,
     /// For the bodies of its requests.
     room: Room,
+    /// For the messages of the WebSocket that it may become.
+    unfinished: Unfinished,
     router: Router,
     patience: Patience,
     watcher: Watcher,
@@ -142,13 +145,14 @@ impl Accepted {
     }
 
     async fn run(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let Self { peer, room, router, patience, watcher } = self;
+        let Self { peer, room, unfinished, router, patience, watcher } = self;
         let asked = Arc::new(Notify::new());
         let asks = asked.clone();
         let service = router.map_request(move |mut request: Request<Incoming>| {
             asks.notify_one();
             request.extensions_mut().insert(ConnectInfo(peer));
             request.extensions_mut().insert(room.clone());
+            request.extensions_mut().insert(unfinished.clone());
             request.map(axum::body::Body::new)
         });
         let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();

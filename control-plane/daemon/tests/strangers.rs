@@ -158,29 +158,56 @@ fn json_that_is_deep() {
 fn websockets_that_send_too_much() {
     answers_while("websockets that send too much", |sonde| {
         for path in ["/ws/subscriber/flow", "/ws/subscriber", "/ws/publisher"] {
-            let mut stream = connect(sonde);
-            let head = format!(
-                "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-                 X-Client-Type: stranger\r\n\r\n"
-            );
-            stream.write_all(head.as_bytes()).unwrap();
-            assert_eq!(status(&mut stream).unwrap(), "101");
+            let mut stream = websocket(sonde, path);
             // A message in endless fragments: text, not the last one, masked with zeros.
-            let mut sent = 0;
-            let mut first = true;
-            while sent < 1 << 30 {
-                let opcode = u8::from(std::mem::take(&mut first));
-                let header = [opcode, 0x80 | 127, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-                if stream.write_all(&header).is_err() || stream.write_all(&[b' '; 0x10000]).is_err()
-                {
-                    break;
-                }
-                sent += 0x10000;
-            }
+            let sent = fragments(&mut stream, 1 << 30);
             assert!(sent < 1 << 27, "{path} took {sent} bytes");
         }
     });
+}
+
+#[test]
+fn websockets_that_send_half_a_message() {
+    answers_while("websockets that send half a message", |sonde| {
+        let paths = ["/ws/publisher", "/ws/pubsub"].into_iter().cycle().take(40);
+        let halves: Vec<(TcpStream, usize)> = paths
+            .map(|path| {
+                let mut stream = websocket(sonde, path);
+                let sent = fragments(&mut stream, 15 << 20);
+                (stream, sent)
+            })
+            .collect();
+        let whole = halves.iter().filter(|(_, sent)| *sent >= 15 << 20).count();
+        assert!(whole <= 4, "{whole} were taken whole");
+    });
+}
+
+/// A WebSocket of a client of its own.
+fn websocket(sonde: &Sonde, path: &str) -> TcpStream {
+    let mut stream = connect(sonde);
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         X-Client-Type: stranger\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    assert_eq!(status(&mut stream).unwrap(), "101");
+    stream
+}
+
+/// Sends a text of so many bytes without its end, in fragments masked with zeros. Returns how many
+/// were taken.
+fn fragments(stream: &mut TcpStream, bytes: usize) -> usize {
+    let mut sent = 0;
+    while sent < bytes {
+        let opcode = u8::from(sent == 0);
+        let header = [opcode, 0x80 | 127, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        if stream.write_all(&header).is_err() || stream.write_all(&[b' '; 0x10000]).is_err() {
+            break;
+        }
+        sent += 0x10000;
+    }
+    sent
 }
 
 #[test]

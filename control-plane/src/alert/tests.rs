@@ -164,11 +164,14 @@ async fn a_script_runs_once_for_many_changes_and_rests() {
             notice.unwrap();
             told += 1;
         }
-        if begun.elapsed() > Duration::from_millis(2500) {
+        let elapsed = begun.elapsed();
+        if elapsed > Duration::from_secs(60) || elapsed > Duration::from_millis(2500) && told > 0 {
             break;
         }
     }
-    assert!((1..=3).contains(&told), "told {told} times");
+    // It rests for a second at least.
+    let most = 1 + begun.elapsed().as_secs();
+    assert!((1..=most).contains(&told), "told {told} times, {most} at most");
 }
 
 #[tokio::test]

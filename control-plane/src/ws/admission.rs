@@ -2,14 +2,14 @@
 //! wants, and has its seat before the socket opens (Skydive API §7.2).
 
 use axum::extract::Request;
-use axum::extract::ws::WebSocket;
 use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::WsState;
 use super::clients::{Client, Clients, Seat};
 use super::handshake::{Hello, Protocol, Upgrade, close, introduce, upgrade};
-use super::session::refuse;
+use super::session::{Socket, refuse};
+use crate::connections::Unfinished;
 
 /// Where clients come in.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,7 @@ pub(super) struct Guest<A> {
 #[derive(Debug)]
 pub(super) struct Opening {
     upgrade: Upgrade,
+    unfinished: Option<Unfinished>,
     /// Our host id.
     host: String,
 }
@@ -48,7 +49,8 @@ pub(super) async fn admit<A>(
 ) -> Result<(Guest<A>, Opening), Response> {
     let (mut parts, _) = request.into_parts();
     let upgrade = upgrade(&mut parts, door.size).await?;
-    let opening = Opening { upgrade, host: state.host.clone() };
+    let unfinished = parts.extensions.get().cloned();
+    let opening = Opening { upgrade, unfinished, host: state.host.clone() };
     let hello = Hello::new(&parts);
     let understood = || {
         let (kind, protocol) = (hello.client_type()?, hello.protocol()?);
@@ -76,10 +78,11 @@ pub(super) async fn admit<A>(
 
 impl Opening {
     /// The answer that opens the socket, and who has it then.
-    pub(super) fn serve<F>(self, serve: impl FnOnce(WebSocket) -> F + Send + 'static) -> Response
+    pub(super) fn serve<F>(self, serve: impl FnOnce(Socket) -> F + Send + 'static) -> Response
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        introduce(self.upgrade.on_upgrade(serve), &self.host)
+        let Self { upgrade, unfinished, host } = self;
+        introduce(upgrade.on_upgrade(|socket| serve(Socket::new(socket, unfinished))), &host)
     }
 }

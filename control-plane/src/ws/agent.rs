@@ -3,14 +3,13 @@
 
 use std::ops::ControlFlow;
 
-use axum::extract::ws::{Message as Frame, WebSocket};
+use axum::extract::ws::Message as Frame;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use bytes::Bytes;
 
 use super::admission::{Door, Guest, admit};
 use super::handshake::{Hello, LARGE};
-use super::session::{self, Inbox, Outbox};
+use super::session::{self, Inbox, Outbox, Socket, Whole};
 use super::topology::{Asked, serve};
 use super::{KeepAlive, WsState};
 use crate::agent::{Agents, Intake};
@@ -70,7 +69,7 @@ struct Flows(Intake);
 struct Nothing<F>(F);
 
 impl Served {
-    async fn run(mut self, socket: WebSocket) {
+    async fn run(mut self, socket: Socket) {
         let mut nothing = Nothing(Box::pin(self.agents.closed()));
         let ended = session::run(socket, &mut self.flows, &mut nothing, self.keep_alive).await;
         tracing::debug!(host = self.guest.seat.host(), ?ended, "an agent sends no more flows");
@@ -78,8 +77,8 @@ impl Served {
 }
 
 impl Inbox for Flows {
-    async fn take(&mut self, message: Bytes) -> ControlFlow<String> {
-        match self.0.take(&message).await {
+    async fn take(&mut self, message: Whole) -> ControlFlow<String> {
+        match self.0.take(&message.bytes).await {
             Ok(()) => ControlFlow::Continue(()),
             Err(why) => ControlFlow::Break(why.to_string()),
         }

@@ -1,6 +1,6 @@
 //! `/ws/subscriber/flow`: flows as they are updated and as they end (Skydive API §7.5).
 
-use axum::extract::ws::{Message as Frame, WebSocket};
+use axum::extract::ws::Message as Frame;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::admission::{Door, Guest, admit};
 use super::clients::Seat;
 use super::handshake::{Hello, Protocol, SMALL};
-use super::session::{self, Ignore, Outbox, text};
+use super::session::{self, Ignore, Outbox, Socket, text};
 use super::{KeepAlive, WsState};
 use crate::envelope::Letter;
 use crate::json;
@@ -84,7 +84,7 @@ struct Loss {
 }
 
 impl Served {
-    async fn run(mut self, socket: WebSocket) {
+    async fn run(mut self, socket: Socket) {
         let ended = session::run(socket, &mut Ignore, &mut self.flows, self.keep_alive).await;
         let (host, lost) = (self.seat.host(), self.flows.subscriber.lost());
         tracing::debug!(%host, ?ended, lost, "flow subscriber left");

@@ -17,6 +17,8 @@ use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 
+use crate::connections::{Hold, NoRoom, Unfinished};
+
 /// When a silent or stuck client is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {
@@ -50,6 +52,8 @@ pub(super) enum Ended {
     Stuck,
     /// The client sent a message that was too large.
     TooLarge,
+    /// There was no room for the client's message.
+    Crowded,
     /// The client broke RFC 6455.
     Broken,
     /// The client sent what its inbox will not have, and why.
@@ -65,11 +69,34 @@ pub(super) trait Outbox {
     fn next(&mut self) -> impl Future<Output = Option<Message>> + Send;
 }
 
-/// Where go the messages, text or binary, of a client.
+/// Where go the messages of a client.
 pub(super) trait Inbox {
     /// Takes a message. While it waits, the client is not read from. A break ends the connection,
     /// and says why.
-    fn take(&mut self, message: Bytes) -> impl Future<Output = ControlFlow<String>> + Send;
+    fn take(&mut self, message: Whole) -> impl Future<Output = ControlFlow<String>> + Send;
+}
+
+/// A message of a client, text or binary.
+#[derive(Debug)]
+pub(super) struct Whole {
+    pub(super) bytes: Bytes,
+    /// The room it takes, until it is done with.
+    pub(super) hold: Option<Hold>,
+}
+
+/// A WebSocket, with what is read of its messages.
+#[derive(Debug)]
+pub(super) struct Socket {
+    socket: WebSocket,
+    unfinished: Option<Unfinished>,
+}
+
+impl Socket {
+    /// One that opened just now.
+    pub(super) fn new(socket: WebSocket, unfinished: Option<Unfinished>) -> Self {
+        unfinished.iter().for_each(Unfinished::begin);
+        Self { socket, unfinished }
+    }
 }
 
 /// Takes what clients say that have nothing to say.
@@ -77,14 +104,14 @@ pub(super) trait Inbox {
 pub(super) struct Ignore;
 
 impl Inbox for Ignore {
-    async fn take(&mut self, _: Bytes) -> ControlFlow<String> {
+    async fn take(&mut self, _: Whole) -> ControlFlow<String> {
         ControlFlow::Continue(())
     }
 }
 
 /// Carries frames both ways, until one side has had enough.
 pub(super) async fn run(
-    socket: WebSocket,
+    Socket { socket, unfinished }: Socket,
     inbox: &mut impl Inbox,
     outbox: &mut impl Outbox,
     keep_alive: KeepAlive,
@@ -92,7 +119,7 @@ pub(super) async fn run(
     let (mut sink, mut stream) = socket.split();
     let sending = Sending::default();
     let ended = tokio::select! {
-        ended = listen(&mut stream, inbox, keep_alive.pong, &sending) => ended,
+        ended = listen(&mut stream, unfinished, inbox, keep_alive.pong, &sending) => ended,
         ended = send(&mut sink, outbox, keep_alive, &sending) => ended,
     };
     match ended.close() {
@@ -104,8 +131,8 @@ pub(super) async fn run(
 }
 
 /// Closes a connection whose handshake was refused.
-pub(super) async fn refuse(socket: WebSocket, reason: impl Into<String>) {
-    let (sink, stream) = socket.split();
+pub(super) async fn refuse(socket: Socket, reason: impl Into<String>) {
+    let (sink, stream) = socket.socket.split();
     let reason = reason.into();
     say_goodbye(sink, stream, close_code::NORMAL, reason).await;
 }
@@ -127,6 +154,7 @@ impl Ended {
             Self::Silent => (close_code::POLICY, "no pong"),
             Self::Stuck => (close_code::POLICY, "too slow"),
             Self::TooLarge => (close_code::SIZE, "message too large"),
+            Self::Crowded => (close_code::AGAIN, "too many messages at once"),
             Self::Broken => (close_code::PROTOCOL, "protocol error"),
             Self::Finished => (close_code::AWAY, "shutting down"),
         };
@@ -137,6 +165,7 @@ impl Ended {
 /// Reads messages, and pongs: nothing else says that the client is there.
 async fn listen(
     stream: &mut SplitStream<WebSocket>,
+    unfinished: Option<Unfinished>,
     inbox: &mut impl Inbox,
     pong: Duration,
     sending: &Sending,
@@ -155,14 +184,18 @@ async fn listen(
                 deadline += if sending.under_way() { more.max(pong / 8) } else { more };
             }
             Ok(None | Some(Ok(Message::Close(_)))) => return Ended::Left,
-            Ok(Some(Ok(Message::Pong(_)))) => {
-                deadline = Instant::now() + pong;
-                sent = sending.total();
+            Ok(Some(Ok(control @ (Message::Pong(_) | Message::Ping(_))))) => {
+                if let Message::Pong(_) = control {
+                    deadline = Instant::now() + pong;
+                    sent = sending.total();
+                }
+                unfinished.iter().for_each(Unfinished::forget_little);
             }
-            Ok(Some(Ok(Message::Ping(_)))) => {}
             Ok(Some(Ok(message))) => {
                 let begun = Instant::now();
-                if let ControlFlow::Break(reason) = inbox.take(message.into_data()).await {
+                let hold = unfinished.as_ref().and_then(Unfinished::take);
+                let whole = Whole { bytes: message.into_data(), hold };
+                if let ControlFlow::Break(reason) = inbox.take(whole).await {
                     return Ended::Refused(reason);
                 }
                 // A pong that came meanwhile has not been read.
@@ -247,6 +280,9 @@ fn broken(error: &axum::Error) -> Ended {
             ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing,
         )) => Ended::Left,
         Some(WsError::Protocol(_) | WsError::Utf8(_)) => Ended::Broken,
+        Some(WsError::Io(error)) if error.get_ref().is_some_and(|error| error.is::<NoRoom>()) => {
+            Ended::Crowded
+        }
         _ => Ended::Left,
     }
 }

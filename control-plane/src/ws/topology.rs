@@ -5,16 +5,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use axum::extract::ws::{Message as Frame, WebSocket};
+use axum::extract::ws::Message as Frame;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use bytes::Bytes;
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
 use super::admission::{Door, Guest, admit};
 use super::handshake::{Hello, LARGE, Protocol, SMALL};
-use super::session::{self, Inbox, Outbox, refuse, text};
+use super::session::{self, Inbox, Outbox, Socket, Whole, refuse, text};
 use super::{KeepAlive, WsState};
 use crate::agent::{Executor, Line, Task};
 use crate::envelope::{Letter, Received};
@@ -128,7 +127,7 @@ struct Served {
 }
 
 impl Served {
-    async fn run(self, socket: WebSocket) {
+    async fn run(self, socket: Socket) {
         let Self { guest: Guest { seat, protocol, asked }, stream, keep_alive } = self;
         let Asked { namespaces, filter, mut part, executor } = asked;
         let follower = async {
@@ -175,11 +174,12 @@ struct Requests {
 }
 
 impl Inbox for Requests {
-    async fn take(&mut self, message: Bytes) -> ControlFlow<String> {
+    async fn take(&mut self, Whole { bytes, hold }: Whole) -> ControlFlow<String> {
         let received = match self.protocol {
-            Protocol::Json => Received::from_json(&message),
-            Protocol::Protobuf => Received::from_protobuf(&message),
+            Protocol::Json => Received::from_json(&bytes),
+            Protocol::Protobuf => Received::from_protobuf(&bytes),
         };
+        let received = received.map(|received| Received { hold, ..received });
         match (received, &self.answers) {
             (Ok(received), Some(answers)) if Task::NAMESPACES.contains(&&*received.namespace) => {
                 if answers.try_send(received).is_err() {
