@@ -19,7 +19,8 @@ pub struct ConnectionLimits {
     pub all: usize,
     /// Connections of one address (of one /64 in IPv6).
     pub per_address: usize,
-    /// Bytes of request bodies and WebSocket messages that are being read or worked on, in all.
+    /// Bytes of request bodies that are being read or worked on, in all; and as many again of
+    /// WebSocket messages.
     pub bytes: usize,
     /// The same of one address.
     pub bytes_per_address: usize,
@@ -40,14 +41,16 @@ struct Inner {
     limits: Live<ConnectionLimits>,
     networks: Mutex<HashMap<IpAddr, Network>>,
     count: AtomicUsize,
-    bytes: AtomicUsize,
+    bodies: AtomicUsize,
+    messages: AtomicUsize,
 }
 
 /// What the clients of one address take.
 #[derive(Debug, Default)]
 struct Network {
     connections: usize,
-    bytes: Arc<AtomicUsize>,
+    bodies: Arc<AtomicUsize>,
+    messages: Arc<AtomicUsize>,
 }
 
 /// Why there is no room for a connection.
@@ -62,8 +65,8 @@ pub enum Crowded {
 impl Connections {
     /// None yet.
     pub fn new(limits: Live<ConnectionLimits>) -> Self {
-        let (networks, count, bytes) = Default::default();
-        Self(Arc::new(Inner { limits, networks, count, bytes }))
+        let (networks, count, bodies, messages) = Default::default();
+        Self(Arc::new(Inner { limits, networks, count, bodies, messages }))
     }
 
     /// Makes room for a connection of `peer`, until the seat is dropped.
@@ -80,14 +83,15 @@ impl Connections {
             return Err(Crowded::Address);
         }
         there.connections += 1;
-        let bytes = there.bytes.clone();
+        let room = |kind, bytes: &Arc<AtomicUsize>| {
+            let (connections, bytes) = (self.clone(), bytes.clone());
+            Room { connections, kind, bytes }
+        };
+        let bodies = room(Kind::Bodies, &there.bodies);
+        let messages = room(Kind::Messages, &there.messages);
         inner.count.fetch_add(1, Ordering::Relaxed);
-        let room = Room { connections: self.clone(), bytes };
-        Ok(Seat {
-            network,
-            unfinished: Unfinished { room: room.clone(), hold: Arc::default() },
-            room,
-        })
+        let unfinished = Unfinished { room: messages, hold: Arc::default() };
+        Ok(Seat { network, room: bodies, unfinished })
     }
 
     /// How many there are.
@@ -136,18 +140,34 @@ impl Drop for Seat {
     }
 }
 
-/// Room for the bodies of requests, and for the messages, from one address.
+/// Room for the bodies of requests, or for the messages, from one address.
 #[derive(Clone, Debug)]
 pub struct Room {
     connections: Connections,
+    kind: Kind,
     /// Taken by that address.
     bytes: Arc<AtomicUsize>,
+}
+
+/// What there is room for. Whoever sends one kind takes none of the room of the other.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Bodies,
+    Messages,
 }
 
 impl Room {
     /// Takes nothing yet.
     pub fn hold(self) -> Hold {
         Hold { room: self, bytes: 0 }
+    }
+
+    /// Taken by all.
+    fn all(&self) -> &AtomicUsize {
+        match self.kind {
+            Kind::Bodies => &self.connections.0.bodies,
+            Kind::Messages => &self.connections.0.messages,
+        }
     }
 }
 
@@ -161,8 +181,8 @@ pub struct Hold {
 impl Hold {
     /// Takes so many bytes more, if there is room for them.
     pub fn add(&mut self, bytes: usize) -> bool {
-        let Inner { limits, bytes: all, .. } = &*self.room.connections.0;
-        let (own, limits) = (&self.room.bytes, limits.get());
+        let limits = self.room.connections.0.limits.get();
+        let (all, own) = (self.room.all(), &self.room.bytes);
         // What others take and give back at the same time may make it look fuller, never emptier.
         let all = all.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let own = own.fetch_add(bytes, Ordering::Relaxed) + bytes;
@@ -173,7 +193,7 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.room.connections.0.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.room.all().fetch_sub(self.bytes, Ordering::Relaxed);
         self.room.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
@@ -338,7 +358,7 @@ mod tests {
         let mut fourth = a.room().hold();
         assert!(!fourth.add(20), "all have 100");
         drop((first, third, fourth));
-        assert_eq!(connections.0.bytes.load(Ordering::Relaxed), 0);
+        assert_eq!(connections.0.bodies.load(Ordering::Relaxed), 0);
         assert!(a.room().hold().add(60));
     }
     #[test]
@@ -348,7 +368,7 @@ mod tests {
         let connections = Connections::new(limits.into());
         let seat = admit(&connections, "10.0.0.1").unwrap();
         let (unfinished, held) =
-            (seat.unfinished(), || connections.0.bytes.load(Ordering::Relaxed));
+            (seat.unfinished(), || connections.0.messages.load(Ordering::Relaxed));
         assert!(unfinished.add(2 * bytes), "what is no WebSocket is not counted here");
         unfinished.begin();
         assert!(unfinished.add(LITTLE));
