@@ -189,12 +189,19 @@ impl Hold {
         self.bytes += bytes;
         all <= limits.bytes && own <= limits.bytes_per_address
     }
+
+    /// Gives back so many of them.
+    fn give_back(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.room.all().fetch_sub(bytes, Ordering::Relaxed);
+        self.room.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.room.all().fetch_sub(self.bytes, Ordering::Relaxed);
-        self.room.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.give_back(self.bytes);
     }
 }
 
@@ -218,12 +225,11 @@ impl Unfinished {
         hold.as_mut().map(|hold| std::mem::replace(hold, self.room.clone().hold()))
     }
 
-    /// Forgets what was read if it is not much, as of a ping or a pong. They may come between the
-    /// parts of a message, which is not forgotten with them.
-    pub fn forget_little(&self) {
-        let mut hold = self.hold();
-        if let Some(little) = hold.as_mut().filter(|hold| hold.bytes <= LITTLE) {
-            *little = self.room.clone().hold();
+    /// Forgets a ping or a pong with such a payload (RFC 6455, section 5.5). They may come between
+    /// the parts of a message, which is not forgotten with them.
+    pub fn forget_control(&self, payload: usize) {
+        if let Some(hold) = self.hold().as_mut() {
+            hold.give_back(CONTROL_HEADER + payload);
         }
     }
 
@@ -310,8 +316,8 @@ pub(crate) fn network(peer: IpAddr) -> IpAddr {
     }
 }
 
-/// Bytes of a message that are not much.
-const LITTLE: usize = 64 << 10;
+/// Bytes of a client's ping or pong before its payload: two, and the mask (RFC 6455, section 5.2).
+const CONTROL_HEADER: usize = 6;
 
 /// The network's part of an IPv6 address (RFC 4291, section 2.5.4).
 const NET: u128 = !0 << 64;
@@ -363,25 +369,26 @@ mod tests {
     }
     #[test]
     fn messages_have_room_until_they_are_done() {
-        let bytes = LITTLE + 100;
-        let limits = ConnectionLimits { bytes, bytes_per_address: bytes, ..LIMITS };
-        let connections = Connections::new(limits.into());
+        let connections = Connections::new(LIMITS.into());
         let seat = admit(&connections, "10.0.0.1").unwrap();
         let (unfinished, held) =
             (seat.unfinished(), || connections.0.messages.load(Ordering::Relaxed));
-        assert!(unfinished.add(2 * bytes), "what is no WebSocket is not counted here");
+        assert!(unfinished.add(1000), "what is no WebSocket is not counted here");
         unfinished.begin();
-        assert!(unfinished.add(LITTLE));
-        unfinished.forget_little();
+        assert!(unfinished.add(CONTROL_HEADER + 4));
+        unfinished.forget_control(4);
         assert_eq!(held(), 0);
-        assert!(unfinished.add(LITTLE + 1));
-        unfinished.forget_little();
-        assert_eq!(held(), LITTLE + 1, "a ping between its parts");
+        assert!(unfinished.add(30 + CONTROL_HEADER));
+        unfinished.forget_control(0);
+        assert_eq!(held(), 30, "a ping between its parts");
         let message = unfinished.take();
-        assert!(unfinished.add(99));
+        assert!(unfinished.add(30));
         assert!(!seat.unfinished().add(1), "the message is being worked on");
         drop(message);
-        assert_eq!(held(), 100);
+        assert_eq!(held(), 31);
+        unfinished.forget_control(125);
+        assert_eq!(held(), 0);
+        assert!(unfinished.add(60));
         drop((seat, unfinished));
         assert_eq!(held(), 0);
     }

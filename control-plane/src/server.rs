@@ -21,7 +21,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
-use crate::connections::{ConnectionLimits, Connections, Crowded, Room, Seated, Unfinished};
+use crate::connections::{ConnectionLimits, Connections, Crowded, Seat, Seated};
 use crate::live::Live;
 use crate::tls::Tls;
 
@@ -95,10 +95,9 @@ async fn serve_with(
                 continue;
             }
         };
-        let (room, unfinished) = (seat.room(), seat.unfinished());
         let (router, watcher) = (router.clone(), graceful.watcher());
-        let connection = Accepted { peer, room, unfinished, router, patience, watcher };
-        let mut stream = TimeoutStream::new(Seated::new(stream, seat));
+        let connection = Accepted { peer, seat, router, patience, watcher };
+        let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(patience.answer));
         let stream = Box::pin(stream);
         match tls.as_ref().map(Tls::acceptor) {
@@ -115,10 +114,7 @@ async fn serve_with(
 /// A connection that was accepted.
 struct Accepted {
     peer: SocketAddr,
-    /// For the bodies of its requests.
-    room: Room,
-    /// For the messages of the WebSocket that it may become.
-    unfinished: Unfinished,
+    seat: Seat,
     router: Router,
     patience: Patience,
     watcher: Watcher,
@@ -145,7 +141,9 @@ impl Accepted {
     }
 
     async fn run(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let Self { peer, room, unfinished, router, patience, watcher } = self;
+        let Self { peer, seat, router, patience, watcher } = self;
+        let (room, unfinished) = (seat.room(), seat.unfinished());
+        let stream = Seated::new(stream, seat);
         let asked = Arc::new(Notify::new());
         let asks = asked.clone();
         let service = router.map_request(move |mut request: Request<Incoming>| {

@@ -189,7 +189,9 @@ async fn listen(
                     deadline = Instant::now() + pong;
                     sent = sending.total();
                 }
-                unfinished.iter().for_each(Unfinished::forget_little);
+                if let Some(unfinished) = &unfinished {
+                    unfinished.forget_control(control.into_data().len());
+                }
             }
             Ok(Some(Ok(message))) => {
                 let begun = Instant::now();
