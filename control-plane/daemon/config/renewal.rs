@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::bail;
 use serde_json::Value;
 
 use super::Config;
@@ -19,7 +20,8 @@ pub(crate) struct Renewal {
 }
 
 impl Config {
-    /// What holds of `other` when it is read while the daemon runs.
+    /// What holds of `other` when it is read while the daemon runs. An error when that is a danger
+    /// that neither is, because a part of `other` would have to wait for a restart.
     pub(crate) fn renewed(&self, other: Self) -> anyhow::Result<Renewal> {
         let wanted = other.clone();
         let config = Self {
@@ -34,6 +36,11 @@ impl Config {
             ui: other.ui,
             ..self.clone()
         };
+        let dangers = |config: &Self| config.access().dangers(config.listen);
+        let known = [dangers(self), dangers(&wanted)].concat();
+        if let Some(danger) = dangers(&config).iter().find(|danger| !known.contains(danger)) {
+            bail!("what is wanted is safe after a restart only: until then, {danger}");
+        }
         Ok(Renewal {
             changed: differing(self, &config)?,
             stuck: differing(&wanted, &config)?,
@@ -106,6 +113,25 @@ mod tests {
             let renewal = renewed(before, after);
             assert_eq!(renewal.changed, changed, "{before} -> {after}");
             assert_eq!(renewal.stuck, stuck, "{before} -> {after}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_open_while_the_rest_waits() {
+        let everywhere = "listen = '0.0.0.0:1'\n";
+        let basic = "[auth]\nbackend = 'basic'\nfile = 'a'\n";
+        let clients = "[tls]\nserver_cert = 'a'\nserver_key = 'b'\nca_cert = 'c'\n\
+                       require_client_cert = true\n";
+        for (before, after, refused) in [
+            (format!("{everywhere}{basic}"), String::new(), true),
+            (format!("{everywhere}{basic}"), format!("{everywhere}{clients}"), true),
+            (format!("{everywhere}{basic}"), everywhere.to_owned(), false),
+            (everywhere.to_owned(), String::new(), false),
+            (String::new(), everywhere.to_owned(), false),
+        ] {
+            let (old, new) = (Config::parse(&before).unwrap(), Config::parse(&after).unwrap());
+            let renewed = old.renewed(new);
+            assert_eq!(renewed.is_err(), refused, "{before} -> {after}: {renewed:?}");
         }
     }
 
