@@ -43,7 +43,10 @@ impl<H: Host> Evaluations<H> {
         self.under_way.spawn(async move {
             let begun = Instant::now();
             let value = scripts.evaluate(&text, host).await;
-            let rest = (begun.elapsed() * RESTS).max(REST);
+            let rest = match value {
+                Err(ScriptError::Busy(_)) => REST,
+                _ => (begun.elapsed() * RESTS).max(REST),
+            };
             let sight = match value {
                 Ok(value) => {
                     let alert = alert.clone();
@@ -76,5 +79,5 @@ const TIME: Duration = Duration::from_secs(10);
 /// An alert rests at least so long between two scripts.
 const REST: Duration = Duration::from_secs(1);
 
-/// And so many times as long as the last one ran: a tenth of the time is what it gets.
+/// And so many times as long as the last one took: a tenth of the time is what it gets.
 const RESTS: u32 = 9;
