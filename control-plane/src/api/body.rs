@@ -34,6 +34,9 @@ enum Language {
 /// Why a body cannot be read: line, column and what was expected there.
 #[derive(Debug, thiserror::Error)]
 pub enum Misread {
+    /// It is nested too deep: kept inside a record, it could not be read again.
+    #[error("nested {0} deep, expected at most {DEPTH}")]
+    Deep(usize),
     /// It was JSON.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
@@ -46,7 +49,10 @@ impl Body {
     /// Reads all of it.
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Misread> {
         match self.language {
-            Language::Json => Ok(serde_json::from_slice(&self.bytes)?),
+            Language::Json => match depth(&self.bytes) {
+                0..=DEPTH => Ok(serde_json::from_slice(&self.bytes)?),
+                deep => Err(Misread::Deep(deep)),
+            },
             Language::Yaml => yaml(&self.bytes),
         }
     }
@@ -135,6 +141,35 @@ async fn read(
     Ok(Body { bytes, language, hold })
 }
 
+/// How deep brackets of a JSON text are nested.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'"' => {
+                while let Some(byte) = bytes.next() {
+                    match byte {
+                        b'"' => break,
+                        b'\\' => drop(bytes.next()),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// Depth of a document at most; of YAML it is less. serde reads 127.
+pub(super) const DEPTH: usize = 100;
+
 /// Reads YAML without aliases, which could make much of a small body.
 fn yaml<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Misread> {
     let options = serde_saphyr::options! {
@@ -147,3 +182,24 @@ fn yaml<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Misread> {
 
 /// The kind of a YAML body.
 pub(super) const YAML: &str = "application/yaml";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brackets_in_texts_are_no_depth() {
+        for (json, expected) in [
+            ("", 0),
+            ("[]", 1),
+            ("{\"a\": [{}]}", 3),
+            ("[[], [], []]", 2),
+            (r#"["[[[", "\"[[", {"[": "\\"}]"#, 2),
+            ("]]][", 1),
+            (r#"[""#, 1),
+            (r#"["\"#, 1),
+        ] {
+            assert_eq!(depth(json.as_bytes()), expected, "{json}");
+        }
+    }
+}

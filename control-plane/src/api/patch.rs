@@ -3,6 +3,7 @@
 use json_patch::PatchOperation;
 use serde_json::Value;
 
+use super::body::DEPTH;
 use super::{Error, MAX_BODY};
 
 /// The document after all operations.
@@ -61,9 +62,6 @@ impl Size {
 
 /// Operations of a patch at most.
 const OPERATIONS: usize = 1000;
-
-/// Depth of a document at most, as serde's for bodies.
-const DEPTH: usize = 127;
 
 #[cfg(test)]
 mod tests {

@@ -27,6 +27,8 @@ pub(super) async fn query(
     let Some(text) = text(&body)? else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
+    // Others may have its room while a script runs.
+    drop(body);
     let form = Form::of(&parts.headers);
     // A filter in it may name hosts.
     let limits = *state.settings.query.get();

@@ -62,10 +62,10 @@ pub(super) async fn graph(state: &State, parts: &Parts, call: Call) -> Result<Op
     if is_of_script(parts) {
         return Ok(None);
     }
+    state.access.admit(parts, None, CALL.right()).await.map_err(Error::Refused)?;
     let Some(source) = find_named(&state.workflows.entries(), &call.workflow) else {
         return Ok(None);
     };
-    state.access.admit(parts, None, CALL.right()).await.map_err(Error::Refused)?;
     let script = Script::Function { source, params: call.params };
     let value = state.scripts.run(script, ScriptHost::of_caller(state, parts)).await?;
     serde_json::from_value(value).map(Some).map_err(Error::NoGraph)

@@ -270,6 +270,38 @@ async fn resources_survive_the_process() {
     }
 }
 
+#[tokio::test]
+async fn what_is_as_deep_as_can_be_survives_too() {
+    let deep = |levels: usize| ["[".repeat(levels), "]".repeat(levels)].concat();
+    let node = |levels| {
+        let x = deep(levels);
+        format!(r#"{{"ID": "a", "Metadata": {{"Name": "a", "Type": "b", "X": {x}}}}}"#)
+    };
+    let rule = |levels| {
+        let x = deep(levels);
+        format!(r#"{{"Action": "create", "Metadata": {{"Name": "a", "Type": "b", "X": {x}}}}}"#)
+    };
+    let workflow = |levels: usize| {
+        let x = deep(levels - 1);
+        format!(r#"{{"Name": "a", "Source": "() => 1", "Parameters": [{{"Default": {x}}}]}}"#)
+    };
+    for (path, body) in [
+        ("/api/node", &node as &dyn Fn(usize) -> String),
+        ("/api/noderule", &rule),
+        ("/api/workflow", &workflow),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let world = World::open(Some(directory.path())).unwrap();
+        let refused = ask(&world, "POST", path, body(99)).await;
+        refused.is_error(400, "request body: nested 101 deep, expected at most 100");
+        let created = ask(&world, "POST", path, body(98)).await;
+        assert_eq!(created.status, 201, "{path}: {}", created.text);
+        drop(world);
+        let world = within_open(directory.path()).await;
+        assert!(ask(&world, "GET", path, "").await.text.contains("[[[[[["), "{path}");
+    }
+}
+
 /// A world whose state another had, which may still be ending.
 async fn within_open(directory: &std::path::Path) -> World {
     within(|| World::open(Some(directory)).ok()).await
