@@ -18,12 +18,14 @@ mod verified;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use tokio::task::yield_now;
 
 use self::basic::{Basic, Read};
 use self::policy::{ADMIN, WEBSOCKET};
@@ -91,7 +93,11 @@ pub enum AccessError {
 
 /// Decides who may. Clones are the same.
 #[derive(Clone, Debug)]
-pub struct Access(Live<Guard>);
+pub struct Access {
+    guard: Live<Guard>,
+    /// Counts up when users and guard begin to change, and again when they have: odd between.
+    changes: Arc<AtomicU64>,
+}
 
 /// Another configuration, whose users were read.
 #[derive(Debug)]
@@ -136,26 +142,44 @@ impl Right {
 impl Access {
     /// Reads the users.
     pub fn open(config: Config) -> Result<Self, AccessError> {
-        Ok(Self(Renewal::new(config, None)?.guard.into()))
+        Ok(Self { guard: Renewal::new(config, None)?.guard.into(), changes: Arc::default() })
     }
 
     /// Reads the users of another configuration, and changes nothing yet. It may wait for the disk.
     pub fn renewal(&self, config: Config) -> Result<Renewal, AccessError> {
-        Renewal::new(config, self.0.get().basic.as_ref())
+        Renewal::new(config, self.guard.get().basic.as_ref())
     }
 
     /// Goes by another configuration from now on. Failures to log in are not forgotten.
     pub fn renew(&self, renewal: Renewal) {
         let Renewal { guard, users } = renewal;
+        self.changes.fetch_add(1, Ordering::SeqCst);
         if let Some((basic, users)) = guard.basic.as_ref().zip(users) {
             basic.replace(users);
         }
-        self.0.set(guard);
+        self.guard.set(guard);
+        self.changes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The guard, while neither it nor its users change, and how often they have. What it decides
+    /// holds if they have not by then: new users are nobody's under an old policy.
+    async fn steady(&self) -> (u64, Arc<Guard>) {
+        loop {
+            let changes = self.changes.load(Ordering::SeqCst);
+            if changes.is_multiple_of(2) {
+                return (changes, self.guard.get());
+            }
+            yield_now().await;
+        }
+    }
+
+    fn changed_since(&self, changes: u64) -> bool {
+        self.changes.load(Ordering::SeqCst) != changes
     }
 
     /// Reads the users again whenever their file changes.
     pub(crate) async fn follow(self) {
-        files::follow(move || match &self.0.get().basic {
+        files::follow(move || match &self.guard.get().basic {
             Some(basic) => basic.refresh(),
             None => Ok(()),
         })
@@ -164,7 +188,7 @@ impl Access {
 
     /// Whether the body of a request has to be looked at for a token: there is none elsewhere.
     pub(crate) fn lacks_token(&self, parts: &Parts) -> bool {
-        self.0.get().basic.is_some() && token::find(parts).is_none()
+        self.guard.get().basic.is_some() && token::find(parts).is_none()
     }
 
     /// Lets a request pass, or says why not. `form`: the token of its body. `right`: what it wants;
@@ -175,30 +199,12 @@ impl Access {
         form: Option<Secret>,
         right: Option<Right>,
     ) -> Result<(), Refusal> {
-        let guard = self.0.get();
-        guard.check_host(parts)?;
-        // CORS says nothing about WebSockets: every page can open one.
-        let socket = right.is_some_and(|right| right.object == WEBSOCKET);
-        let found = token::find(parts);
-        // The browser sends a cookie along whoever asks it to; all else a page has to know.
-        let by_cookie =
-            guard.basic.is_some() && found.as_ref().is_some_and(|found| found.by_cookie);
-        if socket || by_cookie && !is_safe(&parts.method) {
-            guard.check_origin(parts)?;
-        }
-        let user = match &guard.basic {
-            None => ADMIN.into(),
-            Some(basic) => {
-                let token = found.map(|found| found.token).or(form);
-                let credentials = token.as_ref().and_then(Credentials::of_token);
-                basic.authenticate(credentials.ok_or(Refusal::Wrong)?, address(parts)).await?
+        loop {
+            let (changes, guard) = self.steady().await;
+            let admitted = guard.admit(parts, form.as_ref(), right).await;
+            if !self.changed_since(changes) {
+                return admitted;
             }
-        };
-        match right {
-            Some(Right { object, action }) if !guard.policy.allows(&user, object, action) => {
-                Err(Refusal::Denied { user: user.to_string(), object, action })
-            }
-            _ => Ok(()),
         }
     }
 
@@ -208,16 +214,13 @@ impl Access {
         parts: &Parts,
         credentials: &Credentials,
     ) -> Result<Session, Refusal> {
-        let guard = self.0.get();
-        let Some(basic) = &guard.basic else {
-            let permissions = guard.policy.permissions(ADMIN);
-            return Ok(Session { token: Secret::new(""), permissions });
-        };
-        let token = credentials.token();
-        // As the requests to come will be read.
-        let credentials = Credentials::of_token(&token).ok_or(Refusal::Wrong)?;
-        let user = basic.authenticate(credentials, address(parts)).await?;
-        Ok(Session { token, permissions: guard.policy.permissions(&user) })
+        loop {
+            let (changes, guard) = self.steady().await;
+            let session = guard.log_in(parts, credentials).await;
+            if !self.changed_since(changes) {
+                return session;
+            }
+        }
     }
 
     /// The cookies of a log-in: the token, which pages cannot read, and `permissions` in JSON.
@@ -231,7 +234,7 @@ impl Access {
 
     /// Whether clients are spoken to through TLS.
     pub(crate) fn tls(&self) -> bool {
-        self.0.get().tls
+        self.guard.get().tls
     }
 }
 
@@ -253,6 +256,49 @@ impl Renewal {
 }
 
 impl Guard {
+    async fn admit(
+        &self,
+        parts: &Parts,
+        form: Option<&Secret>,
+        right: Option<Right>,
+    ) -> Result<(), Refusal> {
+        self.check_host(parts)?;
+        // CORS says nothing about WebSockets: every page can open one.
+        let socket = right.is_some_and(|right| right.object == WEBSOCKET);
+        let found = token::find(parts);
+        // The browser sends a cookie along whoever asks it to; all else a page has to know.
+        let by_cookie = self.basic.is_some() && found.as_ref().is_some_and(|found| found.by_cookie);
+        if socket || by_cookie && !is_safe(&parts.method) {
+            self.check_origin(parts)?;
+        }
+        let user = match &self.basic {
+            None => ADMIN.into(),
+            Some(basic) => {
+                let token = found.as_ref().map(|found| &found.token).or(form);
+                let credentials = token.and_then(Credentials::of_token);
+                basic.authenticate(credentials.ok_or(Refusal::Wrong)?, address(parts)).await?
+            }
+        };
+        match right {
+            Some(Right { object, action }) if !self.policy.allows(&user, object, action) => {
+                Err(Refusal::Denied { user: user.to_string(), object, action })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn log_in(&self, parts: &Parts, credentials: &Credentials) -> Result<Session, Refusal> {
+        let Some(basic) = &self.basic else {
+            let permissions = self.policy.permissions(ADMIN);
+            return Ok(Session { token: Secret::new(""), permissions });
+        };
+        let token = credentials.token();
+        // As the requests to come will be read.
+        let credentials = Credentials::of_token(&token).ok_or(Refusal::Wrong)?;
+        let user = basic.authenticate(credentials, address(parts)).await?;
+        Ok(Session { token, permissions: self.policy.permissions(&user) })
+    }
+
     fn check_origin(&self, parts: &Parts) -> Result<(), Refusal> {
         match self.origins.foreign(&parts.headers, self.tls) {
             None => Ok(()),
