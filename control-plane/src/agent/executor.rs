@@ -65,22 +65,15 @@ impl Executor {
         }
     }
 
-    /// Asks for all that is due, then waits until something is.
+    /// Asks for what is over and for one thing that is due, or waits until something is. Orders are
+    /// looked at each time: they change while an agent takes long to answer.
     async fn turn(&mut self, line: &mut Line) -> Result<(), Gone> {
-        let wanted: Orders = {
-            let orders = self.orders.borrow_and_update();
-            let own = orders.iter().filter(|(_, order)| order.host == self.host);
-            own.map(|(errand, order)| (errand.clone(), order.clone())).collect()
-        };
-        let asked = self.asked.keys();
-        let over: Vec<_> = asked.filter(|errand| !wanted.contains_key(*errand)).cloned().collect();
-        for errand in over {
+        self.orders.mark_unchanged();
+        for errand in self.over() {
             self.end(&errand, line).await?;
         }
-        for (errand, order) in wanted {
-            if self.is_due(&errand) {
-                self.begin(errand, order, line).await?;
-            }
+        if let Some((errand, order)) = self.due() {
+            return self.begin(errand, order, line).await;
         }
         let again = self.asked.values().filter_map(|asked| asked.again).min();
         tokio::select! {
@@ -89,6 +82,23 @@ impl Executor {
             // An answer that comes too late means nothing.
             reply = line.replies.recv() => reply.map(drop).ok_or(Gone),
         }
+    }
+
+    /// What was asked for and is ordered no more.
+    fn over(&self) -> Vec<Errand> {
+        let orders = self.orders.borrow();
+        let is_ordered =
+            |errand: &Errand| orders.get(errand).is_some_and(|order| order.host == self.host);
+        self.asked.keys().filter(|errand| !is_ordered(errand)).cloned().collect()
+    }
+
+    /// What is to begin next: what was never asked for goes before what is asked for again.
+    fn due(&self) -> Option<(Errand, Order)> {
+        let orders = self.orders.borrow();
+        let own = orders.iter().filter(|(_, order)| order.host == self.host);
+        let due = own.filter(|(errand, _)| self.is_due(errand));
+        let next = due.min_by_key(|(errand, _)| self.asked.get(*errand)?.again);
+        next.map(|(errand, order)| (errand.clone(), order.clone()))
     }
 
     fn is_due(&self, errand: &Errand) -> bool {
@@ -103,7 +113,12 @@ impl Executor {
         self.agents.outcomes_mut().insert(errand.clone(), Outcome::Asked);
         let asked = Asked { order: order.clone(), began: false, again: None };
         self.asked.insert(errand.clone(), asked);
-        let answer = self.ask("Start", &errand, &order, line).await?;
+        let status = self.ask("Start", &errand, &order, line).await?;
+        if status.is_none() && errand.task.is_lasting() {
+            // It may begin yet, and nobody would end it.
+            self.tell("Stop", &errand, &order, line).await?;
+        }
+        let answer = self.verdict(status);
         let began = answer.is_ok();
         let again = (!began && errand.task.is_lasting()).then(|| Instant::now() + AGAIN);
         self.asked.insert(errand.clone(), Asked { order, began, again });
@@ -122,27 +137,24 @@ impl Executor {
         let Some(Asked { order, began, .. }) = self.asked.remove(errand) else { return Ok(()) };
         self.agents.outcomes_mut().remove(errand);
         // What never began has no end; packets may all be sent, of which no word came.
-        if began && let Err(why) = self.ask("Stop", errand, &order, line).await? {
-            tracing::debug!(agent = self.host, ?errand, why, "an agent does not end");
+        if began {
+            let status = self.ask("Stop", errand, &order, line).await?;
+            if let Err(why) = self.verdict(status) {
+                tracing::debug!(agent = self.host, ?errand, why, "an agent does not end");
+            }
         }
         Ok(())
     }
 
-    /// Asks the agent, and says what it answers.
+    /// Asks the agent, and says with which status it answers, if it does in time.
     async fn ask(
         &self,
         kind: &'static str,
         errand: &Errand,
         order: &Order,
         line: &mut Line,
-    ) -> Result<Result<(), String>, Gone> {
-        let uuid = Uuid::new_v4().to_string();
-        let obj = order.request(errand);
-        let namespace = errand.task.namespace();
-        let letter = Letter { namespace, kind, uuid: uuid.clone(), status: OK, obj };
-        let letters = line.letters.upgrade().ok_or(Gone)?;
-        letters.send(letter).await.map_err(|_| Gone)?;
-        drop(letters);
+    ) -> Result<Option<i64>, Gone> {
+        let uuid = self.tell(kind, errand, order, line).await?;
         let reply = async {
             loop {
                 let reply = line.replies.recv().await.ok_or(Gone)?;
@@ -151,19 +163,36 @@ impl Executor {
                 }
             }
         };
-        match timeout(self.patience, reply).await {
-            Ok(status) => Ok(verdict(status?)),
-            Err(_) => Ok(Err(format!("the agent does not answer for {:?}", self.patience))),
-        }
+        timeout(self.patience, reply).await.ok().transpose()
     }
-}
 
-fn verdict(status: i64) -> Result<(), String> {
-    match status {
-        OK => Ok(()),
-        404 => Err("the agent does not know the node, or nothing to end there".to_owned()),
-        500 => Err("the agent failed".to_owned()),
-        other => Err(format!("the agent refuses, status {other}")),
+    /// Sends the agent a request, and says which `UUID` the answer will have.
+    async fn tell(
+        &self,
+        kind: &'static str,
+        errand: &Errand,
+        order: &Order,
+        line: &Line,
+    ) -> Result<String, Gone> {
+        let uuid = Uuid::new_v4().to_string();
+        let obj = order.request(errand);
+        let namespace = errand.task.namespace();
+        let letter = Letter { namespace, kind, uuid: uuid.clone(), status: OK, obj };
+        let letters = line.letters.upgrade().ok_or(Gone)?;
+        letters.send(letter).await.map_err(|_| Gone)?;
+        Ok(uuid)
+    }
+
+    fn verdict(&self, status: Option<i64>) -> Result<(), String> {
+        match status {
+            Some(OK) => Ok(()),
+            Some(404) => {
+                Err("the agent does not know the node, or nothing to end there".to_owned())
+            }
+            Some(500) => Err("the agent failed".to_owned()),
+            Some(other) => Err(format!("the agent refuses, status {other}")),
+            None => Err(format!("the agent does not answer for {:?}", self.patience)),
+        }
     }
 }
 
@@ -248,6 +277,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_called_off_meanwhile_does_not_begin() {
+        let agents = agents();
+        agents.order(Task::Injection, &orders(Task::Injection, &["a", "b", "c"]));
+        let mut far = Far::new(&agents, Duration::from_secs(60));
+        let first = far.letters.recv().await.unwrap();
+        agents.order(Task::Injection, &orders(Task::Injection, &["a", "c"]));
+        let reply = Received { uuid: first.uuid, status: 200, ..Received::default() };
+        far.answers.send(reply).await.unwrap();
+        let next = far.letters.recv().await.unwrap();
+        assert_eq!(
+            (next.kind, &*next.obj),
+            ("Start", &br#"{"NodeID":"c","Resource":{"UUID":"c"}}"#[..])
+        );
+    }
+
+    #[tokio::test]
     async fn an_agent_that_does_not_answer_is_skipped() {
         let agents = agents();
         agents.order(Task::Capture, &orders(Task::Capture, &["a", "b"]));
@@ -256,7 +301,10 @@ mod tests {
         let first = letters.recv().await.unwrap();
         assert_eq!((first.namespace, first.kind), ("OnDemandCapture", "Start"));
         assert_eq!(first.obj, br#"{"NodeID":"a","Resource":{"UUID":"c"}}"#);
+        let stop = letters.recv().await.unwrap();
+        assert_eq!((stop.kind, &*stop.obj), ("Stop", &*first.obj), "it may begin yet");
         let second = letters.recv().await.unwrap();
+        assert_eq!(second.obj, br#"{"NodeID":"b","Resource":{"UUID":"c"}}"#);
         // The answer to the first is too late, that to the second is not.
         for uuid in [first.uuid, second.uuid] {
             let reply = Received { uuid, status: 200, ..Received::default() };
@@ -268,7 +316,7 @@ mod tests {
         })
         .await;
         assert!(outcomes[0].error().unwrap().contains("does not answer"), "{outcomes:?}");
-        // What failed is not called off, what runs is.
+        // What failed is not called off again, what runs is.
         agents.order(Task::Capture, &Orders::new());
         let stop = letters.recv().await.unwrap();
         assert_eq!((stop.kind, &*stop.obj), ("Stop", &*second.obj));
