@@ -237,12 +237,15 @@ impl Injections {
     fn show(&self) {
         let Inner { resources, config: InjectionsConfig { asker, agents, .. }, shown, .. } =
             &*self.0;
-        let entries = resources.entries();
+        // What is created meanwhile comes into the table first, then to those that send. The table is
+        // read last, so that it has whatever they have.
         let mut remote = self.remote();
+        let entries = resources.entries();
         remote.keep(|id| entries.contains_key(id), agents);
         remote.show(agents, asker, asker.clock.now());
         drop(remote);
         let mut jobs = self.jobs();
+        let entries = resources.entries();
         jobs.retain(|id, _| entries.contains_key(id));
         for jobs in jobs.values_mut() {
             jobs.retain(|job| !job.is_over());
