@@ -219,9 +219,11 @@ impl Follower {
     /// Does what messages ask for, in their order.
     async fn serve(
         &mut self,
-        batch: Vec<Received>,
+        mut batch: Vec<Received>,
         letters: &mpsc::Sender<Letter>,
     ) -> Result<(), Gone> {
+        // What messages are made into takes room too, until the last of it is in the graph.
+        let _holds: Vec<_> = batch.iter_mut().filter_map(|it| it.hold.take()).collect();
         let author = self.part.publishes.as_ref().map(|(author, _)| author.clone());
         let mut steps = Vec::new();
         for received in batch {
