@@ -10,6 +10,7 @@ use super::element::{mac_text, put, renew};
 use super::ethtool::Settings;
 use super::kind;
 use super::link::{self, Link};
+use super::namespace::Gone;
 use super::neighbour::Neighbour;
 use super::route::{self, Route};
 use super::table::Table;
@@ -63,6 +64,11 @@ impl Followed {
         for keys in [KEYS, link::KEYS, kind::KEYS] {
             renew(held, keys, fresh);
         }
+    }
+
+    /// What is left of it when it is gone.
+    pub(super) fn gone(self, index: u32) -> Gone {
+        Gone { index, node: self.node, device: self.device }
     }
 
     fn mac_of(&self, ip: IpAddr) -> Option<String> {

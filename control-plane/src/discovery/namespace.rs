@@ -280,7 +280,7 @@ impl Namespace {
         self.moved.remove(&index);
         self.stale.remove(&index);
         if let Some(followed) = self.links.remove(&index) {
-            self.gone.push(Gone { index, node: followed.node, device: followed.device });
+            self.gone.push(followed.gone(index));
         }
     }
 

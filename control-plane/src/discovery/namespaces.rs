@@ -117,13 +117,17 @@ impl Namespaces {
         };
         self.counted.remove(&key);
         let now = (self.clock)();
-        let nodes = gone.links.into_values().map(|followed| followed.node);
-        let nodes = nodes.chain(gone.gone.into_iter().map(|gone| gone.node));
-        for node in nodes.chain([gone.identity.owner.id]) {
-            lock(&self.graph).delete::<Node>(&node, now);
+        let Namespace { identity, links, gone, .. } = gone;
+        let links = links.into_iter().map(|(index, followed)| followed.gone(index));
+        let gone: Vec<Gone> = links.chain(gone).collect();
+        for node in gone.iter().map(|gone| &gone.node).chain([&identity.owner.id]) {
+            lock(&self.graph).delete::<Node>(node, now);
         }
         for namespace in self.known.values_mut() {
             namespace.forget_peer(key);
+        }
+        for place in self.on_nics_of(key, &BTreeSet::new(), &gone) {
+            self.join(place, now);
         }
         self.recount();
     }

@@ -174,41 +174,63 @@ fn a_port_stays_on_the_link_of_that_name() {
     assert_eq!(world.layer2(), ["lower -> tap "]);
 }
 
+/// The physical function of a NIC, and its virtual ones.
+const PHYSICAL: &str = "0000:3b:00.0";
+const VIRTUAL: [&str; 3] = ["0000:3b:00.2", "0000:3b:00.3", "0000:3b:00.4"];
+
+/// A link on the PCI function at an address.
+fn on(index: u32, name: &str, address: &str) -> LinkMessage {
+    let bus = LinkAttribute::ParentDevBusName("pci".into());
+    let mut link = link(index, name, "", &[bus, LinkAttribute::ParentDevName(address.into())]);
+    link.attributes.retain(|attribute| !matches!(attribute, LinkAttribute::LinkInfo(_)));
+    link
+}
+
+/// A link that is a port in the switch of the NIC.
+fn representor(index: u32, name: &str, port: &str) -> LinkMessage {
+    let mut link = on(index, name, PHYSICAL);
+    link.attributes.push(LinkAttribute::PhysPortName(port.into()));
+    link
+}
+
 #[test]
 fn functions_of_a_nic_hang_together_across_namespaces() {
-    const PHYSICAL: &str = "0000:3b:00.0";
     let sys = tempfile::tempdir().unwrap();
-    pci_functions(sys.path(), PHYSICAL, &["0000:3b:00.2", "0000:3b:00.3", "0000:3b:00.4"]);
+    pci_functions(sys.path(), PHYSICAL, &VIRTUAL);
     let port = |address| OtherEnd::Function(Device::at(sys.path(), address));
     // One port shares its function with the kernel, one has a virtual function for itself.
-    let ports = [("shared", port(PHYSICAL)), ("dpdk", port("0000:3b:00.4"))];
+    let ports = [("shared", port(PHYSICAL)), ("dpdk", port(VIRTUAL[2]))];
     let mut world = World::with(&ports, sys.path());
-    let on = |index, name: &str, address: &str| {
-        let bus = LinkAttribute::ParentDevBusName("pci".into());
-        let mut link = link(index, name, "", &[bus, LinkAttribute::ParentDevName(address.into())]);
-        link.attributes.retain(|attribute| !matches!(attribute, LinkAttribute::LinkInfo(_)));
-        link
-    };
-    let representor = |index, name: &str, port: &str| {
-        let mut link = on(index, name, PHYSICAL);
-        link.attributes.push(LinkAttribute::PhysPortName(port.into()));
-        link
-    };
     let red = world.netns("red");
-    world.tell_to(red, &[new(on(2, "vf1", "0000:3b:00.3"))]);
-    world.tell(&[new(on(3, "vf0", "0000:3b:00.2")), new(on(1, "pf", PHYSICAL))]);
+    world.tell_to(red, &[new(on(2, "vf1", VIRTUAL[1]))]);
+    world.tell(&[new(on(3, "vf0", VIRTUAL[0])), new(on(5, "pf", PHYSICAL))]);
     assert_eq!(world.node("vf1").unwrap().metadata["VfID"], 1);
     let legacy = ["pf -> dpdk vf", "pf -> shared ", "pf -> vf0 vf", "pf -> vf1 vf"];
     assert_eq!(world.layer2(), legacy);
 
     // The NIC becomes a switch.
-    world.tell(&[new(representor(5, "rep1", "pf0vf1")), new(representor(6, "rep2", "c0pf0vf2"))]);
+    world.tell(&[new(representor(7, "rep1", "pf0vf1")), new(representor(6, "rep2", "c0pf0vf2"))]);
     let switched = ["pf -> shared ", "pf -> vf0 vf", "rep1 -> vf1 vf", "rep2 -> dpdk vf"];
     assert_eq!(world.layer2(), switched);
 
     // And no switch again.
-    world.tell(&[5, 6].map(|index| RouteNetlinkMessage::DelLink(on(index, "", PHYSICAL))));
+    world.tell(&[6, 7].map(|index| RouteNetlinkMessage::DelLink(on(index, "", PHYSICAL))));
     assert_eq!(world.layer2(), legacy);
+}
+
+#[test]
+fn functions_find_another_way_when_a_namespace_goes() {
+    let sys = tempfile::tempdir().unwrap();
+    pci_functions(sys.path(), PHYSICAL, &VIRTUAL);
+    let port = OtherEnd::Function(Device::at(sys.path(), VIRTUAL[2]));
+    let mut world = World::with(&[("dpdk", port)], sys.path());
+    let red = world.netns("red");
+    world.tell(&[new(on(1, "pf", PHYSICAL)), new(on(3, "vf0", VIRTUAL[0]))]);
+    let representors = [representor(5, "rep0", "pf0vf0"), representor(6, "rep2", "pf0vf2")];
+    world.tell_to(red, &representors.map(new));
+    assert_eq!(world.layer2(), ["rep0 -> vf0 vf", "rep2 -> dpdk vf"]);
+    world.namespaces.remove(red);
+    assert_eq!(world.layer2(), ["pf -> dpdk vf", "pf -> vf0 vf"]);
 }
 
 #[test]
