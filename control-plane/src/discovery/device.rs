@@ -86,9 +86,10 @@ fn function(device: &Path) -> Option<&Path> {
 
 fn virtual_of(function: &Path) -> Option<VirtualFunction> {
     let physical = fs::canonicalize(function.join("physfn")).ok()?;
+    let address = function.file_name();
     let id = fs::read_dir(&physical).ok()?.flatten().find_map(|entry| {
         let id = entry.file_name().to_str()?.strip_prefix("virtfn")?.parse().ok()?;
-        (fs::canonicalize(entry.path()).ok()? == function).then_some(id)
+        (fs::read_link(entry.path()).ok()?.file_name() == address).then_some(id)
     })?;
     Some(VirtualFunction { id, physical: file_name(&physical)? })
 }

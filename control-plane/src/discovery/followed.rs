@@ -66,6 +66,12 @@ impl Followed {
         }
     }
 
+    /// Whether the device behind another state of the link is the one that was found.
+    pub(super) fn knows_device_of(&self, link: &Link) -> bool {
+        let names = |link: &Link| (link.name.clone(), link.device.clone());
+        self.device.bus_info.is_some() && names(&self.link) == names(link)
+    }
+
     /// What is left of it when it is gone.
     pub(super) fn gone(self, index: u32) -> Gone {
         Gone { index, node: self.node, device: self.device }

@@ -267,7 +267,9 @@ impl Namespace {
         let index = link.index;
         let followed = self.links.entry(index).or_default();
         link.vfs = link.vfs.or_else(|| followed.link.vfs.take());
-        followed.device = Device::look(&self.sys, &link, self.identity.name.is_none());
+        if !followed.knows_device_of(&link) {
+            followed.device = Device::look(&self.sys, &link, self.identity.name.is_none());
+        }
         if !followed.link.refers_as(&link) {
             self.moved.insert(index);
         }

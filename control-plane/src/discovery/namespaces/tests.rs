@@ -234,6 +234,23 @@ fn functions_find_another_way_when_a_namespace_goes() {
 }
 
 #[test]
+fn a_device_is_looked_for_until_it_is_found() {
+    let sys = tempfile::tempdir().unwrap();
+    let mut world = World::with(&[], sys.path());
+    let bus = |world: &World| world.node("vf0").unwrap().metadata.get("BusInfo").cloned();
+    world.tell(&[new(on(3, "vf0", VIRTUAL[0]))]);
+    assert_eq!(bus(&world), None);
+    pci_functions(sys.path(), PHYSICAL, &VIRTUAL);
+    world.tell(&[new(on(3, "vf0", VIRTUAL[0]))]);
+    assert_eq!(bus(&world), Some(VIRTUAL[0].into()));
+    drop(sys);
+    world.tell(&[new(on(3, "vf0", VIRTUAL[0]))]);
+    assert_eq!(bus(&world), Some(VIRTUAL[0].into()), "nothing says that it is another");
+    world.tell(&[new(on(3, "vf0", VIRTUAL[1]))]);
+    assert_eq!(bus(&world), None);
+}
+
+#[test]
 fn a_port_that_leaves_its_bridge_is_not_gone() {
     let mut world = World::new();
     let mut port = link(4, "va", "veth", &[]);
