@@ -120,15 +120,24 @@ impl Link {
         matches!(self.kind_name(), "bridge" | "bond" | "team")
     }
 
-    /// The number of the virtual function whose other end it is, in the switch of a NIC: its port
-    /// is called `pf<N>vf<number>`, perhaps behind a `c<N>` (the kernel's switchdev.rst).
+    /// The number of the virtual function whose other end it is, in the switch of a NIC.
     pub(super) fn represents(&self) -> Option<u32> {
-        let (physical, function) = self.port_name.as_deref()?.rsplit_once("vf")?;
-        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        let (controller, physical) = physical.rsplit_once("pf")?;
-        let controller = controller.strip_prefix('c').unwrap_or(controller);
-        let regular = digits(controller) && digits(physical) && digits(function);
+        let function = self.beyond_physical()?.strip_prefix("vf")?;
+        let regular = function.bytes().all(|byte| byte.is_ascii_digit());
         regular.then(|| function.parse().ok())?
+    }
+
+    /// Whether it is its device's own link, and not the other end of a function's or a host's port
+    /// in the switch of the NIC: these have the same device.
+    pub(super) fn is_own(&self) -> bool {
+        self.beyond_physical().is_none()
+    }
+
+    /// What follows `pf<N>` in the name of its port, perhaps behind a `c<N>`. Such are the ports in
+    /// the switch of a NIC that lead to functions: `pf0vf3`, `pf0sf88` (the kernel's switchdev.rst).
+    fn beyond_physical(&self) -> Option<&str> {
+        let name = self.port_name.as_deref()?;
+        beyond_number(beyond_number(name, "c").unwrap_or(name), "pf")
     }
 
     /// Whether another state of a link has the same name and refers to the same links.
@@ -217,6 +226,13 @@ pub(super) fn read_pvid(message: &LinkMessage) -> Option<(u32, Option<u16>)> {
         })
     });
     Some((message.header.index, pvid))
+}
+
+/// What follows the prefix and a number.
+fn beyond_number<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let number = text.strip_prefix(prefix)?;
+    let rest = number.trim_start_matches(|letter: char| letter.is_ascii_digit());
+    (rest.len() < number.len()).then_some(rest)
 }
 
 /// The name of a link layer as libpcap-like tools and Skydive's captures know it.
@@ -401,22 +417,28 @@ mod tests {
 
     #[test]
     fn a_representor_names_its_function() {
-        for (name, expected) in [
-            ("pf0vf3", Some(3)),
-            ("c1pf0vf12", Some(12)),
-            ("pf1vf0", Some(0)),
-            ("p0", None),
-            ("pf0", None),
-            ("pf0sf88", None),
-            ("xpf0vf1", None),
-            ("pf0vf-1", None),
-            ("vf1", None),
-            ("", None),
+        for (name, represents, own) in [
+            ("pf0vf3", Some(3), false),
+            ("c1pf0vf12", Some(12), false),
+            ("pf1vf0", Some(0), false),
+            ("pf0", None, false),
+            ("pf0sf88", None, false),
+            ("c1pf0sf88", None, false),
+            ("pf0hpf", None, false),
+            ("pf0vf-1", None, false),
+            ("pf0vf", None, false),
+            ("p0", None, true),
+            ("p0s1", None, true),
+            ("xpf0vf1", None, true),
+            ("cpf0vf1", None, true),
+            ("pfvf1", None, true),
+            ("vf1", None, true),
+            ("", None, true),
         ] {
             let link = Link { port_name: Some(name.into()), ..Link::default() };
-            assert_eq!(link.represents(), expected, "{name}");
+            assert_eq!((link.represents(), link.is_own()), (represents, own), "{name}");
         }
-        assert_eq!(Link::default().represents(), None);
+        assert_eq!((Link::default().represents(), Link::default().is_own()), (None, true));
     }
 
     #[test]

@@ -20,14 +20,14 @@ impl Namespaces {
         let function = device.virtual_of.as_ref()?;
         let on_physical = || self.on_function(&function.physical);
         let representor = on_physical().find(|at| at.link.represents() == Some(function.id));
-        representor.or_else(|| on_physical().find(|at| at.link.represents().is_none()))
+        representor.or_else(|| on_physical().find(|at| at.link.is_own()))
     }
 
     /// Whether frames of a DPDK port on that function come through a link, and by which kind of
     /// edge.
     pub(super) fn carries(&self, at: &Followed, device: &Device) -> Option<Option<&'static str>> {
         let same = device.bus_info.is_some() && at.device.bus_info == device.bus_info;
-        if same && at.link.represents().is_none() {
+        if same && at.link.is_own() {
             return Some(None);
         }
         let above = self.upstream(device).is_some_and(|upstream| upstream.node == at.node);

@@ -203,6 +203,8 @@ fn functions_of_a_nic_hang_together_across_namespaces() {
     let mut world = World::with(&ports, sys.path());
     let red = world.netns("red");
     world.tell_to(red, &[new(on(2, "vf1", VIRTUAL[1]))]);
+    // Ports of the NIC's switch that lead elsewhere, and are found before the function's own link.
+    world.tell(&[new(representor(1, "host", "pf0hpf")), new(representor(4, "sf", "pf0sf88"))]);
     world.tell(&[new(on(3, "vf0", VIRTUAL[0])), new(on(5, "pf", PHYSICAL))]);
     assert_eq!(world.node("vf1").unwrap().metadata["VfID"], 1);
     let legacy = ["pf -> dpdk vf", "pf -> shared ", "pf -> vf0 vf", "pf -> vf1 vf"];
