@@ -137,7 +137,10 @@ impl Follower {
             let steps = publication::withdraw(&self.snapshot(), &author);
             // Nobody is left to be told of a failure, which is in the log.
             let _ = self.make(&author, steps).await;
-            author.leave(&self.stream.origins);
+            // Who told of nothing has nothing that a peer may tell of now.
+            if self.settled {
+                author.leave(&self.stream.origins);
+            }
         }
     }
 

@@ -160,6 +160,18 @@ async fn an_agent_that_comes_to_us_is_told_by_us() {
     assert!(server.node("x").is_some(), "it went back");
 }
 
+#[tokio::test]
+async fn who_comes_and_says_nothing_gives_nothing_back() {
+    let server = Server::new().await;
+    let mut peer = join(&server, "b", JSON).await;
+    peer.hear().await;
+    let mut agent = Speaker::join(&server, ("/ws/agent/topology", "agent"), "x", JSON).await;
+    agent.settle().await;
+    drop(agent);
+    assert!(server.clients.agents.left(LONG).await);
+    assert_eq!(peer.settle().await, [], "nothing to tell again");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_reads_slowly_is_told_the_difference() {
     let server = Server::new().await;
