@@ -227,7 +227,7 @@ mod tests {
     fn orders(task: Task, nodes: &[&str]) -> Orders {
         let order = |node: &&str| {
             let errand = Errand { task, node: (*node).to_owned(), resource: "c".into() };
-            (errand, Order { host: "far".into(), resource: json!({"UUID": "c"}) })
+            (errand, Order { host: "far".into(), resource: Arc::new(json!({"UUID": "c"})) })
         };
         nodes.iter().map(order).collect()
     }

@@ -1,6 +1,7 @@
 //! What agents are asked to do with nodes of theirs, and what came of it (Skydive API §7.8).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -31,8 +32,8 @@ pub(crate) struct Errand {
 pub(crate) struct Order {
     /// The agent's host.
     pub(crate) host: String,
-    /// The resource.
-    pub(crate) resource: Value,
+    /// The resource, which may hold a whole capture file.
+    pub(crate) resource: Arc<Value>,
 }
 
 /// All that agents shall do: an errand that is not there any more is called off.

@@ -36,6 +36,7 @@ impl Remote {
         nodes: &[Arc<Node>],
         host: &str,
     ) {
+        let mut resource = None;
         for node in nodes {
             let Some(agent) = agent_of(node, host) else { continue };
             if Kind::on(node.text("Type"), runnable.kind).is_none() {
@@ -46,7 +47,8 @@ impl Remote {
                 node: node.id.clone(),
                 resource: capture.uuid.clone(),
             };
-            let order = || Order { host: agent.to_owned(), resource: json!(capture) };
+            let resource = resource.get_or_insert_with(|| Arc::new(json!(capture)));
+            let order = || Order { host: agent.to_owned(), resource: resource.clone() };
             self.orders.entry(errand).or_insert_with(order);
         }
     }

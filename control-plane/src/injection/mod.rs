@@ -192,16 +192,14 @@ impl Injections {
         let entry = resources.create(new, ttl)?;
         if let Some(Prepared { senders, supplies, sending }) = &entry.parsed {
             let injection = &entry.resource;
-            let mut jobs = Vec::new();
-            for (sender, supply) in senders.iter().zip(supplies) {
-                if let Some(agent) = &sender.agent {
-                    self.remote().begin(agent, &sender.node, injection, supply);
-                } else {
-                    let (supply, sending) = (supply.clone(), sending.clone());
-                    jobs.push(Job::start(injection, sender, supply, &config.injector, sending));
-                }
-            }
-            self.jobs().insert(injection.uuid.clone(), jobs);
+            let senders = senders.iter().zip(supplies);
+            self.remote().begin(injection, senders.clone());
+            let ours = senders.filter(|(sender, _)| sender.agent.is_none());
+            let start = |(sender, supply): (&Sender, &Supply)| {
+                let (supply, sending) = (supply.clone(), sending.clone());
+                Job::start(injection, sender, supply, &config.injector, sending)
+            };
+            self.jobs().insert(injection.uuid.clone(), ours.map(start).collect());
         }
         self.show();
         Ok(entry.resource.clone())

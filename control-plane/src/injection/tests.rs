@@ -208,6 +208,26 @@ async fn an_agent_sends_on_its_nodes() {
 }
 
 #[tokio::test]
+async fn agents_share_the_file_that_they_send() {
+    let world = world();
+    let now = world.state.clock.now();
+    for name in ["near", "far"] {
+        let mut node = node(name, "veth", 7);
+        (node.host, node.origin) = (name.into(), format!("agent.{name}"));
+        world.state.graph.write().unwrap().add(node, now).unwrap();
+    }
+    let wanted = json!({"Src": "G.V().Has('Name', Within('near', 'far'))", "Pcap": "aGVsbG8=",
+        "Dst": "", "Count": 1});
+    create(&world, wanted).await.unwrap();
+    let remote = world.state.injections.remote();
+    let orders: Vec<_> = remote.orders.values().collect();
+    let [first, second] = orders[..] else { panic!("{orders:?}") };
+    assert_ne!(first.host, second.host);
+    assert_eq!(first.resource["Pcap"], "aGVsbG8=");
+    assert!(Arc::ptr_eq(&first.resource, &second.resource));
+}
+
+#[tokio::test]
 async fn a_file_is_sent_as_it_is() {
     let world = world();
     let wanted = json!({"Pcap": "aGVsbG8=", "Dst": "", "Count": 2});

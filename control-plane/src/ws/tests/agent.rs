@@ -308,7 +308,7 @@ async fn an_agent_is_asked_to_capture_and_answers() {
         let order = |host: &str, node: &str| {
             let errand =
                 Errand { task: Task::Capture, node: node.to_owned(), resource: "c".into() };
-            (errand, Order { host: host.to_owned(), resource: json!({"UUID": "c"}) })
+            (errand, Order { host: host.to_owned(), resource: Arc::new(json!({"UUID": "c"})) })
         };
         let tell = |orders: Orders| server.agents.order(Task::Capture, &orders);
         tell([order("far", "a"), order("far", "b"), order("near", "c")].into());
