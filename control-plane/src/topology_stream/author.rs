@@ -70,14 +70,14 @@ impl Author {
     }
 
     /// Whether an element that it tells of is one that it may tell of: a peer has others in its
-    /// graph too, which it knows from us or from other peers.
-    pub(super) fn may_tell(&self, element: &Element, topology: &Topology) -> bool {
+    /// graph too, which it knows from us or from other peers. An error when peers tell of too much.
+    pub(super) fn may_tell(&self, element: &Element, topology: &Topology) -> Result<bool, Refusal> {
         match &self.0 {
-            Role::Publisher { .. } | Role::Agent { .. } => true,
+            Role::Publisher { .. } | Role::Agent { .. } => Ok(true),
             Role::Peer(Peer { host, server, ours, origins }) => {
                 let origin = &element.origin;
                 let is_ours = origin.is_empty() || ours.contains(origin) || element.host == *server;
-                !is_ours && origins.admit(origin, host, topology)
+                if is_ours { Ok(false) } else { origins.admit(origin, host, topology) }
             }
         }
     }
@@ -107,6 +107,13 @@ impl Author {
         match matches!(self.0, Role::Publisher { .. }) || self.owns(element) {
             true => Ok(()),
             false => Err(Refusal::Foreign(element.id.clone(), element.origin.clone())),
+        }
+    }
+
+    /// All that it told is in `topology`, as far as it was not refused.
+    pub(super) fn tidy(&self, topology: &Topology) {
+        if let Role::Peer(Peer { host, origins, .. }) = &self.0 {
+            origins.tidy(host, topology);
         }
     }
 

@@ -257,7 +257,11 @@ impl Follower {
             }
         }
         match author {
-            Some(author) => self.make(&author, steps).await,
+            Some(author) => {
+                self.make(&author, steps).await?;
+                author.tidy(&self.snapshot());
+                Ok(())
+            }
             None => Ok(()),
         }
     }

@@ -4,8 +4,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use sonde_proto::graph::Element;
 use tokio::sync::watch;
 
+use super::publication::Refusal;
 use crate::graph::Topology;
 
 /// The origins of elements, and where they are told. Clones are the same.
@@ -28,8 +30,12 @@ struct Places {
 
 impl Origins {
     /// The origin is told here from now on. Whether a peer told of it until now.
-    pub(super) fn take(&self, origin: &str) -> bool {
+    pub(super) fn take(&self, origin: &str, topology: &Topology) -> bool {
         let mut places = self.places();
+        if places.here.len() >= ORIGINS {
+            let there = origins_in(topology);
+            places.here.retain(|origin| there.contains(&**origin));
+        }
         places.keep(origin);
         places.peers.remove(origin).is_some()
     }
@@ -41,23 +47,40 @@ impl Origins {
     }
 
     /// Whether the peer of that host tells of the origin: if nobody does yet, and nothing of it is
-    /// in `topology`, it does from now on.
-    pub(super) fn admit(&self, origin: &str, peer: &str, topology: &Topology) -> bool {
+    /// in `topology`, it does from now on. An error when it would, and there are too many.
+    pub(super) fn admit(
+        &self,
+        origin: &str,
+        peer: &str,
+        topology: &Topology,
+    ) -> Result<bool, Refusal> {
         let mut places = self.places();
         if let Some(known) = places.peers.get(origin) {
-            return known == peer;
+            return Ok(known == peer);
         }
-        if places.here.contains(origin) || places.peers.len() >= ORIGINS {
-            return false;
+        if places.here.contains(origin) {
+            return Ok(false);
         }
-        let nodes = topology.nodes().map(|node| &**node);
-        let mut all = nodes.chain(topology.edges().map(|edge| &edge.element));
-        if all.any(|element| element.origin == origin) {
+        if places.peers.len() >= ORIGINS {
+            return Err(Refusal::Origins);
+        }
+        if elements(topology).any(|element| element.origin == origin) {
             places.keep(origin);
-            return false;
+            return Ok(false);
         }
         places.peers.insert(origin.to_owned(), peer.to_owned());
-        true
+        Ok(true)
+    }
+
+    /// Where there are as many origins as may be, forgets those of the peer of which nothing is in
+    /// `topology`, which has all that the peer told.
+    pub(super) fn tidy(&self, peer: &str, topology: &Topology) {
+        if self.places().peers.len() < ORIGINS {
+            return;
+        }
+        let there = origins_in(topology);
+        let mut places = self.places();
+        places.peers.retain(|origin, known| known != peer || there.contains(&**origin));
     }
 
     /// Whether the peer of that host tells of the origin.
@@ -96,8 +119,17 @@ impl Places {
     }
 }
 
+fn elements(topology: &Topology) -> impl Iterator<Item = &Element> {
+    let nodes = topology.nodes().map(|node| &**node);
+    nodes.chain(topology.edges().map(|edge| &edge.element))
+}
+
+fn origins_in(topology: &Topology) -> HashSet<&str> {
+    elements(topology).map(|element| &*element.origin).collect()
+}
+
 /// Origins that are kept at most, of peers and of here.
-const ORIGINS: usize = 4096;
+pub(super) const ORIGINS: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -107,31 +139,59 @@ mod tests {
     use super::*;
     use crate::graph::Graph;
 
+    fn node(id: &str, origin: &str) -> Node {
+        Node { id: id.into(), origin: origin.into(), ..Node::default() }
+    }
+
     #[test]
     fn an_origin_is_told_in_one_place() {
         let mut graph = Graph::new();
-        let ours = Node { id: "a".into(), origin: "api.here".into(), ..Node::default() };
-        graph.add(ours, Timestamp::default()).unwrap();
+        graph.add(node("a", "api.here"), Timestamp::default()).unwrap();
         let origins = Origins::default();
-        assert!(!origins.admit("api.here", "b", &graph), "it is in the graph");
-        assert!(origins.admit("agent.x", "b", &graph));
-        assert!(origins.admit("agent.x", "b", &graph));
-        assert!(!origins.admit("agent.x", "c", &graph), "b tells of it");
+        let admit = |origin, peer| origins.admit(origin, peer, &graph).unwrap();
+        assert!(!admit("api.here", "b"), "it is in the graph");
+        assert!(admit("agent.x", "b"));
+        assert!(admit("agent.x", "b"));
+        assert!(!admit("agent.x", "c"), "b tells of it");
         assert!(origins.is_of("agent.x", "b") && !origins.is_of("agent.x", "c"));
-        assert!(origins.take("agent.x"), "its agent came to us");
+        assert!(origins.take("agent.x", &graph), "its agent came to us");
         assert!(!origins.is_replicated("agent.x"));
-        assert!(!origins.take("agent.x") && !origins.admit("agent.x", "b", &graph));
+        assert!(!origins.take("agent.x", &graph) && !admit("agent.x", "b"));
         origins.leave("agent.x");
-        assert!(origins.admit("agent.x", "c", &graph));
+        assert!(admit("agent.x", "c"));
         origins.part("c");
         assert!(!origins.is_replicated("agent.x"));
     }
 
     #[test]
     fn peers_tell_of_so_many_origins() {
-        let (graph, origins) = (Graph::new(), Origins::default());
-        let told = (0..ORIGINS + 5).filter(|n| origins.admit(&n.to_string(), "b", &graph));
-        assert_eq!(told.count(), ORIGINS);
-        assert!(!origins.take("agent.x"), "ours are ours all the same");
+        let (mut graph, origins) = (Graph::new(), Origins::default());
+        let admit = |graph: &Graph, origin: &str, peer| origins.admit(origin, peer, graph).is_ok();
+        assert!(admit(&graph, "c's", "c"));
+        let told = (0..ORIGINS + 5).filter(|n| admit(&graph, &n.to_string(), "b"));
+        assert_eq!(told.count(), ORIGINS - 1);
+        assert!(!origins.take("agent.x", &graph), "ours are ours all the same");
+
+        // It tells of one still.
+        graph.add(node("a", "7"), Timestamp::default()).unwrap();
+        origins.tidy("b", &graph);
+        let known = ["7", "8", "c's"].map(|origin| origins.is_replicated(origin));
+        assert_eq!(known, [true, false, true]);
+        assert!(admit(&graph, "new", "b"));
+        origins.tidy("b", &graph);
+        assert!(origins.is_replicated("new"), "there is room");
+    }
+
+    #[test]
+    fn origins_of_here_that_are_over_make_room() {
+        let (mut graph, origins) = (Graph::new(), Origins::default());
+        graph.add(node("a", "7"), Timestamp::default()).unwrap();
+        for n in 0..ORIGINS {
+            origins.take(&n.to_string(), &graph);
+        }
+        origins.take("new", &graph);
+        for (origin, admitted) in [("7", false), ("8", true), ("new", false)] {
+            assert_eq!(origins.admit(origin, "b", &graph).unwrap(), admitted, "{origin}");
+        }
     }
 }

@@ -13,6 +13,7 @@ use sonde_proto::time::Timestamp;
 
 use super::author::Author;
 use super::operation::PartialUpdate;
+use super::origins::ORIGINS;
 use super::request::{Action, Of};
 use crate::graph::{ELEMENTS, Graph, GraphError, Kind, SchemaError, Topology};
 
@@ -62,6 +63,8 @@ pub(super) enum Refusal {
     Operation(String),
     #[error("the graph has {ELEMENTS} nodes and edges already")]
     Full,
+    #[error("analyzers tell of {ORIGINS} origins already")]
+    Origins,
 }
 
 /// Reads the change that a message of `author` asks for; `None` when that is none of its business,
@@ -90,7 +93,7 @@ fn deed<K: Kind + DeserializeOwned>(
     }
     let mut one: K = serde_json::from_value(obj)?;
     author.check(&one)?;
-    if !author.may_tell(one.element(), topology) {
+    if !author.may_tell(one.element(), topology)? {
         return Ok(None);
     }
     Ok(Some(match action {
@@ -141,14 +144,18 @@ fn sound<K: Kind>(
     author: &Author,
     refused: &mut impl FnMut(Refusal),
 ) -> Vec<K> {
-    let checked = all.into_iter().filter_map(|mut one| match author.check(&one) {
-        Ok(()) if !author.may_tell(one.element(), topology) => None,
-        Ok(()) => {
+    let may_tell = |one: &K| {
+        author.check(one)?;
+        author.may_tell(one.element(), topology)
+    };
+    let checked = all.into_iter().filter_map(|mut one| match may_tell(&one) {
+        Ok(true) => {
             author.sign(one.element_mut());
             Some(one)
         }
+        Ok(false) => None,
         Err(why) => {
-            refused(why.into());
+            refused(why);
             None
         }
     });

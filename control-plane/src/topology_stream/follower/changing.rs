@@ -19,7 +19,7 @@ impl Follower {
             return Ok(());
         }
         match author.origin() {
-            Some(origin) if self.stream.origins.take(origin) => {
+            Some(origin) if self.stream.origins.take(origin, &self.snapshot()) => {
                 let stale = publication::withdraw(&self.snapshot(), author);
                 self.make(author, stale).await
             }

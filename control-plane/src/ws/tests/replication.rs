@@ -172,6 +172,23 @@ async fn who_comes_and_says_nothing_gives_nothing_back() {
     assert_eq!(peer.settle().await, [], "nothing to tell again");
 }
 
+#[tokio::test]
+async fn a_peer_is_told_that_it_tells_of_too_many_origins() {
+    let server = Server::new().await;
+    let mut peer = join(&server, "b", JSON).await;
+    peer.hear().await;
+    let refused = || server.clients.peers.list()[0].refused;
+    let all = (0..=4096).map(|n| node(&format!("n{n}"), &format!("agent.{n}"), 1, 1));
+    peer.say("Sync", json!({"Nodes": all.collect::<Vec<_>>()})).await;
+    peer.settle().await;
+    assert_eq!((server.elements(), refused()), (4096, 1));
+    peer.say("NodeDeleted", node("n0", "agent.0", 1, 1)).await;
+    peer.settle().await;
+    peer.say("NodeAdded", node("n4096", "agent.4096", 1, 1)).await;
+    peer.settle().await;
+    assert_eq!((server.elements(), refused()), (4096, 1), "one went, one came");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_reads_slowly_is_told_the_difference() {
     let server = Server::new().await;
