@@ -95,8 +95,14 @@ impl Origins {
 
     /// The peer of that host tells of nothing any more.
     pub(super) fn part(&self, peer: &str) {
-        self.places().peers.retain(|_, known| known != peer);
-        self.0.released.send_replace(());
+        let mut places = self.places();
+        let before = places.peers.len();
+        places.peers.retain(|_, known| known != peer);
+        let told = places.peers.len() < before;
+        drop(places);
+        if told {
+            self.0.released.send_replace(());
+        }
     }
 
     /// Changes whenever an origin is not told any more where it was: another peer may have told of
@@ -159,8 +165,11 @@ mod tests {
         assert!(!origins.take("agent.x", &graph) && !admit("agent.x", "b"));
         origins.leave("agent.x");
         assert!(admit("agent.x", "c"));
+        let released = origins.released();
+        origins.part("b");
+        assert!(!released.has_changed().unwrap(), "it told of nothing");
         origins.part("c");
-        assert!(!origins.is_replicated("agent.x"));
+        assert!(released.has_changed().unwrap() && !origins.is_replicated("agent.x"));
     }
 
     #[test]
