@@ -25,7 +25,9 @@ fn connect(socket: &PcapSocket) -> TcpStream {
 /// Takes frames until there are as many, or it is `enough`; for ten seconds at most.
 fn take(socket: &mut PcapSocket, enough: impl Fn(&mut PcapSocket, &[Taken]) -> bool) -> Vec<Taken> {
     let mut taken: Vec<Taken> = Vec::new();
-    for _ in 0..1_000 {
+    let start = wall_clock();
+    // Frames may come one by one: how often is looked says nothing of how long.
+    while wall_clock().since(start) < Duration::from_secs(10) {
         let frames = socket
             .burst(|frame| {
                 let bytes = frame.bytes.to_vec();
