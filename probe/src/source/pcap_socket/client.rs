@@ -33,7 +33,7 @@ impl Client {
     ) -> io::Result<()> {
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(NAP))?;
-        let bytes = Bytes { stream, shared: shared.clone(), heard: wall_clock() };
+        let bytes = Bytes { stream, shared: shared.clone() };
         let client =
             Self { shared: shared.clone(), sender: sender.clone(), pace: Pace::new(), over: false };
         let place = Place::take(shared);
@@ -72,11 +72,14 @@ impl Client {
 
     /// Hands a frame to the worker once it is due; waits while the worker is behind.
     fn hand_over(&mut self, frame: &Frame<'_>) {
-        let due = self.pace.due(frame.at, wall_clock());
-        self.over = self.over || !self.wait(due);
         if self.over {
             return;
         }
+        self.pace.next(frame.at, wall_clock());
+        let Some(due) = self.wait() else {
+            self.over = true;
+            return;
+        };
         let mut bytes = self.shared.spare.pop().unwrap_or_default();
         bytes.clear();
         bytes.extend_from_slice(frame.bytes.get(..SNAP).unwrap_or(frame.bytes));
@@ -84,16 +87,19 @@ impl Client {
         self.over = self.sender.send(parcel).is_err();
     }
 
-    /// Waits until `due`; `false` when the source is gone before.
-    fn wait(&self, due: Timestamp) -> bool {
+    /// Waits until the next frame is due, and says when that was; `None` when the source is gone
+    /// before.
+    fn wait(&mut self) -> Option<Timestamp> {
         while !self.shared.is_closed() {
-            let left = due.since(wall_clock());
+            let now = wall_clock();
+            let due = self.pace.due(now);
+            let left = due.since(now);
             if left < SLACK {
-                return true;
+                return Some(due);
             }
             thread::sleep(left.min(NAP));
         }
-        false
+        None
     }
 }
 
@@ -118,8 +124,6 @@ impl Drop for Place {
 struct Bytes {
     stream: TcpStream,
     shared: Arc<Shared>,
-    /// When the client last wrote.
-    heard: Timestamp,
 }
 
 impl Bytes {
@@ -132,20 +136,19 @@ impl Bytes {
 
 impl Read for Bytes {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        // From now on, not from when it last wrote: that may have been played for minutes.
+        let mut asked = wall_clock();
         while !self.shared.is_closed() {
             match self.stream.read(into) {
                 Err(error) if is_silence(&error) => {
                     let now = wall_clock();
                     // A clock that was set back starts the wait again.
-                    self.heard = self.heard.min(now);
-                    if self.shared.is_full() && now.since(self.heard) >= PATIENCE {
+                    asked = asked.min(now);
+                    if self.shared.is_full() && now.since(asked) >= PATIENCE {
                         return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
                     }
                 }
-                got => {
-                    self.heard = wall_clock();
-                    return got;
-                }
+                got => return got,
             }
         }
         Ok(0)

@@ -79,9 +79,13 @@ impl PcapSocket {
         self.shared.address
     }
 
-    /// Takes up the clients that wait, as far as there are places.
+    /// Takes up the clients that wait, as far as there are places. Those that go as fast as they
+    /// come leave places free: what is left of a crowd waits for the next look.
     fn look(&mut self) {
-        while self.shared.clients.load(Ordering::Acquire) < CLIENTS {
+        for _ in 0..CLIENTS {
+            if self.shared.is_full() {
+                return;
+            }
             match self.listener.accept() {
                 Ok((stream, _)) => {
                     if Client::start(stream, &self.shared, &self.sender).is_err() {
