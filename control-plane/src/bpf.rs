@@ -36,6 +36,33 @@ pub fn compile(expression: &str) -> Result<Arc<[BpfInstruction]>, BpfError> {
     Ok(program)
 }
 
+/// The program that admits what both admit, first of all `first`. Each is run as if it were alone:
+/// what `first` says of VLAN tags, MPLS or PPPoE moves nothing that `then` looks at, as it would in
+/// one expression.
+pub fn both(
+    first: &[BpfInstruction],
+    then: &[BpfInstruction],
+) -> Result<Arc<[BpfInstruction]>, BpfError> {
+    let length = first.len() + then.len();
+    if length > MAX_INSTRUCTIONS {
+        return Err(BpfError::TooLarge(length));
+    }
+    // What `first` admits goes on behind its end.
+    let onwards = (0..first.len() as u32).rev().map(|k| BpfInstruction {
+        code: JUMP_ALWAYS,
+        jt: 0,
+        jf: 0,
+        k,
+    });
+    let first = first.iter().zip(onwards).map(|(instruction, onwards)| {
+        match instruction.code == RETURN && instruction.k != 0 && !then.is_empty() {
+            true => onwards,
+            false => *instruction,
+        }
+    });
+    Ok(first.chain(then.iter().copied()).collect())
+}
+
 /// A filter over packets that are there already, whatever they start with.
 #[derive(Clone)]
 pub struct PacketFilter {
@@ -134,6 +161,12 @@ pub const MAX_LENGTH: usize = 4 * 1024;
 /// Instructions of a program, the kernel's own limit (`BPF_MAXINSNS`).
 pub const MAX_INSTRUCTIONS: usize = 4096;
 
+/// `ja`.
+const JUMP_ALWAYS: u16 = 0x05;
+
+/// `ret` of a constant: libpcap returns nothing else.
+const RETURN: u16 = 0x06;
+
 /// Reads `code jt jf k`. The `pcap` crate shows an instruction's members as text only.
 fn read(text: &str) -> Option<BpfInstruction> {
     let mut numbers = text.split(' ');
@@ -148,7 +181,6 @@ fn read(text: &str) -> Option<BpfInstruction> {
 
 /// Whether an instruction is a jump of libpcap's to one before it: `ja` with a negative offset.
 fn jumps_back(instruction: &BpfInstruction) -> bool {
-    const JUMP_ALWAYS: u16 = 0x05;
     instruction.code == JUMP_ALWAYS && instruction.k.cast_signed() < 0
 }
 
@@ -190,6 +222,18 @@ mod tests {
     fn refuses_what_the_machine_cannot_run() {
         assert_eq!(compile("ip protochain 6"), Err(BpfError::Loop));
         assert_eq!(compile("inbound"), Err(BpfError::Metadata));
+    }
+
+    #[test]
+    fn two_programs_become_one() {
+        let (ip, udp) = (compile("ip").unwrap(), compile("udp").unwrap());
+        let program = both(&ip, &udp).unwrap();
+        let onwards = BpfInstruction { code: 0x05, jt: 0, jf: 0, k: 1 };
+        assert_eq!(program[..], [&ip[..2], &[onwards], &ip[3..], &udp].concat());
+        assert_eq!(both(&ip, &[]).unwrap(), ip);
+        assert_eq!(both(&[], &ip).unwrap(), ip);
+        let long = vec![ip[3]; MAX_INSTRUCTIONS - 3];
+        assert_eq!(both(&long, &ip), Err(BpfError::TooLarge(MAX_INSTRUCTIONS + 1)));
     }
 
     #[test]

@@ -2,11 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
 
+use std::net::IpAddr;
+
 use etherparse::{PacketBuilder, SingleVlanHeader, VlanHeader};
 use pcap::{Capture, Linktype};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use sonde_control_plane::bpf::{self, BpfError};
+use sonde_control_plane::mirror;
 use sonde_probe::filter::Filter;
 use sonde_probe::source::{Frame, LinkType};
 use sonde_proto::time::Timestamp;
@@ -33,15 +36,82 @@ proptest! {
         let (Ok(program), Ok(theirs)) = (program, theirs) else { return Ok(()) };
         let ours = Filter::new(&program).unwrap();
         for bytes in &frames {
-            let frame = Frame {
-                bytes,
-                length: bytes.len() as u32,
-                at: Timestamp::default(),
-                link: LinkType::Ethernet,
-            };
-            prop_assert_eq!(ours.admits(&frame), theirs.filter(bytes), "{} on {:02x?}", filter, bytes);
+            prop_assert_eq!(admits(&ours, bytes), theirs.filter(bytes), "{} on {:02x?}", filter, bytes);
         }
     }
+}
+
+fn admits(filter: &Filter, bytes: &[u8]) -> bool {
+    let (length, at, link) = (bytes.len() as u32, Timestamp::default(), LinkType::Ethernet);
+    filter.admits(&Frame { bytes, length, at, link })
+}
+
+/// Whatever a capture's own filter says of VLAN tags and the like.
+#[test]
+fn what_is_mirrored_is_not_mirrored_again() {
+    const ERSPAN: [u8; 4] = [0, 0, 0x88, 0xbe];
+    const BRIDGED: [u8; 4] = [0, 0, 0x65, 0x58];
+    let packet = |from: &str, to: &str, protocol: u8, start: [u8; 4]| {
+        let link = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+        let link = link.vlan(VlanHeader::Single(SingleVlanHeader::default()));
+        let ip = match from.contains(':') {
+            true => link.ipv6(address(from), address(to), 64),
+            false => link.ipv4(address(from), address(to), 64),
+        };
+        let mut bytes = Vec::new();
+        ip.write(&mut bytes, protocol.into(), &[&start[..], &[0; 60]].concat()).unwrap();
+        bytes
+    };
+    let fragment = |from, to, protocol| {
+        let mut packet = packet(from, to, 44, [protocol, 0, 0, 1]);
+        packet[18 + 40 + 8..][..4].copy_from_slice(&ERSPAN);
+        packet
+    };
+    let targets = [("192.0.2.1", "192.0.2.2", 1, 3), ("2001:db8::1", "2001:db8::2", 58, 1)];
+    for (target, other, icmp, unreachable) in targets {
+        let answer = packet(target, other, icmp, [unreachable, 0, 0, 0]);
+        let mut ours = vec![
+            packet(other, target, 47, ERSPAN),
+            packet(other, target, 47, BRIDGED),
+            packet(target, other, 47, ERSPAN),
+            answer,
+        ];
+        if target.contains(':') {
+            ours.push(fragment(target, other, 47));
+        }
+        let theirs = [
+            packet(target, other, 47, BRIDGED),
+            packet(other, target, 17, ERSPAN),
+            packet(other, target, icmp, [unreachable, 0, 0, 0]),
+        ];
+        for expression in ["", "not vlan", "not (vlan 5)", "vlan or ip or ip6", "mpls", "pppoes"] {
+            let wanted = bpf::compile(expression).unwrap();
+            let alone = Filter::new(&wanted).unwrap();
+            let filter = mirror::filter(&wanted, target.parse().unwrap()).unwrap();
+            let filter = Filter::new(&filter).unwrap();
+            for tags in [&[][..], &[Tag::Vlan]] {
+                for packet in &ours {
+                    let packet = retagged(packet, tags);
+                    assert!(!admits(&filter, &packet), "{expression} {tags:?} {packet:02x?}");
+                }
+                for packet in &theirs {
+                    let packet = retagged(packet, tags);
+                    assert_eq!(admits(&filter, &packet), admits(&alone, &packet), "{packet:02x?}");
+                }
+            }
+            let labelled = retagged(&theirs[0], &[Tag::Mpls]);
+            assert_eq!(admits(&filter, &labelled), admits(&alone, &labelled));
+        }
+    }
+}
+
+/// The bytes of an IP address.
+fn address<const N: usize>(text: &str) -> [u8; N] {
+    let bytes = match text.parse().unwrap() {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    bytes.try_into().unwrap()
 }
 
 /// Expressions of libpcap's language. Addresses and ports are few, so that many frames match.

@@ -23,21 +23,6 @@ pub(super) fn target(capture: &Capture) -> Result<Option<IpAddr>, Invalid> {
     address.filter(|address| !address.is_unspecified()).map(Some).ok_or_else(|| wrong(""))
 }
 
-/// The filter of a capture whose frames are mirrored: without the mirrored frames themselves and what
-/// a target that expects none says to them, with a VLAN tag or without, or they would be mirrored
-/// again and again.
-///
-/// `vlan` changes where libpcap looks for all that follows, so it is last.
-pub(super) fn filter(filter: &str, target: IpAddr) -> String {
-    let unreachable = match target {
-        IpAddr::V4(_) => "icmp[0] = 3",
-        IpAddr::V6(_) => "icmp6 and ip6[40] = 1",
-    };
-    let ours = format!("(proto 47 and dst host {target}) or ({unreachable} and src host {target})");
-    let wanted = if filter.trim().is_empty() { String::new() } else { format!("({filter}) and ") };
-    format!("{wanted}not ({ours}) and not (vlan and ({ours}))")
-}
-
 /// The host of `host`, `host:port` or `[address]:port`.
 fn host(target: &str) -> Option<&str> {
     let is_port = |text: &str| text.parse::<u16>().is_ok();
@@ -56,7 +41,6 @@ fn host(target: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bpf;
 
     fn asked(text: &str) -> Result<Option<IpAddr>, String> {
         let capture =
@@ -80,19 +64,5 @@ mod tests {
             assert_eq!(asked(text), Err("Target: Not a valid address".into()), "{text}");
         }
         assert_eq!(target(&Capture::default()).unwrap(), None);
-    }
-
-    #[test]
-    fn what_is_mirrored_is_not_mirrored_again() {
-        for target in ["192.0.2.1", "2001:db8::1"] {
-            for text in ["", " ", "tcp port 80", "udp or icmp", "vlan and ip"] {
-                let filter = filter(text, target.parse().unwrap());
-                assert!(!bpf::compile(&filter).unwrap().is_empty(), "{filter}");
-            }
-        }
-        let target = "192.0.2.1".parse().unwrap();
-        let ours = "(proto 47 and dst host 192.0.2.1) or (icmp[0] = 3 and src host 192.0.2.1)";
-        let expected = format!("(udp or tcp) and not ({ours}) and not (vlan and ({ours}))");
-        assert_eq!(filter("udp or tcp", target), expected);
     }
 }

@@ -9,9 +9,10 @@ use sonde_proto::time::Timestamp;
 
 use super::kind::Kind;
 use super::{mirrored, target};
-use crate::bpf;
+use crate::bpf::{self, BpfError};
 use crate::export::Export;
 use crate::gremlin::Query;
+use crate::mirror;
 use crate::resource::{Invalid, Resource, keep, query};
 
 /// What of a capture it takes to run it: its texts parsed and compiled.
@@ -92,8 +93,9 @@ fn validate(capture: &mut Capture, default_mode: KeyMode) -> Result<Runnable, Ve
             let options = Options { mirror: mirror.is_some(), ..options };
             let port = u16::try_from(capture.port).ok().filter(|port| *port != 0);
             let filter = match mirror {
-                Some(target) => compiled(&mirrored::filter(&capture.bpf_filter, target))
-                    .map_err(|wrong| vec![wrong])?,
+                Some(target) => {
+                    mirror::filter(&filter, target).map_err(|why| vec![no_filter(&why)])?
+                }
                 None => filter,
             };
             Ok(Runnable { query, filter, kind, port, options, export, mirror })
@@ -103,8 +105,11 @@ fn validate(capture: &mut Capture, default_mode: KeyMode) -> Result<Runnable, Ve
 }
 
 fn compiled(filter: &str) -> Result<Arc<[BpfInstruction]>, Invalid> {
-    bpf::compile(filter)
-        .map_err(|why| Invalid::new("BPFFilter", format!("Not a valid BPF expression: {why}")))
+    bpf::compile(filter).map_err(|why| no_filter(&why))
+}
+
+fn no_filter(why: &BpfError) -> Invalid {
+    Invalid::new("BPFFilter", format!("Not a valid BPF expression: {why}"))
 }
 
 fn kind(capture: &Capture) -> Result<Option<Kind>, Invalid> {

@@ -1,5 +1,6 @@
 //! Frames of captures, mirrored to who wants to look at them: in ERSPAN type I (Skydive API §9.4).
 
+mod filter;
 mod sender;
 
 use std::io;
@@ -12,6 +13,7 @@ use std::thread;
 use bytes::Bytes;
 use sonde_proto::report::PacketHead;
 
+pub use filter::filter;
 use sender::Sender;
 
 /// Sends the frames of a capture to a target. Clones are the same mirror; its thread ends with the
