@@ -2,6 +2,8 @@
 
 use std::io::Read as _;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,11 +25,16 @@ fn frames_arrive_or_are_counted() {
     target.bind(&std::net::SocketAddr::from((TARGET, 0)).into()).unwrap();
     target.set_recv_buffer_size(1 << 20).unwrap();
     target.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let mirror = Mirror::open(TARGET.into()).unwrap();
+    let all_lost = Arc::<AtomicU64>::default();
+    let mirror = Mirror::new(TARGET.into(), all_lost.clone());
     let put = |link, frame: Vec<u8>| {
         let (want, at, length) = (PacketWant::Mirror, Timestamp::default(), frame.len() as u32);
         mirror.put(&PacketHead::new(WatchId(1), 0, want, at, link, length), Bytes::from(frame));
     };
+    put(1, vec![0; 60]);
+    assert_eq!((mirror.sent(), mirror.lost()), (0, 1), "it is not open");
+    mirror.open().unwrap();
+    mirror.open().unwrap();
     // More than one system call takes.
     let frames: Vec<Vec<u8>> = (0..200_u8).map(|n| vec![n; 60 + usize::from(n)]).collect();
     for (n, frame) in frames.iter().enumerate() {
@@ -53,5 +60,6 @@ fn frames_arrive_or_are_counted() {
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    assert_eq!((mirror.sent(), mirror.lost()), (200, 2));
+    assert_eq!((mirror.sent(), mirror.lost()), (200, 3));
+    assert_eq!(all_lost.load(Ordering::Relaxed), 3);
 }

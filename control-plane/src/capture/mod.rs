@@ -78,6 +78,8 @@ pub struct CapturesConfig {
 struct Inner {
     config: CapturesConfig,
     resources: Resources<Capture>,
+    /// Who sends their frames to their targets.
+    mirrors: Mirrors,
     book: Mutex<Book>,
 }
 
@@ -87,7 +89,6 @@ struct Book {
     remote: Remote,
     shown: Shown,
     announced: Announced,
-    mirrors: Mirrors,
     /// What the lcores were last told.
     told: Plan,
 }
@@ -101,10 +102,10 @@ impl Captures {
             remote: Remote::default(),
             shown: Shown::default(),
             announced: Announced::default(),
-            mirrors: Mirrors::default(),
             told: Plan::default(),
         };
-        let captures = Self(Arc::new(Inner { config, resources, book: Mutex::new(book) }));
+        let (mirrors, book) = (Mirrors::default(), Mutex::new(book));
+        let captures = Self(Arc::new(Inner { config, resources, mirrors, book }));
         captures.reconcile();
         captures.announce();
         Ok(captures)
@@ -165,12 +166,12 @@ impl Captures {
 
     /// What became of the frames of captures that are mirrored, by `UUID`.
     pub fn mirrors(&self) -> BTreeMap<String, MirrorStatus> {
-        self.book().mirrors.status()
+        self.0.mirrors.status()
     }
 
     /// Frames that mirrors lost.
     pub fn mirrors_lost(&self) -> u64 {
-        self.book().mirrors.lost()
+        self.0.mirrors.lost()
     }
 
     /// Follows the graph and the counters until it is dropped.
@@ -209,6 +210,7 @@ impl Captures {
             tracing::error!(%error, "captures whose time is over stay");
             false
         });
+        self.0.mirrors.try_again();
         if self.make_way() || expired {
             self.reconcile();
         }
@@ -225,12 +227,12 @@ impl Captures {
 
     /// Tells the lcores what the captures ask for now.
     fn reconcile(&self) {
-        let Inner { config, resources, .. } = &*self.0;
+        let Inner { config, resources, mirrors, .. } = &*self.0;
         let book = &mut *self.book();
         let (entries, graph) = (resources.entries(), &config.asker.look(Graph::snapshot));
         book.running.keep(|id| entries.contains_key(id), graph);
         config.exports.keep(|id| entries.contains_key(id));
-        book.mirrors.keep(|id| entries.contains_key(id));
+        mirrors.keep(|id| entries.contains_key(id));
         book.remote.keep(|id| entries.contains_key(id), graph);
         for (id, entry) in entries.iter() {
             if let Some(runnable) = &entry.parsed {
@@ -238,7 +240,7 @@ impl Captures {
                     config.exports.start(id, export);
                 }
                 if let Some(target) = runnable.mirror {
-                    book.mirrors.start(id, target);
+                    mirrors.start(id, target);
                 }
                 let nodes = self.matches(id, runnable, graph);
                 book.running.start(id, runnable, &nodes, graph);
@@ -251,7 +253,7 @@ impl Captures {
         if desired.plan != book.told {
             book.told = desired.plan.clone();
             config.exports.connect(&mut desired);
-            book.mirrors.connect(&mut desired);
+            mirrors.connect(&mut desired);
             config.lcores.follow(desired);
         }
     }

@@ -5,9 +5,9 @@ mod sender;
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use bytes::Bytes;
@@ -16,50 +16,81 @@ use sonde_proto::report::PacketHead;
 pub use filter::filter;
 use sender::Sender;
 
-/// Sends the frames of a capture to a target. Clones are the same mirror; its thread ends with the
-/// last of them.
+/// Sends the frames of a capture to a target, once it is open. Clones are the same mirror; its thread
+/// ends with the last of them.
 #[derive(Clone, Debug)]
-pub struct Mirror {
-    queue: SyncSender<Bytes>,
+pub struct Mirror(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    target: IpAddr,
+    /// Where frames wait for the thread, when there is one.
+    queue: OnceLock<SyncSender<Bytes>>,
     counts: Arc<Counts>,
 }
 
 /// What became of frames.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counts {
     sent: AtomicU64,
     lost: AtomicU64,
+    /// Those that all mirrors lost.
+    all_lost: Arc<AtomicU64>,
+}
+
+impl Counts {
+    fn lose(&self, frames: u64) {
+        self.lost.fetch_add(frames, Ordering::Relaxed);
+        self.all_lost.fetch_add(frames, Ordering::Relaxed);
+    }
 }
 
 impl Mirror {
-    /// A mirror and its thread. Needs CAP_NET_RAW.
-    pub fn open(target: IpAddr) -> io::Result<Self> {
-        let sender = Sender::open(target)?;
-        let (queue, frames) = sync_channel(QUEUE);
-        let counts = Arc::<Counts>::default();
-        let counted = counts.clone();
+    /// A mirror that loses all frames until it is open. What it loses is counted in `all_lost`, too.
+    pub fn new(target: IpAddr, all_lost: Arc<AtomicU64>) -> Self {
+        let counts = Counts { sent: AtomicU64::new(0), lost: AtomicU64::new(0), all_lost };
+        Self(Arc::new(Inner { target, queue: OnceLock::new(), counts: Arc::new(counts) }))
+    }
+
+    /// Opens its socket and starts its thread, unless that is done. Needs CAP_NET_RAW.
+    pub fn open(&self) -> io::Result<()> {
+        let Inner { target, queue, counts } = &*self.0;
+        if queue.get().is_some() {
+            return Ok(());
+        }
+        let sender = Sender::open(*target)?;
+        let (frames, taken) = sync_channel(QUEUE);
+        let counts = counts.clone();
         thread::Builder::new()
             .name("sonde-mirror".into())
-            .spawn(move || sender.send_all(&frames, &counted))?;
-        Ok(Self { queue, counts })
+            .spawn(move || sender.send_all(&taken, &counts))?;
+        // The thread of who comes second ends at once.
+        let _ = queue.set(frames);
+        Ok(())
+    }
+
+    /// Where it sends frames to.
+    pub fn target(&self) -> IpAddr {
+        self.0.target
     }
 
     /// Puts a frame. It never waits: what finds no room is lost and counted, as is what is no
     /// Ethernet, for which ERSPAN has no word.
     pub fn put(&self, head: &PacketHead, frame: Bytes) {
-        if head.link != ETHERNET || self.queue.try_send(frame).is_err() {
-            self.counts.lost.fetch_add(1, Ordering::Relaxed);
+        let queue = self.0.queue.get().filter(|_| head.link == ETHERNET);
+        if queue.is_none_or(|queue| queue.try_send(frame).is_err()) {
+            self.0.counts.lose(1);
         }
     }
 
     /// Frames that were sent.
     pub fn sent(&self) -> u64 {
-        self.counts.sent.load(Ordering::Relaxed)
+        self.0.counts.sent.load(Ordering::Relaxed)
     }
 
     /// Frames that were not.
     pub fn lost(&self) -> u64 {
-        self.counts.lost.load(Ordering::Relaxed)
+        self.0.counts.lost.load(Ordering::Relaxed)
     }
 }
 

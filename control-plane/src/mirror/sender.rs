@@ -39,7 +39,7 @@ impl Sender {
             batch.extend(frames.try_iter().take(BATCH - 1));
             let sent = self.send(&batch);
             counts.sent.fetch_add(sent, Ordering::Relaxed);
-            counts.lost.fetch_add(batch.len() as u64 - sent, Ordering::Relaxed);
+            counts.lose(batch.len() as u64 - sent);
             batch.clear();
         }
     }
