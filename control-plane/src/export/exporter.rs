@@ -48,9 +48,6 @@ impl Exporter {
                         break;
                     }
                     self.take(&mut batch, &mut collector).await;
-                    if taken == BATCH {
-                        sleep(PACE).await;
-                    }
                     due = match self.encoder.is_empty() {
                         true => None,
                         false => due.or_else(|| Some(Instant::now() + DELAY)),
@@ -77,10 +74,11 @@ impl Exporter {
         self.flush(&mut collector).await;
     }
 
-    /// Encodes what is new in the records, and sends the datagrams that are full.
+    /// Encodes what is new in the records, and sends the datagrams that are full. Pauses after as
+    /// many records as are looked at in one go.
     async fn take(&mut self, batch: &mut Vec<Told>, collector: &mut Collector) {
         let now = self.clock.now();
-        let mut full = Vec::new();
+        let (count, mut full) = (batch.len(), Vec::new());
         for told in batch.drain(..) {
             if !self.encoder.carries(&told.record) {
                 self.counts.cannot_export();
@@ -89,6 +87,9 @@ impl Exporter {
             }
         }
         self.send(&full, collector).await;
+        if count == BATCH {
+            sleep(PACE).await;
+        }
     }
 
     async fn flush(&mut self, collector: &mut Collector) {
