@@ -82,8 +82,8 @@ struct Inner {
     config: ExportsConfig,
     /// By the UUID of their capture.
     running: Mutex<BTreeMap<String, Running>>,
-    /// Records that exporters lost whose capture is gone.
-    lost: AtomicU64,
+    /// Records that found no room, those of exporters that are gone included.
+    lost: Arc<AtomicU64>,
     /// Each exporter has a receiver as long as it runs.
     stop: watch::Sender<bool>,
 }
@@ -112,14 +112,14 @@ impl Exports {
     /// None yet.
     pub fn new(config: ExportsConfig) -> Self {
         let stop = watch::Sender::new(false);
-        Self(Arc::new(Inner { config, running: Mutex::default(), lost: AtomicU64::new(0), stop }))
+        Self(Arc::new(Inner { config, running: Mutex::default(), lost: Arc::default(), stop }))
     }
 
     /// Starts an exporter for a capture, unless it has one. Must be called within a runtime.
     pub fn start(&self, capture: &str, export: &Export) {
         self.running().entry(capture.to_owned()).or_insert_with(|| {
             let ExportsConfig { clock, flows, silence } = self.0.config.clone();
-            let (outlet, told) = Outlet::new(ROOM);
+            let (outlet, told) = Outlet::new(ROOM, self.0.lost.clone());
             let counts = Arc::<Counts>::default();
             let exporter = Exporter {
                 told,
@@ -137,13 +137,7 @@ impl Exports {
 
     /// Lets the exporters end whose capture is not `wanted` any more.
     pub fn keep(&self, wanted: impl Fn(&str) -> bool) {
-        self.running().retain(|capture, running| {
-            let stays = wanted(capture);
-            if !stays {
-                self.0.lost.fetch_add(running.outlet.lost(), Ordering::Relaxed);
-            }
-            stays
-        });
+        self.running().retain(|capture, _| wanted(capture));
     }
 
     /// Has ingest hand over the records of the captures that have an exporter.
@@ -173,8 +167,7 @@ impl Exports {
 
     /// Records that found no room, those of exporters that are gone included.
     pub fn lost(&self) -> u64 {
-        let lost = self.running().values().map(|running| running.outlet.lost()).sum::<u64>();
-        lost + self.0.lost.load(Ordering::Relaxed)
+        self.0.lost.load(Ordering::Relaxed)
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {

@@ -216,11 +216,13 @@ async fn records_that_are_lost_stay_counted() {
     assert_eq!((exports.status()["a"].dropped, exports.lost()), (3, 3));
     exports.keep(|_| false);
     assert_eq!(exports.lost(), 3);
+    outlet.put(&given.record, &given.names);
+    assert_eq!(exports.lost(), 4, "its flows end after its capture");
 }
 
 #[tokio::test]
 async fn an_outlet_that_nobody_empties_loses_the_newest_and_counts() {
-    let (outlet, mut told) = Outlet::new(2);
+    let (outlet, mut told) = Outlet::new(2, Arc::default());
     let given = testing::told(testing::record());
     (0..5).for_each(|_| outlet.put(&given.record, &given.names));
     assert_eq!(outlet.lost(), 3);

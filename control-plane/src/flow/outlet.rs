@@ -14,6 +14,8 @@ use super::FlowNames;
 pub struct Outlet {
     queue: mpsc::Sender<Told>,
     lost: Arc<AtomicU64>,
+    /// What all outlets lost.
+    all_lost: Arc<AtomicU64>,
 }
 
 /// A record, and what it does not say of its flow.
@@ -26,10 +28,11 @@ pub struct Told {
 }
 
 impl Outlet {
-    /// An outlet where so many records can wait, and where they are taken.
-    pub fn new(room: usize) -> (Self, mpsc::Receiver<Told>) {
+    /// An outlet where so many records can wait, and where they are taken. What it loses is counted
+    /// in `all_lost`, too.
+    pub fn new(room: usize, all_lost: Arc<AtomicU64>) -> (Self, mpsc::Receiver<Told>) {
         let (queue, told) = mpsc::channel(room);
-        (Self { queue, lost: Arc::default() }, told)
+        (Self { queue, lost: Arc::default(), all_lost }, told)
     }
 
     /// Puts a record, if there is room and somebody who takes it.
@@ -38,6 +41,7 @@ impl Outlet {
             Ok(place) => place.send(Told { record: *record, names: names.clone() }),
             Err(_) => {
                 self.lost.fetch_add(1, Ordering::Relaxed);
+                self.all_lost.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
