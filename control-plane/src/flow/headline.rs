@@ -48,16 +48,15 @@ impl Headline {
     }
 
     pub(crate) fn capture_id(&self) -> &str {
-        self.watched.as_deref().map_or("", |watched| &watched.capture_id)
+        super::capture_id(self.watched.as_deref())
     }
 
     pub(crate) fn node_tid(&self) -> &str {
-        self.watched.as_deref().map_or("", |watched| &watched.node_tid)
+        super::node_tid(self.watched.as_deref())
     }
 
     pub(crate) fn application(&self) -> &str {
-        let layer = || self.layer.map_or("", Layer::name);
-        self.application.as_deref().unwrap_or_else(layer)
+        super::application(self.application.as_deref(), self.layer)
     }
 
     /// Milliseconds since the epoch of the first and of the last packet.

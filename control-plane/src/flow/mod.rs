@@ -14,7 +14,7 @@ use std::sync::Arc;
 use prost::Message as _;
 use serde::{Serialize, Serializer};
 use sonde_proto::flow::{Flow, FlowMetric};
-use sonde_proto::record::FlowRecord;
+use sonde_proto::record::{FlowRecord, Layer};
 
 pub(crate) use headline::Headline;
 pub use outlet::{Outlet, Told};
@@ -219,11 +219,11 @@ impl FlowNames {
     }
 
     pub(crate) fn capture_id(&self) -> &str {
-        self.watched.as_deref().map_or("", |watched| &watched.capture_id)
+        capture_id(self.watched.as_deref())
     }
 
     pub(crate) fn node_tid(&self) -> &str {
-        self.watched.as_deref().map_or("", |watched| &watched.node_tid)
+        node_tid(self.watched.as_deref())
     }
 
     /// Where its records go besides, if its capture has a target.
@@ -232,10 +232,24 @@ impl FlowNames {
     }
 
     /// As [`Flow::from`] names it, if its ports do not.
-    pub(crate) fn application<'a>(&'a self, record: &'a FlowRecord) -> &'a str {
-        let last = || record.layers.as_slice().last().map_or("", |layer| layer.name());
-        self.application.as_deref().unwrap_or_else(last)
+    pub(crate) fn application(&self, record: &FlowRecord) -> &str {
+        application(self.application.as_deref(), record.layers.as_slice().last().copied())
     }
+}
+
+/// The capture of a watch; empty when nobody remembers.
+fn capture_id(watched: Option<&Watched>) -> &str {
+    watched.map_or("", |watched| &watched.capture_id)
+}
+
+/// TID of the node of a watch; empty when nobody remembers.
+fn node_tid(watched: Option<&Watched>) -> &str {
+    watched.map_or("", |watched| &watched.node_tid)
+}
+
+/// What the ports name, or else the innermost layer.
+fn application(named: Option<&str>, innermost: Option<Layer>) -> &str {
+    named.unwrap_or_else(|| innermost.map_or("", Layer::name))
 }
 
 /// Bytes of a flow in JSON and in Protobuf, about: 720 and 390 for TCP over IPv4.
