@@ -1,5 +1,6 @@
 //! What can be wrong with the state file.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Why the state file cannot be used, and the way out.
@@ -50,7 +51,10 @@ impl StoreError {
         let path = path.to_owned();
         match error.into() {
             redb::Error::DatabaseAlreadyOpen => Self::Locked(path),
-            redb::Error::Io(why) if why.kind() == std::io::ErrorKind::InvalidData => {
+            // It is no database, or is shorter than it says.
+            redb::Error::Io(why)
+                if matches!(why.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
+            {
                 Self::Damaged { path, why: why.to_string() }
             }
             why @ (redb::Error::Corrupted(_)

@@ -324,7 +324,9 @@ mod tests {
                 std::fs::write(&path, damaged).unwrap();
                 match open(directory.path()).and_then(|table| table.load()) {
                     Ok(records) => assert_eq!(records, expected, "at {at}"),
-                    Err(error) => assert!(error.to_string().contains("state.redb"), "{error}"),
+                    Err(error) => {
+                        assert!(error.to_string().contains("state.redb: damaged"), "{at}: {error}");
+                    }
                 }
             }
         }
