@@ -348,7 +348,7 @@ mod tests {
             rings,
             ports: Vec::new(),
             replay: Arc::new(|_| Ok(())),
-            injector: crate::world::injector().0,
+            injector: crate::tests::world::injector().0,
         }
     }
 

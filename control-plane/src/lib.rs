@@ -44,4 +44,4 @@ pub mod workflow;
 pub mod ws;
 
 #[cfg(test)]
-mod world;
+mod tests;

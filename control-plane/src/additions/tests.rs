@@ -3,7 +3,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::world::{World, node, within};
+use crate::tests::world::{World, node, within};
 
 const HOUR: Duration = Duration::from_secs(3600);
 

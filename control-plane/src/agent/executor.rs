@@ -215,7 +215,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::flow_store::{FlowStore, Times};
     use crate::stream::{BulkConfig, FlowStream};
-    use crate::world::within;
+    use crate::tests::world::within;
 
     fn agents() -> Agents {
         let minute = Duration::from_secs(60);

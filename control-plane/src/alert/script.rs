@@ -74,7 +74,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::world::within;
+    use crate::tests::world::within;
 
     const LONG: Duration = Duration::from_secs(60);
 

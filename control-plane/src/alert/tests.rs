@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::api::ScriptHost;
-use crate::world::{World, node, within};
+use crate::tests::world::{World, node, within};
 
 const LONG: Duration = Duration::from_secs(10);
 
@@ -124,7 +124,7 @@ async fn a_duration_looks_again_and_again() {
     create(&world, alert("G.Flows().Count()", "duration:100ms", ""));
     assert_eq!(noticed(&mut notices).await["ReasonData"], json!(0));
     let mut world = world;
-    world.meter(crate::world::record(1)).await;
+    world.meter(crate::tests::world::record(1)).await;
     assert_eq!(noticed(&mut notices).await["ReasonData"], json!(1), "no change of the graph");
 }
 

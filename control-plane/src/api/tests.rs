@@ -17,8 +17,8 @@ use super::*;
 use crate::flow_store::FlowKey;
 use crate::gremlin::{self, Answer, Limits};
 use crate::stream::{Namespaces, QueueLimits};
+use crate::tests::world::{UPLOAD_LIMIT, World, node, record, within};
 use crate::upload::AT_ONCE;
-use crate::world::{UPLOAD_LIMIT, World, node, record, within};
 
 mod access;
 mod alert;

@@ -11,7 +11,7 @@ use super::*;
 use crate::agent::Line;
 use crate::envelope::Received;
 use crate::resource::Resource as _;
-use crate::world::{World, node, within};
+use crate::tests::world::{World, node, within};
 
 fn capture(query: &str) -> Capture {
     Capture { gremlin_query: query.into(), ..Capture::default() }

@@ -165,7 +165,7 @@ mod tests {
     use sonde_proto::record::EndReason;
 
     use super::*;
-    use crate::export::testing::{self, NOW};
+    use crate::export::tests::testing::{self, NOW};
 
     const SILENCE: Duration = Duration::from_secs(600);
 

@@ -179,7 +179,7 @@ const INITIATOR: u8 = 1;
 mod tests {
     use super::*;
     use crate::export::template::Template;
-    use crate::export::testing;
+    use crate::export::tests::testing;
 
     #[test]
     fn every_value_has_the_length_that_is_specified() {

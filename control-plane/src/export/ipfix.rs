@@ -177,7 +177,7 @@ mod tests {
     use sonde_proto::record::{Cause, EndReason, TcpMetric, TcpSide};
 
     use super::*;
-    use crate::export::testing::{self, NOW};
+    use crate::export::tests::testing::{self, NOW};
     use crate::flow::Told;
 
     fn encoder() -> Encoder {

@@ -16,8 +16,6 @@ mod netflow;
 mod protocol;
 mod sampling;
 mod template;
-#[cfg(test)]
-mod testing;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

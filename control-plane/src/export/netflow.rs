@@ -178,7 +178,7 @@ mod tests {
     use sonde_proto::record::{TcpMetric, TcpSide};
 
     use super::*;
-    use crate::export::testing::{self, NOW};
+    use crate::export::tests::testing::{self, NOW};
 
     /// The flow began an hour after the sender.
     const HOUR: u32 = 3_600_000;

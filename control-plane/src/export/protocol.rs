@@ -61,7 +61,7 @@ const UNKNOWN: u8 = 255;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::testing;
+    use crate::export::tests::testing;
 
     #[test]
     fn layers_tell_the_protocol() {

@@ -1,3 +1,5 @@
+pub(super) mod testing;
+
 use std::net::UdpSocket;
 
 use netflow_parser::NetflowParser;
@@ -12,7 +14,7 @@ use sonde_proto::time::Timestamp;
 
 use super::*;
 use crate::flow::Told;
-use crate::world::{World, within};
+use crate::tests::world::{World, within};
 
 /// A collector on loopback.
 struct Collector {
@@ -125,7 +127,7 @@ async fn an_exporter_to_which_nobody_tells_anything_ends_with_its_capture() {
 async fn flows_without_ipv4_are_counted() {
     let (mut world, mut collector) = (World::new(), Collector::new());
     let uuid = create(&mut world, capture(&collector.target(), Format::NetflowV5)).await;
-    world.meter(crate::world::record(7)).await;
+    world.meter(crate::tests::world::record(7)).await;
     world.meter(entry(1, [[3, 300], [1, 60]], Cause::Update)).await;
     assert_eq!(collector.next().await["header"]["count"], 2);
     let status = status(&world, &uuid);

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::agent::Line;
 use crate::envelope::Received;
-use crate::world::{World, node, within};
+use crate::tests::world::{World, node, within};
 
 fn metadata(value: Value) -> Metadata {
     value.as_object().unwrap().clone()

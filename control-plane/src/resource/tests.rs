@@ -1,7 +1,7 @@
 use sonde_proto::alert::Alert;
 
 use super::*;
-use crate::world::World;
+use crate::tests::world::World;
 
 fn alert(name: &str) -> Alert {
     Alert { name: name.into(), expression: "G.V()".into(), ..Alert::default() }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sonde_proto::graph::{Edge, Metadata, Node, uuid_v5};
 
 use super::*;
-use crate::world::{World, node, within};
+use crate::tests::world::{World, node, within};
 
 fn metadata(value: Value) -> Metadata {
     value.as_object().unwrap().clone()

@@ -6,8 +6,8 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::api;
+use crate::tests::world::World;
 use crate::tls::TlsFixture;
-use crate::world::World;
 
 struct Served {
     address: SocketAddr,

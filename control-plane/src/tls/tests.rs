@@ -23,7 +23,7 @@ pub(crate) use fixture::TlsFixture;
 
 use super::*;
 use crate::server::Entrance;
-use crate::world::World;
+use crate::tests::world::World;
 use crate::{api, server};
 
 /// A server that says who asks.

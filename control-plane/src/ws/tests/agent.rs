@@ -11,7 +11,7 @@ use crate::agent::{Errand, Order, Orders, Outcome, Outcomes, Task};
 use crate::flow::LazyFlow;
 use crate::flow_store::FlowKey;
 use crate::stream::{Namespaces, Obj};
-use crate::world::within;
+use crate::tests::world::within;
 
 const TOPOLOGY: &str = "/ws/agent/topology";
 const FLOW: &str = "/ws/agent/flow";

@@ -7,7 +7,7 @@ use sonde_proto::graph::Node;
 
 use super::speaker::{JSON, Speaker, edge, is, node};
 use super::*;
-use crate::world::within;
+use crate::tests::world::within;
 
 const PATH: &str = "/ws/replication";
 const NOW: Timestamp = Timestamp::from_millis(1_000);

@@ -8,7 +8,7 @@ use sonde_proto::graph::{Edge, Node};
 
 use super::*;
 use crate::notice::Notice;
-use crate::world::within;
+use crate::tests::world::within;
 
 const SUBSCRIBER: &str = "/ws/subscriber";
 const PUBLISHER: &str = "/ws/publisher";

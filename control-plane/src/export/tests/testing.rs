@@ -11,21 +11,21 @@ use sonde_proto::record::{
 };
 use sonde_proto::time::Timestamp;
 
-use super::delta::{Count, Delta};
+use crate::export::delta::{Count, Delta};
 use crate::flow::{FlowNames, Told, Watched};
 
 /// When everything happens.
-pub(super) const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+pub(in crate::export) const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
 /// A path of these layers.
-pub(super) fn layers(of: &[Layer]) -> LayersPath {
+pub(in crate::export) fn layers(of: &[Layer]) -> LayersPath {
     let mut path = LayersPath::new();
     assert!(of.iter().all(|layer| path.push(*layer)));
     path
 }
 
 /// 10.0.0.1:40000 talks to 10.0.0.2:443 for three seconds.
-pub(super) fn record() -> FlowRecord {
+pub(in crate::export) fn record() -> FlowRecord {
     FlowRecord {
         watch: WatchId(1),
         uuid: 0x0123_4567_89ab_cdef,
@@ -52,14 +52,14 @@ pub(super) fn record() -> FlowRecord {
 }
 
 /// Counters that began at [`NOW`] and are so many milliseconds old.
-pub(super) fn metric(counters: [u64; 4], millis: u64) -> Metric {
+pub(in crate::export) fn metric(counters: [u64; 4], millis: u64) -> Metric {
     let [ab_packets, ab_bytes, ba_packets, ba_bytes] = counters;
     let last = Timestamp::from_millis(NOW.millis().unsigned_abs() + millis);
     Metric { ab_packets, ab_bytes, ba_packets, ba_bytes, start: NOW, last, rtt: 0 }
 }
 
 /// The same over IPv6.
-pub(super) fn record_ipv6() -> FlowRecord {
+pub(in crate::export) fn record_ipv6() -> FlowRecord {
     let [a, b] = [1, 2].map(|n| IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, n)));
     FlowRecord {
         uuid: 6,
@@ -70,7 +70,7 @@ pub(super) fn record_ipv6() -> FlowRecord {
 }
 
 /// A flow without IP.
-pub(super) fn record_arp() -> FlowRecord {
+pub(in crate::export) fn record_arp() -> FlowRecord {
     FlowRecord {
         uuid: 7,
         layers: layers(&[Layer::Ethernet, Layer::Arp]),
@@ -81,14 +81,14 @@ pub(super) fn record_arp() -> FlowRecord {
 }
 
 /// A record, seen at the interface with index 3 of a node that has neither end.
-pub(super) fn told(record: FlowRecord) -> Told {
+pub(in crate::export) fn told(record: FlowRecord) -> Told {
     let watched = Watched { node_tid: "here".into(), if_index: 3, ..Watched::default() };
     let names = FlowNames { watched: Some(Arc::new(watched)), ..FlowNames::default() };
     Told { record, names }
 }
 
 /// All of a record is new.
-pub(super) fn delta(told: &Told) -> Delta<'_> {
+pub(in crate::export) fn delta(told: &Told) -> Delta<'_> {
     let Metric { ab_packets, ab_bytes, ba_packets, ba_bytes, start, last, .. } = told.record.metric;
     Delta {
         record: &told.record,
@@ -101,7 +101,7 @@ pub(super) fn delta(told: &Told) -> Delta<'_> {
 }
 
 /// What an independent decoder says of a datagram: one packet, of which nothing is left over.
-pub(super) fn decode(decoder: &mut NetflowParser, bytes: &[u8]) -> Value {
+pub(in crate::export) fn decode(decoder: &mut NetflowParser, bytes: &[u8]) -> Value {
     let decoded = decoder.parse_bytes(bytes);
     assert!(decoded.error.is_none(), "{:?}", decoded.error);
     let packets = serde_json::to_value(decoded.packets).unwrap();
@@ -110,7 +110,7 @@ pub(super) fn decode(decoder: &mut NetflowParser, bytes: &[u8]) -> Value {
 }
 
 /// The records of flows in a decoded IPFIX message, by the names of their elements.
-pub(super) fn flows(message: &Value) -> Vec<Map<String, Value>> {
+pub(in crate::export) fn flows(message: &Value) -> Vec<Map<String, Value>> {
     let sets = message["flowsets"].as_array().unwrap().iter();
     let data = sets.filter_map(|set| set["body"]["Data"]["fields"].as_array());
     let pair = |pair: &Value| {
@@ -121,7 +121,7 @@ pub(super) fn flows(message: &Value) -> Vec<Map<String, Value>> {
 }
 
 /// What an enumeration of the decoder holds.
-pub(super) fn innermost(value: &Value) -> &Value {
+pub(in crate::export) fn innermost(value: &Value) -> &Value {
     match value.as_object() {
         Some(object) if object.len() == 1 => object.values().next().map_or(value, innermost),
         _ => value,
