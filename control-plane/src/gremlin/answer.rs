@@ -86,8 +86,8 @@ impl Serialize for Answer {
             Self::Number(number) => number.serialize(out),
             Self::Value(value) => value.serialize(out),
             Self::Metrics(metrics) => metrics.serialize(out),
-            Self::Keyed(lists) => one_object(lists, out),
-            Self::RawPackets(packets) => one_object(packets, out),
+            Self::Keyed(lists) => one_object(&Object(lists), lists.is_empty(), out),
+            Self::RawPackets(packets) => one_object(&Object(packets), packets.is_empty(), out),
             Self::Groups(groups) => groups.serialize(out),
         }
     }
@@ -100,15 +100,16 @@ struct Whole<'a> {
     edges: &'a [Arc<Edge>],
 }
 
-/// A list of one object, or an empty list.
-fn one_object<S: Serializer, T: Serialize>(
-    entries: &[(String, T)],
+/// A list of one object, or an empty list when there is nothing in it.
+pub(super) fn one_object<S: Serializer>(
+    object: &impl Serialize,
+    is_empty: bool,
     out: S,
 ) -> Result<S::Ok, S::Error> {
-    let objects = usize::from(!entries.is_empty());
+    let objects = usize::from(!is_empty);
     let mut list = out.serialize_seq(Some(objects))?;
     if objects == 1 {
-        list.serialize_element(&Object(entries))?;
+        list.serialize_element(object)?;
     }
     list.end()
 }

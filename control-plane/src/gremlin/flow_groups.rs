@@ -2,9 +2,10 @@
 
 use ahash::RandomState;
 use indexmap::IndexSet;
-use serde::ser::{SerializeMap, SerializeSeq};
+use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::answer::one_object;
 use super::text::Text;
 use crate::flow::LazyFlow;
 
@@ -78,12 +79,7 @@ impl From<Grouping> for FlowGroups {
 
 impl Serialize for FlowGroups {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        let objects = usize::from(!self.is_empty());
-        let mut list = out.serialize_seq(Some(objects))?;
-        if objects == 1 {
-            list.serialize_element(&Object(self))?;
-        }
-        list.end()
+        one_object(&Object(self), self.is_empty(), out)
     }
 }
 

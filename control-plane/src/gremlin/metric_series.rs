@@ -2,9 +2,10 @@
 
 use ahash::RandomState;
 use indexmap::IndexSet;
-use serde::ser::{SerializeMap, SerializeSeq};
+use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::answer::one_object;
 use super::metric::Metric;
 use super::text::Text;
 
@@ -58,12 +59,7 @@ impl From<Series> for MetricSeries {
 
 impl Serialize for MetricSeries {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        let objects = usize::from(!self.is_empty());
-        let mut list = out.serialize_seq(Some(objects))?;
-        if objects == 1 {
-            list.serialize_element(&Object(self))?;
-        }
-        list.end()
+        one_object(&Object(self), self.is_empty(), out)
     }
 }
 
