@@ -53,6 +53,8 @@ fn a_script_that_takes_too_much_memory_is_ended() {
                 ("() => { let a = []; while (true) a.push(new Array(1e6).fill(1)); }", memory),
                 ("() => { const a = []; while (true) a.push('x'.repeat(1e6)); }", memory),
                 ("() => 'x'.repeat(5e8).length", memory),
+                // Each promise waits for the next: all of them live.
+                ("() => { const f = () => Promise.resolve().then(f); return f(); }", memory),
                 ("() => new ArrayBuffer(1e9)", "RangeError: "),
                 ("() => new Promise(() => {})", "Error: the promise is never settled"),
                 // More than the parser itself can follow.
@@ -72,7 +74,12 @@ fn a_script_that_takes_too_long_is_ended() {
                 ("() => { while (true) {} }", time),
                 ("() => new Promise(() => setInterval(() => {}, 1))", time),
                 ("() => sleep(1e9)", time),
-                ("() => { const f = () => Promise.resolve().then(f); return f(); }", time),
+                // A microtask that makes the next: one promise lives at a time.
+                (
+                    "() => { const f = () => { Promise.resolve().then(f); }; f(); \
+                     return new Promise(() => {}); }",
+                    time,
+                ),
                 ("() => /(a+)+$/.test('a'.repeat(40) + 'b')", time),
             ],
         );
