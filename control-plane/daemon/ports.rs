@@ -94,6 +94,7 @@ mod dpdk {
             runtime.spawn(async move {
                 // The links come up when the ports start, shortly after now.
                 let mut tick = tokio::time::interval_at(Instant::now() + LOST_EVERY, LOST_EVERY);
+                let mut looked = wall_clock();
                 for n in 0.. {
                     tick.tick().await;
                     let read = ports.clone();
@@ -111,13 +112,17 @@ mod dpdk {
                         read.iter().map(look).collect::<Vec<_>>()
                     });
                     let Ok(stats) = stats.await else { return };
+                    let now = wall_clock();
                     for (PortInfo { name, .. }, (stats, extended)) in ports.iter().zip(stats) {
                         let Some(stats) = stats else { continue };
                         lcores.lost(Point::Port(name.clone()), stats.lost);
                         if show {
                             let counters = PortStats { extended, ..counters(&stats) };
-                            discovery::port::update(&graph, name, &counters, wall_clock());
+                            discovery::port::update(&graph, name, &counters, looked, now);
                         }
+                    }
+                    if show {
+                        looked = now;
                     }
                 }
             });

@@ -18,10 +18,12 @@ pub type Metadata = Map<String, Value>;
 #[schema(as = Node, examples(json!({"ID": "tor", "Metadata": {"Name": "tor", "Type": "switch"}})))]
 pub struct Element {
     /// Unique; a UUID for elements of ours, any text for those of publishers.
-    #[serde(rename = "ID")]
+    #[serde(rename = "ID", default, deserialize_with = "null_is_default")]
+    #[schema(required)]
     pub id: String,
     /// A node's always has `Name` and `Type`, an edge's `RelationType`.
-    #[schema(value_type = HashMap<String, Value>)]
+    #[serde(default, deserialize_with = "null_is_default")]
+    #[schema(value_type = HashMap<String, Value>, required)]
     pub metadata: Metadata,
     /// The host that discovered the element.
     #[serde(default, deserialize_with = "null_is_default")]
@@ -60,8 +62,12 @@ pub struct Edge {
     #[serde(flatten)]
     pub element: Element,
     /// ID of the parent node.
+    #[serde(default, deserialize_with = "null_is_default")]
+    #[schema(required)]
     pub parent: String,
     /// ID of the child node.
+    #[serde(default, deserialize_with = "null_is_default")]
+    #[schema(required)]
     pub child: String,
 }
 

@@ -89,11 +89,13 @@ pub(super) fn put(metadata: &mut Metadata, key: &str, value: Option<impl Into<Va
 
 /// A link-layer address as colon-separated hex. `None` for an address of zeros, which is nobody's.
 pub(super) fn mac_text(address: &[u8]) -> Option<String> {
-    if address.iter().all(|byte| *byte == 0) {
-        return None;
-    }
+    (address.iter().any(|byte| *byte != 0)).then(|| hex_text(address))
+}
+
+/// Bytes as colon-separated hex.
+pub(super) fn hex_text(address: &[u8]) -> String {
     let bytes: Vec<String> = address.iter().map(|byte| format!("{byte:02x}")).collect();
-    Some(bytes.join(":"))
+    bytes.join(":")
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, N
 use serde_json::Value;
 use sonde_proto::graph::Metadata;
 
-use super::element::{mac_text, put};
+use super::element::{hex_text, put};
 
 /// An entry; what it does not have is `None` or zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,7 +48,8 @@ impl Neighbour {
     pub(super) fn json(&self) -> Value {
         let mut entry = Metadata::new();
         put(&mut entry, "Flags", names(self.flags.into(), &FLAGS));
-        put(&mut entry, "MAC", mac_text(&self.mac));
+        // Zeros mean something in a forwarding table: where a VXLAN sends what it floods.
+        put(&mut entry, "MAC", (!self.mac.is_empty()).then(|| hex_text(&self.mac)));
         put(&mut entry, "IP", self.ip.map(|ip| ip.to_string()));
         put(&mut entry, "State", names(self.state, &STATES));
         put(&mut entry, "Vlan", (self.vlan != 0).then_some(self.vlan));
@@ -131,7 +132,10 @@ mod tests {
                 "Flags": ["NTF_SELF", "NTF_ROUTER"], "State": ["NUD_REACHABLE", "NUD_PERMANENT"],
             })
         );
+        let flooded = NeighbourAttribute::LinkLayerAddress(vec![0; 6]);
+        assert_eq!(entry(vec![flooded])["MAC"], "00:00:00:00:00:00");
         let odd = NeighbourAttribute::Destination(NeighbourAddress::Other(vec![1; 7]));
-        assert_eq!(entry(vec![odd]).get("IP"), None);
+        let odd = entry(vec![odd]);
+        assert_eq!((odd.get("IP"), odd.get("MAC")), (None, None));
     }
 }

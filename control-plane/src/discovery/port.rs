@@ -79,11 +79,18 @@ pub struct PortStats {
     pub extended: Vec<(String, u64)>,
 }
 
-/// Writes a port's counters and link state on its node. False when there is no port of that name.
+/// Writes a port's counters and link state on its node; `looked` is when they were last read, or the
+/// port was started. False when there is no port of that name.
 ///
 /// Each change is a new revision for every subscriber: call it as often as they should hear,
 /// Skydive does every 30 s ([`super::COUNTERS_EVERY`]).
-pub fn update(graph: &SharedGraph, name: &str, stats: &PortStats, now: Timestamp) -> bool {
+pub fn update(
+    graph: &SharedGraph,
+    name: &str,
+    stats: &PortStats,
+    looked: Timestamp,
+    now: Timestamp,
+) -> bool {
     let mut graph = lock(graph);
     let port = graph.nodes().find(|node| node.text("Type") == TYPE && node.text("Name") == name);
     let Some(id) = port.map(|node| node.id.clone()) else {
@@ -91,7 +98,7 @@ pub fn update(graph: &SharedGraph, name: &str, stats: &PortStats, now: Timestamp
     };
     graph.update::<Node>(&id, now, |metadata| {
         renew(metadata, LINK_STATE, &link_state(stats.link_up, stats.speed_mbit));
-        metric::write(metadata, stats.into(), None, now);
+        metric::write(metadata, stats.into(), Some(looked), now);
         if !stats.extended.is_empty() {
             let counters = stats.extended.iter();
             let counters: Metadata =
@@ -278,8 +285,8 @@ mod tests {
             extended: vec![("rx_q0_packets".into(), 10)],
             ..PortStats::default()
         };
-        let now = Timestamp::from_millis(5000);
-        assert!(update(&graph, "uplink", &stats, now));
+        let (looked, now) = (Timestamp::from_millis(2000), Timestamp::from_millis(5000));
+        assert!(update(&graph, "uplink", &stats, looked, now));
         let mut after = of(&graph);
         assert_eq!(after.remove("XStats").unwrap(), json!({"rx_q0_packets": 10}));
         assert_eq!(after["State"], "DOWN");
@@ -289,11 +296,16 @@ mod tests {
             json!({"RxPackets": 10, "RxBytes": 640, "RxMissedErrors": 1, "RxDropped": 2,
                    "Last": 5000})
         );
+        assert_eq!(
+            after.remove("LastUpdateMetric").unwrap(),
+            json!({"RxPackets": 10, "RxBytes": 640, "RxMissedErrors": 1, "RxDropped": 2,
+                   "Start": 2000, "Last": 5000})
+        );
         assert!(after.remove("Captures").is_some());
         after.insert("State".into(), "UP".into());
         after.insert("Speed".into(), 100_000.into());
         assert_eq!(after, captured);
-        assert!(!update(&graph, "downlink", &stats, now));
+        assert!(!update(&graph, "downlink", &stats, looked, now));
     }
 
     #[test]

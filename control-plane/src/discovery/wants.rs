@@ -6,7 +6,7 @@ use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 /// Parts of a namespace that were told to change. Tables are read as a whole: the kernel does not
-/// tell of each route that goes with its link or its address.
+/// tell of each route, neighbour and forwarding entry that comes or goes with its link or its address.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Wants {
     pub(super) neighbours: bool,
@@ -24,20 +24,23 @@ impl Wants {
                     if link.header.interface_family == AddressFamily::Unspec =>
                 {
                     self.settings.insert(link.header.index);
-                    self.routes = true;
+                    self.all_tables();
                 }
                 RouteNetlinkMessage::DelLink(link) => {
                     self.settings.remove(&link.header.index);
-                    self.routes = true;
+                    self.all_tables();
                 }
                 RouteNetlinkMessage::NewNeighbour(told)
                 | RouteNetlinkMessage::DelNeighbour(told) => match told.header.family {
                     AddressFamily::Bridge => self.fdb = true,
                     _ => self.neighbours = true,
                 },
-                RouteNetlinkMessage::NewRoute(_)
-                | RouteNetlinkMessage::DelRoute(_)
-                | RouteNetlinkMessage::DelAddress(_) => self.routes = true,
+                RouteNetlinkMessage::NewAddress(_) | RouteNetlinkMessage::DelAddress(_) => {
+                    self.all_tables();
+                }
+                RouteNetlinkMessage::NewRoute(_) | RouteNetlinkMessage::DelRoute(_) => {
+                    self.routes = true;
+                }
                 _ => {}
             }
         }
@@ -45,12 +48,12 @@ impl Wants {
 
     /// All tables, and the settings of these links.
     pub(super) fn everything(&mut self, links: &[LinkMessage]) {
-        *self = Self {
-            neighbours: true,
-            fdb: true,
-            routes: true,
-            settings: links.iter().map(|link| link.header.index).collect(),
-        };
+        self.all_tables();
+        self.settings = links.iter().map(|link| link.header.index).collect();
+    }
+
+    fn all_tables(&mut self) {
+        (self.neighbours, self.fdb, self.routes) = (true, true, true);
     }
 
     pub(super) fn tables(&self) -> bool {
@@ -61,6 +64,7 @@ impl Wants {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rtnetlink::packet_route::address::AddressMessage;
     use rtnetlink::packet_route::neighbour::NeighbourMessage;
     use rtnetlink::packet_route::route::RouteMessage;
 
@@ -72,12 +76,14 @@ mod tests {
         entry.header.family = AddressFamily::Bridge;
         let neighbour = NeighbourMessage::default();
         let none = Wants::default;
+        let tables = || Wants { neighbours: true, fdb: true, routes: true, ..none() };
         for (message, wanted) in [
             (
                 RouteNetlinkMessage::NewLink(link.clone()),
-                Wants { routes: true, settings: [7].into(), ..none() },
+                Wants { settings: [7].into(), ..tables() },
             ),
-            (RouteNetlinkMessage::DelLink(link), Wants { routes: true, ..none() }),
+            (RouteNetlinkMessage::DelLink(link), tables()),
+            (RouteNetlinkMessage::NewAddress(AddressMessage::default()), tables()),
             (RouteNetlinkMessage::DelNeighbour(entry), Wants { fdb: true, ..none() }),
             (RouteNetlinkMessage::NewNeighbour(neighbour), Wants { neighbours: true, ..none() }),
             (

@@ -43,7 +43,7 @@ pub(super) enum Exhausted {
     Steps(usize),
     #[error("The query looks at more than {0} elements")]
     Visited(usize),
-    #[error("The query has more than {0} results, use Limit")]
+    #[error("A step has more than {0} results, narrow it or use Limit")]
     Results(usize),
     #[error("The query takes too long")]
     Time,

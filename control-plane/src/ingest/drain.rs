@@ -268,13 +268,9 @@ impl<C: Fn() -> Timestamp + Send + 'static> Drain<C> {
         let watched = self.shared.state().watched.clone();
         self.assembler.retain(|flow| watched.contains_key(&flow.watch));
         if self.stream.wants_stats() {
-            let (watches, watched) = {
-                let state = self.shared.state();
-                (state.ledger.watches(), state.watched.clone())
-            };
-            let known =
-                watches.iter().filter_map(|(id, totals)| Some(stats(watched.get(id)?, totals)));
-            self.stream.publish_stats(known);
+            let tables = self.shared.state().tables();
+            self.stream
+                .publish_stats(tables.iter().map(|(watched, totals)| stats(watched, totals)));
         }
     }
 }

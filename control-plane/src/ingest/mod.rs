@@ -210,6 +210,14 @@ impl State {
         self.watched = Arc::new(watched);
     }
 
+    /// What was counted of each watch of the plan, and of those that left it and have flows yet.
+    fn tables(&self) -> Vec<(Arc<Watched>, WatchTotals)> {
+        let counted = self.ledger.watches().into_iter();
+        let lasting =
+            counted.filter(|(id, totals)| totals.flows > 0 || self.planned.contains_key(id));
+        lasting.filter_map(|(id, totals)| Some((self.watched.get(&id)?.clone(), totals))).collect()
+    }
+
     /// The number of a sweep that no lcore has begun yet.
     fn want_sweep(&mut self) -> u64 {
         self.wanted = self.plan.sweep + 1;

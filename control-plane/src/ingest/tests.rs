@@ -8,9 +8,10 @@ use sonde_proto::entry::key::kind;
 use sonde_proto::entry::{First, FlowEntry, Key, Totals};
 use sonde_proto::plan::{Options, PlannedPoint, Point, Watch};
 use sonde_proto::record::{Cause, EndReason};
-use sonde_proto::report::{LcoreInfo, PacketHead, PacketWant, WatchReport, WatchState};
-use sonde_proto::ring::{Announcer, LcoreEnd, RingSize, rings};
+use sonde_proto::report::{LcoreInfo, PacketHead, PacketWant, Report, WatchReport, WatchState};
+use sonde_proto::ring::{Announcer, LcoreEnd, RingId, RingSize, rings};
 
+use super::ledger::Head;
 use super::*;
 use crate::flow::LazyFlow;
 use crate::flow_store::{FlowKey, FlowStore, Times};
@@ -114,7 +115,7 @@ fn uuid(flow: u64) -> u64 {
     record(flow, 0, Cause::Update).record(None).uuid
 }
 
-fn push(end: &mut LcoreEnd, fill: impl FnOnce(&mut sonde_proto::report::Report)) {
+fn push(end: &mut LcoreEnd, fill: impl FnOnce(&mut Report)) {
     let mut report = end.blank().expect("the ring has room");
     fill(&mut report);
     end.push(report).expect("the ring has room");
@@ -361,6 +362,37 @@ fn a_sweep_waits_for_the_one_under_way() {
     state.follow(desired(&[WATCH]));
     assert_eq!(state.news(false).unwrap().sweep, 1, "a plan waits for no sweep");
     assert_eq!(state.news(true).unwrap().sweep, 2);
+}
+
+#[test]
+fn a_watch_that_left_is_told_of_while_it_has_flows() {
+    let mut state = State::default();
+    let told = |state: &State| {
+        let tables = state.tables().into_iter();
+        let mut told: Vec<_> = tables.map(|(watched, _)| watched.capture_id.clone()).collect();
+        told.sort();
+        told
+    };
+    let report = |state: &mut State, flows: [u64; 2]| {
+        let mut report = Report::default();
+        report.watches.extend([1, 2].into_iter().zip(flows).map(|(id, flows)| WatchReport {
+            watch: WatchId(id),
+            state: WatchState::Active,
+            packets: 5,
+            bytes: 320,
+            dropped: 0,
+            flows,
+            copies_lost: 0,
+        }));
+        state.ledger.reported(Head::new(RingId(0), &info(0), &report));
+    };
+    state.follow(desired(&[WatchId(1), WatchId(2)]));
+    report(&mut state, [0, 1]);
+    assert_eq!(told(&state), ["capture-1", "capture-2"]);
+    state.follow(desired(&[]));
+    assert_eq!(told(&state), ["capture-2"]);
+    report(&mut state, [0, 0]);
+    assert!(told(&state).is_empty());
 }
 
 #[test]

@@ -78,8 +78,18 @@ async fn what_is_no_element_is_refused() {
     }
     let mut bare = link("x", "eth0", "eth1");
     bare["Metadata"] = json!({});
+    let without = |key: &str| {
+        let mut body = link("x", "eth0", "eth1");
+        body.as_object_mut().unwrap().remove(key);
+        body
+    };
     for (path, body, why) in [
         ("node", json!({"ID": "", "Metadata": {}}), "No ID found for graph element"),
+        ("node", json!({"Metadata": tor()["Metadata"]}), "No ID found for graph element"),
+        ("edge", without("ID"), "No ID found for graph element"),
+        ("edge", without("Parent"), "parent ID wrong format"),
+        ("edge", without("Child"), "child ID wrong format"),
+        ("edge", without("Metadata"), no_relation),
         ("node", json!({"ID": "eth0", "Metadata": tor()["Metadata"]}), "Node ID conflict"),
         ("edge", link("", "eth0", "eth1"), "No ID found for graph element"),
         ("edge", link("x", "", "eth1"), "parent ID wrong format"),

@@ -176,7 +176,7 @@ fn limits_are_errors() {
     let results = Limits { results: 3, ..limits };
     assert!(run("G.V().Limit(3)", results).is_ok());
     let error = run("G.V()", results).unwrap_err();
-    assert_eq!(error, "The query has more than 3 results, use Limit at column 3");
+    assert_eq!(error, "A step has more than 3 results, narrow it or use Limit at column 3");
     let query = parse("G.V()", &limits).unwrap();
     let error = query.run(&*graph, &store(), &limits, &|| true).unwrap_err();
     assert_eq!(error.to_string(), "The query takes too long at column 3");
