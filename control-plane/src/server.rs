@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
+use futures_util::future::{FusedFuture as _, FutureExt as _};
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -71,9 +71,8 @@ async fn serve_with(
     let Entrance { listener, tls, limits } = entrance;
     let connections = Connections::new(limits);
     let mut stop = pin!(stop);
-    let graceful = GracefulShutdown::new();
-    // Dropped when the server stops.
-    let (open, shut) = watch::channel(());
+    // Each connection has a receiver as long as it lives.
+    let (stopping, stops) = watch::channel(false);
     loop {
         let accepted = tokio::select! {
             () = &mut stop => break,
@@ -95,18 +94,19 @@ async fn serve_with(
                 continue;
             }
         };
-        let (router, watcher) = (router.clone(), graceful.watcher());
-        let connection = Accepted { peer, seat, router, patience, watcher };
+        let (router, stops) = (router.clone(), stops.clone());
+        let connection = Accepted { peer, seat, router, patience, stops };
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(patience.answer));
         let stream = Box::pin(stream);
         match tls.as_ref().map(Tls::acceptor) {
             None => tokio::spawn(connection.run(stream)),
-            Some(acceptor) => tokio::spawn(connection.run_tls(stream, acceptor, shut.clone())),
+            Some(acceptor) => tokio::spawn(connection.run_tls(stream, acceptor)),
         };
     }
-    drop((listener, open));
-    if timeout(patience.grace, graceful.shutdown()).await.is_err() {
+    drop((listener, stops));
+    stopping.send_replace(true);
+    if timeout(patience.grace, stopping.closed()).await.is_err() {
         tracing::warn!("requests under way were cut off");
     }
 }
@@ -117,20 +117,20 @@ struct Accepted {
     seat: Seat,
     router: Router,
     patience: Patience,
-    watcher: Watcher,
+    /// Becomes true when the server stops.
+    stops: watch::Receiver<bool>,
 }
 
 impl Accepted {
     /// Shakes hands first. There is no request yet that a stop would have to wait for.
     async fn run_tls(
-        self,
+        mut self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         acceptor: TlsAcceptor,
-        mut shut: watch::Receiver<()>,
     ) {
         let peer = self.peer;
         let shaken = tokio::select! {
-            _ = shut.changed() => return,
+            _ = self.stops.wait_for(|stops| *stops) => return,
             shaken = timeout(self.patience.handshake, acceptor.accept(stream)) => shaken,
         };
         match shaken {
@@ -140,8 +140,9 @@ impl Accepted {
         }
     }
 
+    /// Speaks HTTP/1 only: HTTP/2 would need bounds of its own.
     async fn run(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let Self { peer, seat, router, patience, watcher } = self;
+        let Self { peer, seat, router, patience, mut stops } = self;
         let (room, unfinished) = (seat.room(), seat.unfinished());
         let stream = Seated::new(stream, seat);
         let asked = Arc::new(Notify::new());
@@ -153,19 +154,25 @@ impl Accepted {
             request.extensions_mut().insert(unfinished.clone());
             request.map(axum::body::Body::new)
         });
-        let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
-        let mut http1 = server.http1();
-        http1.timer(TokioTimer::new()).header_read_timeout(patience.head).max_buf_size(HEAD);
-        let connection = server
-            .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
-            .into_owned();
-        tokio::select! {
-            ended = watcher.watch(connection) => if let Err(error) = ended {
-                tracing::debug!(%peer, %error, "connection");
-            },
-            () = silence(&asked, patience.head) => {
-                tracing::debug!(%peer, "a connection asks for nothing");
+        let mut server = http1::Builder::new();
+        server.timer(TokioTimer::new()).header_read_timeout(patience.head).max_buf_size(HEAD);
+        let connection =
+            server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        let mut connection = pin!(connection.with_upgrades());
+        let mut stop = pin!(async move { stops.wait_for(|stops| *stops).await.is_ok() }.fuse());
+        let mut silence = pin!(silence(&asked, patience.head));
+        let ended = loop {
+            tokio::select! {
+                ended = &mut connection => break ended,
+                _ = &mut stop, if !stop.is_terminated() => connection.as_mut().graceful_shutdown(),
+                () = &mut silence => {
+                    tracing::debug!(%peer, "a connection asks for nothing");
+                    return;
+                }
             }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%peer, %error, "connection");
         }
     }
 }

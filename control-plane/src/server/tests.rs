@@ -69,6 +69,13 @@ async fn a_handler_sees_the_peer() {
 }
 
 #[tokio::test]
+async fn http_2_is_not_spoken() {
+    let served = serve_for(Patience::default(), None).await;
+    let stream = ask(&served, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    assert_eq!(rest(stream).await, "", "the connection is closed");
+}
+
+#[tokio::test]
 async fn a_websocket_opens_and_shows_in_the_status() {
     let world = World::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
