@@ -5,6 +5,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::body::Misread;
+use super::upload::UPLOAD_LEAST;
 use super::{BODY_TIME, MAX_BODY};
 use crate::access::Refusal;
 use crate::additions::AdditionError;
@@ -44,6 +45,12 @@ pub enum Error {
     /// The body did not come in time.
     #[error("request body: not complete after {} s", BODY_TIME.as_secs())]
     SlowBody,
+    /// An upload that is dripped.
+    #[error(
+        "request body: fewer than {UPLOAD_LEAST} bytes came in {} s",
+        BODY_TIME.as_secs()
+    )]
+    SlowUpload,
     /// The body is not what is expected.
     #[error("request body: {0}")]
     Body(#[from] Misread),
@@ -140,7 +147,7 @@ impl Error {
             Self::LargeBody | Self::LargeUpload(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ManyUploads => StatusCode::TOO_MANY_REQUESTS,
             Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-            Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
+            Self::SlowBody | Self::SlowUpload => StatusCode::REQUEST_TIMEOUT,
             Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
             Self::Busy
             | Self::ManyBodies
