@@ -1,26 +1,18 @@
-//! The memory shared with the kernel (TPACKET_V3, Documentation/networking/packet_mmap.rst).
-#![expect(unsafe_code, reason = "the kernel writes this memory")]
+//! The frames in the memory shared with the kernel (TPACKET_V3,
+//! Documentation/networking/packet_mmap.rst).
 
 use std::mem::offset_of;
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::ptr::{self, NonNull};
-use std::slice;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use libc::{tpacket_block_desc, tpacket_hdr_v1, tpacket_hdr_variant1, tpacket3_hdr};
 use sonde_proto::time::Timestamp;
 
-use super::OpenError;
+use super::Blocks;
 
-/// A ring of blocks. The kernel fills a block with frames and hands it over; it is handed back
-/// when the last of them was lent.
+/// Blocks, frame by frame: each is given back to the kernel when the last of its frames was lent.
 #[derive(Debug)]
 pub(super) struct Ring {
-    memory: Memory,
-    /// The block being read, or waited for.
-    current: usize,
-    /// What is left of the current block, when it is ours.
-    left: Option<Left>,
+    blocks: Blocks,
+    left: Left,
     malformed: u64,
 }
 
@@ -42,7 +34,8 @@ pub(super) struct Packet<'a> {
     pub(super) outgoing: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// What is left of the current block.
+#[derive(Clone, Copy, Debug, Default)]
 struct Left {
     frames: u32,
     /// Offset in the block of the next frame's header.
@@ -50,46 +43,31 @@ struct Left {
 }
 
 impl Ring {
-    /// Maps the ring that was set up on `socket`.
-    pub(super) fn map(
-        socket: BorrowedFd<'_>,
-        block_size: usize,
-        blocks: usize,
-    ) -> Result<Self, OpenError> {
-        Ok(Self {
-            memory: Memory::map(socket, block_size, blocks)?,
-            current: 0,
-            left: None,
-            malformed: 0,
-        })
+    pub(super) fn new(blocks: Blocks) -> Self {
+        Self { blocks, left: Left::default(), malformed: 0 }
     }
 
     /// The next frame, `None` when the kernel has handed over no other.
     pub(super) fn next(&mut self) -> Option<Packet<'_>> {
-        self.settle();
-        let Left { frames, next } = match self.left {
-            Some(left) => left,
-            None => self.receive()?,
-        };
-        // SAFETY: something is left of the current block, so it is ours. It is handed back by
-        // `settle`, which no frame of it outlives.
-        let block = unsafe { self.memory.block(self.current) };
+        while self.left.frames == 0 {
+            self.blocks.give_back();
+            self.left = Left::of(self.blocks.current()?);
+        }
+        let Left { frames, next } = self.left;
+        let block = self.blocks.current()?;
         let Some((packet, step)) = packet(block.get(next..).unwrap_or_default()) else {
             self.malformed += u64::from(frames);
-            self.left = Some(Left { frames: 0, next });
+            self.left.frames = 0;
             return None;
         };
-        self.left = Some(Left { frames: frames - 1, next: next.saturating_add(step) });
+        self.left = Left { frames: frames - 1, next: next.saturating_add(step) };
         Some(packet)
     }
 
-    /// Hands a block whose last frame was lent back to the kernel.
+    /// Gives a block whose last frame was lent back to the kernel.
     pub(super) fn settle(&mut self) {
-        if matches!(self.left, Some(Left { frames: 0, .. })) {
-            let status = self.memory.status(self.current);
-            status.store(libc::TP_STATUS_KERNEL, Ordering::Release);
-            self.left = None;
-            self.current = (self.current + 1) % self.memory.blocks;
+        if self.left.frames == 0 {
+            self.blocks.give_back();
         }
     }
 
@@ -97,101 +75,16 @@ impl Ring {
     pub(super) fn malformed(&self) -> u64 {
         self.malformed
     }
+}
 
-    /// Takes the current block, when the kernel has handed it over with a frame in it.
-    fn receive(&mut self) -> Option<Left> {
-        loop {
-            let status = self.memory.status(self.current).load(Ordering::Acquire);
-            if status & libc::TP_STATUS_USER == 0 {
-                return None;
-            }
-            // SAFETY: its status says that the block is ours, and the slice ends in this turn.
-            let header = unsafe { self.memory.block(self.current) };
-            let first = HEADER + offset_of!(tpacket_hdr_v1, offset_to_first_pkt);
-            let left = Left {
-                frames: u32_at(header, HEADER + offset_of!(tpacket_hdr_v1, num_pkts)),
-                next: u32_at(header, first) as usize,
-            };
-            self.left = Some(left);
-            if left.frames > 0 {
-                return Some(left);
-            }
-            self.settle();
+impl Left {
+    /// All frames of a block.
+    fn of(block: &[u8]) -> Self {
+        const HEADER: usize = offset_of!(tpacket_block_desc, hdr);
+        Self {
+            frames: u32_at(block, HEADER + offset_of!(tpacket_hdr_v1, num_pkts)),
+            next: u32_at(block, HEADER + offset_of!(tpacket_hdr_v1, offset_to_first_pkt)) as usize,
         }
-    }
-}
-
-/// The mapping.
-#[derive(Debug)]
-struct Memory {
-    base: NonNull<u8>,
-    block_size: usize,
-    blocks: usize,
-}
-
-// SAFETY: the mapping belongs to the process, not to the thread that made it, and this is its only
-// owner.
-unsafe impl Send for Memory {}
-
-impl Memory {
-    fn map(socket: BorrowedFd<'_>, block_size: usize, blocks: usize) -> Result<Self, OpenError> {
-        // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
-        let base = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                block_size * blocks,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                socket.as_raw_fd(),
-                0,
-            )
-        };
-        match NonNull::new(base) {
-            Some(mapped) if base != libc::MAP_FAILED => {
-                Ok(Self { base: mapped.cast(), block_size, blocks })
-            }
-            _ => Err(OpenError::last("mmap")),
-        }
-    }
-
-    /// The word by which a block changes hands.
-    fn status(&self, block: usize) -> &AtomicU32 {
-        // SAFETY: callers count blocks modulo their number.
-        let start = unsafe { self.start(block) };
-        // SAFETY: a block is a page at least and begins with its header.
-        let word = unsafe { start.add(HEADER + offset_of!(tpacket_hdr_v1, block_status)) };
-        // SAFETY: the mapping lives as long as `self`, blocks begin on pages and the word is
-        // aligned in them, and both sides access it atomically while they do not own the block.
-        unsafe { AtomicU32::from_ptr(word.as_ptr().cast()) }
-    }
-
-    /// The bytes of a block.
-    ///
-    /// # Safety
-    ///
-    /// `block` is below `blocks`, and the kernel has handed it over; it is not handed back while
-    /// the slice is in use.
-    unsafe fn block(&self, block: usize) -> &[u8] {
-        // SAFETY: the caller's promise.
-        let start = unsafe { self.start(block) };
-        // SAFETY: the block lies in the mapping, which lives as long as `self`, and nobody writes
-        // it while it is ours.
-        unsafe { slice::from_raw_parts(start.as_ptr(), self.block_size) }
-    }
-
-    /// # Safety
-    ///
-    /// `block` is below `blocks`.
-    unsafe fn start(&self, block: usize) -> NonNull<u8> {
-        // SAFETY: so the block lies in the mapping.
-        unsafe { self.base.add(block * self.block_size) }
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        // SAFETY: the mapping was made by `map` with this length, and nothing borrows it any more.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.block_size * self.blocks) };
     }
 }
 
@@ -235,9 +128,6 @@ fn packet(bytes: &[u8]) -> Option<(Packet<'_>, usize)> {
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
-
-/// Where a block's header holds its counters.
-const HEADER: usize = offset_of!(tpacket_block_desc, hdr);
 
 /// Where a frame's header is followed by its `sockaddr_ll`.
 const ADDRESS: usize = size_of::<tpacket3_hdr>().next_multiple_of(16);

@@ -4,8 +4,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use super::socket::PacketSocket;
-use super::{OpenError, in_namespace};
+use super::{OpenError, PacketSocket, in_namespace};
 
 /// A packet socket that sends on one interface and takes nothing.
 #[derive(Debug)]
