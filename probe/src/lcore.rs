@@ -184,7 +184,7 @@ impl Dpdk {
         // A kernel interface behind a virtual device would stay promiscuous.
         self.ports.iter().for_each(|port| dpdk::end_promiscuous(port.number));
         {
-            let _no_reader = dpdk::readers();
+            let _held = dpdk::hold_ports();
             drop(self.runtime);
         }
         outcome?;
