@@ -3,14 +3,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use sonde_probe::flow::Timers;
 use sonde_probe::traffic::Kind;
 use sonde_proto::plan::{ExtraLayers, KeyMode, Options};
 use sonde_proto::record::Transport;
 
+use crate::analyzer::Daemon;
 use crate::flow_config::or_never;
 
 /// A flow probe that speaks Skydive's API.
@@ -230,33 +229,6 @@ pub(crate) enum LayerKeyMode {
     L2,
     #[value(name = "L3", alias = "l3")]
     L3,
-}
-
-/// Where the daemon is.
-#[derive(Debug, Args)]
-pub(crate) struct Daemon {
-    /// The daemon's address.
-    #[arg(
-        long,
-        global = true,
-        value_name = "HOST:PORT",
-        env = "SKYDIVE_ANALYZER",
-        default_value = "127.0.0.1:8082"
-    )]
-    pub(crate) analyzer: String,
-    /// Who asks; the password is taken from SKYDIVE_PASSWORD.
-    #[arg(long, global = true, value_name = "USER", env = "SKYDIVE_USERNAME")]
-    pub(crate) username: Option<String>,
-}
-
-impl Daemon {
-    /// The header that says who asks, if anybody does. A command line would show the password to
-    /// all of the machine.
-    pub(crate) fn authorization(&self) -> Option<String> {
-        let password = std::env::var("SKYDIVE_PASSWORD").unwrap_or_default();
-        let user = self.username.as_ref()?;
-        Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
-    }
 }
 
 #[derive(Debug, Args)]

@@ -1,12 +1,16 @@
 //! `sonde query`, `sonde capture`: the REST API of a running daemon, from the command line.
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::Context as _;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper::{Method, Response, StatusCode};
 use serde_json::{Map, Value};
 
-use crate::cli::{Capture, CaptureAction, Daemon, LayerKeyMode, Metering, Query};
+use crate::cli::{Capture, CaptureAction, LayerKeyMode, Metering, Query};
+use crate::remote;
 
 /// Asks a query and prints the answer.
 pub(crate) fn query(options: &Query) -> anyhow::Result<ExitCode> {
@@ -14,15 +18,16 @@ pub(crate) fn query(options: &Query) -> anyhow::Result<ExitCode> {
         "GremlinQuery".to_owned(),
         Value::from(options.query.as_str()),
     )]));
-    Api::of(&options.daemon).post("topology", &body)
+    remote::at(&options.daemon, async |remote| {
+        print(remote.send(Method::POST, "topology", Some(&body)).await?).await
+    })
 }
 
 /// Does what the action says and prints the answer.
 pub(crate) fn capture(options: &Capture) -> anyhow::Result<ExitCode> {
-    let api = Api::of(&options.daemon);
-    match &options.action {
-        CaptureAction::List => api.get("capture"),
-        CaptureAction::Delete { uuid } => api.delete(&format!("capture/{uuid}")),
+    let (method, resource, body) = match &options.action {
+        CaptureAction::List => (Method::GET, "capture".to_owned(), None),
+        CaptureAction::Delete { uuid } => (Method::DELETE, format!("capture/{uuid}"), None),
         CaptureAction::Create {
             gremlin,
             bpf,
@@ -47,9 +52,12 @@ pub(crate) fn capture(options: &Capture) -> anyhow::Result<ExitCode> {
             let port = port.map(|port| ("Port", port.into()));
             let members = texts.chain(port).chain(members(metering));
             let members = members.map(|(name, value)| (name.to_owned(), value));
-            api.post("capture", &Value::Object(members.collect()))
+            (Method::POST, "capture".to_owned(), Some(Value::Object(members.collect())))
         }
-    }
+    };
+    remote::at(&options.daemon, async |remote| {
+        print(remote.send(method, &resource, body.as_ref()).await?).await
+    })
 }
 
 /// The members of a capture that say what is made of the frames.
@@ -70,70 +78,30 @@ fn members(metering: &Metering) -> [(&'static str, Value); 8] {
     ]
 }
 
-/// The REST API of one daemon.
-struct Api<'a> {
-    analyzer: &'a str,
-    authorization: Option<String>,
-    agent: ureq::Agent,
+/// The answer on stdout; what the daemon objects to on stderr, with exit 2 when it is the request
+/// that is wrong.
+async fn print(answer: Response<Incoming>) -> anyhow::Result<ExitCode> {
+    let (status, mut body) = (answer.status(), answer.into_body());
+    if !status.is_success() {
+        let body = Limited::new(body, OBJECTION).collect().await;
+        let body = body.map_err(anyhow::Error::from_boxed)?.to_bytes();
+        eprintln!("{status}: {}", String::from_utf8_lossy(&body).trim_end());
+        return Ok(ExitCode::from(if status == StatusCode::BAD_REQUEST { 2 } else { 1 }));
+    }
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut last = b'\n';
+    while let Some(frame) = body.frame().await {
+        let frame = frame.context("the answer of the daemon")?;
+        let Some(data) = frame.data_ref() else { continue };
+        out.write_all(data)?;
+        last = data.last().copied().unwrap_or(last);
+    }
+    if last != b'\n' {
+        out.write_all(b"\n")?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
 }
 
-impl<'a> Api<'a> {
-    fn of(daemon: &'a Daemon) -> Self {
-        let config = ureq::Agent::config_builder().http_status_as_error(false).build();
-        Self {
-            analyzer: &daemon.analyzer,
-            authorization: daemon.authorization(),
-            agent: config.into(),
-        }
-    }
-
-    fn get(&self, resource: &str) -> anyhow::Result<ExitCode> {
-        self.print(self.signed(self.agent.get(self.url(resource))).call())
-    }
-
-    fn delete(&self, resource: &str) -> anyhow::Result<ExitCode> {
-        self.print(self.signed(self.agent.delete(self.url(resource))).call())
-    }
-
-    fn post(&self, resource: &str, body: &Value) -> anyhow::Result<ExitCode> {
-        let request = self.signed(self.agent.post(self.url(resource)));
-        let request = request.header("Content-Type", "application/json");
-        self.print(request.header("Accept", "application/json").send(body.to_string()))
-    }
-
-    /// The request, with the header that says who asks.
-    fn signed<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
-        match &self.authorization {
-            Some(authorization) => request.header("Authorization", authorization),
-            None => request,
-        }
-    }
-
-    fn url(&self, resource: &str) -> String {
-        format!("http://{}/api/{resource}", self.analyzer)
-    }
-
-    /// The answer on stdout; what the daemon objects to on stderr, with exit 2 when it is the
-    /// request that is wrong.
-    fn print(
-        &self,
-        response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
-    ) -> anyhow::Result<ExitCode> {
-        let mut response =
-            response.with_context(|| format!("cannot reach the daemon at {}", self.analyzer))?;
-        let status = response.status();
-        let body = response.body_mut().with_config().limit(ANSWER).read_to_string()?;
-        let body = body.trim_end();
-        if status.is_success() {
-            if !body.is_empty() {
-                writeln!(std::io::stdout(), "{body}")?;
-            }
-            return Ok(ExitCode::SUCCESS);
-        }
-        eprintln!("{status}: {body}");
-        Ok(ExitCode::from(if status.as_u16() == 400 { 2 } else { 1 }))
-    }
-}
-
-/// Bytes of an answer at most.
-const ANSWER: u64 = 4 << 30;
+/// Bytes that are read of what the daemon objects to.
+const OBJECTION: usize = 1 << 20;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod access_config;
+mod analyzer;
 mod bench;
 mod cli;
 mod client;
@@ -20,6 +21,7 @@ mod ports;
 mod query_config;
 mod read;
 mod reload;
+mod remote;
 mod run;
 mod script;
 mod settings;

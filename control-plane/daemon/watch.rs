@@ -10,34 +10,22 @@ use serde_json::Value;
 use sonde_proto::flow::FlowSet;
 use sonde_proto::message::{Format, StructMessage};
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::cli::{Encoding, Flows, FlowsAction};
+use crate::remote;
 
 /// Prints flows until the daemon or the user ends it, or `count` is reached.
 pub(crate) fn flows(options: &Flows) -> anyhow::Result<ExitCode> {
     let FlowsAction::Watch { encoding, capture, count } = &options.action;
-    let analyzer = &options.daemon.analyzer;
     let namespace = capture.as_ref().map_or("flow".into(), |uuid| format!("flow/{uuid}"));
-    let url = format!("ws://{analyzer}/ws/subscriber/flow");
-    let mut request = ClientRequestBuilder::new(url.parse().context("the daemon's address")?)
-        .with_header("X-Client-Type", "sonde")
-        .with_header("X-Websocket-Namespace", namespace);
-    request = match encoding {
-        Encoding::Json => request.with_header("X-Client-Protocol", "json"),
-        Encoding::Protobuf => request
-            .with_header("X-Client-Protocol", "protobuf")
-            .with_header("X-Flow-Encoding", "protobuf"),
-    };
-    if let Some(authorization) = options.daemon.authorization() {
-        request = request.with_header("Authorization", authorization);
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let (mut socket, _) = tokio_tungstenite::connect_async(request)
-            .await
-            .with_context(|| format!("cannot reach the daemon at {analyzer}"))?;
+    let mut headers = vec![("X-Client-Type", "sonde"), ("X-Websocket-Namespace", &*namespace)];
+    headers.extend_from_slice(match encoding {
+        Encoding::Json => &[("X-Client-Protocol", "json")],
+        Encoding::Protobuf => &[("X-Client-Protocol", "protobuf"), ("X-Flow-Encoding", "protobuf")],
+    });
+    remote::at(&options.daemon, async |remote| {
+        let mut socket = remote.subscribe("/ws/subscriber/flow", &headers).await?;
         let mut left = count.unwrap_or(u64::MAX);
         while left > 0 {
             let Some(message) = socket.next().await else { break };

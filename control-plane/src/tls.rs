@@ -1,6 +1,7 @@
 //! TLS 1.2 and 1.3 for the server (Skydive API §1): certificates that may change while it runs,
-//! and clients that may have to show one.
+//! and clients that may have to show one. And for those clients.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +15,10 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::files::{self, Stamp};
 use crate::live::Live;
+
+mod client;
+
+pub use client::{ClientFiles, trusting_nobody};
 
 /// The files, in PEM.
 #[derive(Clone, Debug)]
@@ -82,6 +87,9 @@ pub enum TlsError {
     /// A certificate that should issue others cannot.
     #[error("the certificates in {}", .0.display())]
     Ca(PathBuf, #[source] Box<dyn std::error::Error + Send + Sync>),
+    /// This host's certificates of those who issue others cannot be found.
+    #[error("cannot take the certificates that this host trusts")]
+    Host(#[source] io::Error),
 }
 
 impl Tls {
@@ -139,18 +147,16 @@ impl Renewal {
         // First, so that what changes meanwhile is seen later.
         let stamp = files.stamp();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let pair = |why| TlsError::Pair { cert: files.cert.clone(), key: files.key.clone(), why };
+        let wrong = |why| TlsError::Pair { cert: files.cert.clone(), key: files.key.clone(), why };
         let config = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-            .map_err(pair)?;
+            .map_err(wrong)?;
         let config = match &files.clients {
             Some(clients) => config.with_client_cert_verifier(clients.verifier(provider)?),
             None => config.with_no_client_auth(),
         };
-        let chain = certificates(&files.cert)?;
-        let key = PrivateKeyDer::from_pem_file(&files.key);
-        let key = key.map_err(|why| unreadable("a private key", &files.key, why))?;
-        let mut config = config.with_single_cert(chain, key).map_err(pair)?;
+        let (chain, key) = pair(&files.cert, &files.key)?;
+        let mut config = config.with_single_cert(chain, key).map_err(wrong)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self { files, config: Arc::new(config), stamp })
     }
@@ -168,14 +174,30 @@ impl Clients {
         &self,
         provider: Arc<CryptoProvider>,
     ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(&self.ca)? {
-            roots.add(certificate).map_err(|why| TlsError::Ca(self.ca.clone(), why.into()))?;
-        }
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+        let roots = roots(&self.ca)?.into();
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
         let verifier = if self.required { verifier } else { verifier.allow_unauthenticated() };
         verifier.build().map_err(|why| TlsError::Ca(self.ca.clone(), why.into()))
     }
+}
+
+/// A certificate with those between it and a root, and its private key.
+fn pair(
+    cert: &Path,
+    key: &Path,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+    let chain = certificates(cert)?;
+    let secret = PrivateKeyDer::from_pem_file(key);
+    Ok((chain, secret.map_err(|why| unreadable("a private key", key, why))?))
+}
+
+/// Those who issue certificates.
+fn roots(ca: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(ca)? {
+        roots.add(certificate).map_err(|why| TlsError::Ca(ca.to_owned(), why.into()))?;
+    }
+    Ok(roots)
 }
 
 /// All of a file; at least one.

@@ -22,5 +22,6 @@ mod reload;
 mod replay;
 mod strangers;
 mod stream;
+mod tls;
 mod upload;
 mod workflow;

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 use std::iter::successors;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use axum::http::{Request, StatusCode, Uri, header};
@@ -13,8 +13,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::TokioExecutor;
 use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::time::timeout;
+
+use crate::tls::trusting_nobody;
 
 /// Posts messages. Whom to is the user's say: any address this host can reach.
 #[derive(Debug, Default)]
@@ -63,14 +64,6 @@ fn client() -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
     let connector = builder.https_or_http().enable_http1().build();
     // Alerts are rare: no connection is kept for the next.
     Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)
-}
-
-fn trusting_nobody() -> ClientConfig {
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring knows TLS 1.2 and 1.3")
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth()
 }
 
 /// An error and what is behind it; by itself it says but `client error (Connect)`.

@@ -1,3 +1,4 @@
+mod authority;
 mod fixture;
 
 use std::error::Error as _;

@@ -1,5 +1,7 @@
 //! What the end-to-end tests share.
 
+#[path = "../../../src/tls/tests/authority.rs"]
+pub(crate) mod authority;
 pub(crate) mod netns;
 pub(crate) mod sonde;
 pub(crate) mod traffic;

@@ -1,7 +1,7 @@
 //! The real binary, started and asked as a user would.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -55,6 +55,13 @@ impl Sonde {
         let mut command = netns.command("prlimit");
         command.args([&format!("--nofile={files}:{files}"), SONDE]);
         Self::spawn(command, "", directory)
+    }
+
+    /// Starts a daemon that speaks TLS, and waits until it takes connections.
+    pub(crate) fn start_encrypted(config: &str, directory: &Path, netns: &Netns) -> Self {
+        let mut sonde = Self::launch(netns.command(SONDE), config, directory);
+        sonde.wait("the daemon listens", |sonde| TcpStream::connect(sonde.address).is_ok());
+        sonde
     }
 
     /// Starts the daemon in that namespace and kills it so much later, whatever it does then.

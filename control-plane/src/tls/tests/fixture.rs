@@ -3,20 +3,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{ClientConfig, SupportedProtocolVersion};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::authority::Authority;
 use crate::tls::*;
 
 /// A certificate authority, and the files of a server that it issued a certificate for.
 pub(crate) struct TlsFixture {
-    authority: CertifiedIssuer<'static, KeyPair>,
+    authority: Authority,
     directory: tempfile::TempDir,
     pub(crate) files: TlsFiles,
 }
@@ -27,9 +25,7 @@ pub(super) struct Identity(CertificateDer<'static>, PrivateKeyDer<'static>);
 impl TlsFixture {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut params = CertificateParams::new([]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let authority = Authority::new();
         let path = |name: &str| directory.path().join(name);
         std::fs::write(path("ca.pem"), authority.pem()).unwrap();
         let files = TlsFiles { cert: path("cert.pem"), key: path("key.pem"), clients: None };
@@ -40,9 +36,7 @@ impl TlsFixture {
 
     /// Writes another certificate; gives its bytes.
     pub(super) fn renew(&self) -> Vec<u8> {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-        let cert = params.signed_by(&key, &self.authority).unwrap();
+        let (cert, key) = self.authority.server();
         std::fs::write(&self.files.cert, cert.pem()).unwrap();
         std::fs::write(&self.files.key, key.serialize_pem()).unwrap();
         cert.der().to_vec()
@@ -60,10 +54,7 @@ impl TlsFixture {
 
     /// A client's certificate.
     pub(super) fn client(&self) -> Identity {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(["client".to_owned()]).unwrap();
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let cert = params.signed_by(&key, &self.authority).unwrap();
+        let (cert, key) = self.authority.client();
         Identity(cert.der().clone(), key.into())
     }
 
@@ -73,14 +64,12 @@ impl TlsFixture {
         stream: TcpStream,
         version: &'static SupportedProtocolVersion,
         identity: Option<Identity>,
-    ) -> std::io::Result<TlsStream<TcpStream>> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.authority.der().clone()).unwrap();
+    ) -> io::Result<TlsStream<TcpStream>> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])
             .unwrap()
-            .with_root_certificates(roots);
+            .with_root_certificates(roots(&self.path().join("ca.pem")).unwrap());
         let config = match identity {
             Some(Identity(cert, key)) => config.with_client_auth_cert(vec![cert], key).unwrap(),
             None => config.with_no_client_auth(),
