@@ -44,7 +44,7 @@ use self::element::Resource;
 use self::openapi::{resource as describe, single, socket};
 use self::request_id::identified;
 use self::resource::Served;
-use self::routes::{Declared, Routes, Rule};
+use self::routes::{Action, Declared, Routes, Rule};
 use self::swagger::Document;
 use crate::access::Access;
 use crate::state::State;
@@ -132,22 +132,22 @@ fn sockets(access: &Access) -> Routes {
 fn resources<R: Served>(routes: Routes, name: &'static str) -> Routes {
     routes
         .resource(name)
-        .list(describe::list::<R>(), resource::list::<R>)
-        .create(describe::create::<R>(), resource::create::<R>)
-        .show(describe::show::<R>(), resource::show::<R>)
-        .remove(describe::remove::<R>(), resource::remove::<R>)
-        .patch(describe::update::<R>(), resource::update::<R>)
+        .on(Action::List, describe::list::<R>(), resource::list::<R>)
+        .on(Action::Create, describe::create::<R>(), resource::create::<R>)
+        .on(Action::Show, describe::show::<R>(), resource::show::<R>)
+        .on(Action::Remove, describe::remove::<R>(), resource::remove::<R>)
+        .on(Action::Patch, describe::update::<R>(), resource::update::<R>)
         .done()
 }
 
 fn elements<K: Resource>(routes: Routes, name: &'static str) -> Routes {
     routes
         .resource(name)
-        .list(describe::list::<K>(), element::list::<K>)
-        .create(describe::create_element::<K>(), element::create::<K>)
-        .show(describe::show::<K>(), element::show::<K>)
-        .remove(describe::remove::<K>(), element::remove::<K>)
-        .patch(describe::update_element::<K>(), element::patch::<K>)
+        .on(Action::List, describe::list::<K>(), element::list::<K>)
+        .on(Action::Create, describe::create_element::<K>(), element::create::<K>)
+        .on(Action::Show, describe::show::<K>(), element::show::<K>)
+        .on(Action::Remove, describe::remove::<K>(), element::remove::<K>)
+        .on(Action::Patch, describe::update_element::<K>(), element::patch::<K>)
         .done()
 }
 

@@ -53,6 +53,21 @@ pub(super) enum Denial {
     Closed,
 }
 
+/// What is done with a resource.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Action {
+    /// `GET /api/<name>`.
+    List,
+    /// `POST /api/<name>`.
+    Create,
+    /// `GET /api/<name>/<ID>`.
+    Show,
+    /// `DELETE /api/<name>/<ID>`.
+    Remove,
+    /// `PATCH /api/<name>/<ID>`.
+    Patch,
+}
+
 /// The routes of one resource.
 #[derive(Debug)]
 pub(super) struct ResourceRoutes {
@@ -176,83 +191,35 @@ impl Routes {
 }
 
 impl ResourceRoutes {
-    /// `GET /api/<name>`.
-    pub(super) fn list<T: 'static>(
+    /// What does this with the resource.
+    pub(super) fn on<T: 'static>(
         self,
+        action: Action,
         operation: Operation,
         handler: impl Handler<T, State>,
     ) -> Self {
-        let (path, rule) = (self.path(""), Rule::read(self.name));
-        self.with(|routes| routes.get(&path, rule, operation, handler))
-    }
-
-    /// `POST /api/<name>`.
-    pub(super) fn create<T: 'static>(
-        self,
-        operation: Operation,
-        handler: impl Handler<T, State>,
-    ) -> Self {
-        let (path, rule) = (self.path(""), Rule::write(self.name).told());
-        self.with(|routes| routes.post(&path, rule, operation, handler))
-    }
-
-    /// `GET /api/<name>/<ID>`.
-    pub(super) fn show<T: 'static>(
-        self,
-        operation: Operation,
-        handler: impl Handler<T, State>,
-    ) -> Self {
-        let (path, rule) = (self.path(ID), Rule::read(self.name).told());
-        self.with(|routes| routes.get(&path, rule, operation, handler))
-    }
-
-    /// `DELETE /api/<name>/<ID>`.
-    pub(super) fn remove<T: 'static>(
-        self,
-        operation: Operation,
-        handler: impl Handler<T, State>,
-    ) -> Self {
-        let rule = Rule::write(self.name).told();
-        self.change(Method::DELETE, MethodFilter::DELETE, rule, operation, handler)
-    }
-
-    /// `PATCH /api/<name>/<ID>`.
-    pub(super) fn patch<T: 'static>(
-        self,
-        operation: Operation,
-        handler: impl Handler<T, State>,
-    ) -> Self {
-        let rule = Rule::write(self.name);
-        self.change(Method::PATCH, MethodFilter::PATCH, rule, operation, handler)
+        let Self { routes, name } = self;
+        let (method, filter, end, rule) = match action {
+            Action::List => (Method::GET, MethodFilter::GET, "", Rule::read(name)),
+            Action::Create => (Method::POST, MethodFilter::POST, "", Rule::write(name).told()),
+            Action::Show => (Method::GET, MethodFilter::GET, ID, Rule::read(name).told()),
+            Action::Remove => (Method::DELETE, MethodFilter::DELETE, ID, Rule::write(name).told()),
+            Action::Patch => (Method::PATCH, MethodFilter::PATCH, ID, Rule::write(name)),
+        };
+        let path = |end| format!("/api/{name}{end}");
+        let routes = routes.on(method.clone(), filter, &path(end), rule, operation, handler);
+        let routes = match action {
+            Action::Remove | Action::Patch => {
+                routes.on(method, filter, &path("/"), rule, openapi::resource::no_id(), no_id)
+            }
+            Action::List | Action::Create | Action::Show => routes,
+        };
+        Self { routes, name }
     }
 
     /// That was all of it.
     pub(super) fn done(self) -> Routes {
         self.routes
-    }
-
-    /// What an ID is needed for.
-    fn change<T: 'static>(
-        self,
-        method: Method,
-        filter: MethodFilter,
-        rule: Rule,
-        operation: Operation,
-        handler: impl Handler<T, State>,
-    ) -> Self {
-        let (one, none) = (self.path(ID), self.path("/"));
-        self.with(|routes| {
-            let routes = routes.on(method.clone(), filter, &one, rule, operation, handler);
-            routes.on(method, filter, &none, rule, openapi::resource::no_id(), no_id)
-        })
-    }
-
-    fn with(self, add: impl FnOnce(Routes) -> Routes) -> Self {
-        Self { routes: add(self.routes), name: self.name }
-    }
-
-    fn path(&self, end: &str) -> String {
-        format!("/api/{}{end}", self.name)
     }
 }
 
