@@ -10,9 +10,10 @@ use tokio::time::Instant;
 use super::sight::{Sight, answer};
 use crate::clock::Clock;
 use crate::resource::Entry;
-use crate::script::{Host, ScriptError, Scripts};
+use crate::script::{Host, Script, ScriptError, Scripts};
 
-/// Evaluations under way. Dropped, nobody waits for them any more.
+/// Evaluations under way: as many as scripts that may run at once, beside those of workflows.
+/// Dropped, nobody waits for them any more.
 #[derive(Debug)]
 pub(super) struct Evaluations<H> {
     scripts: Scripts,
@@ -32,9 +33,14 @@ pub(super) struct Evaluation {
 }
 
 impl<H: Host> Evaluations<H> {
-    /// Beside `scripts`; what they ask is answered by `host`.
-    pub(super) fn new(scripts: &Scripts, host: H, clock: Clock) -> Self {
-        Self { scripts: scripts.apart(TIME), host, clock, under_way: JoinSet::new() }
+    /// By `scripts`; what they ask is answered by `host`.
+    pub(super) fn new(scripts: Scripts, host: H, clock: Clock) -> Self {
+        Self { scripts, host, clock, under_way: JoinSet::new() }
+    }
+
+    /// Whether one evaluation more may begin.
+    pub(super) fn has_room(&self) -> bool {
+        self.under_way.len() < self.scripts.at_once()
     }
 
     /// Begins to evaluate the text of an alert that told `told` last.
@@ -42,11 +48,8 @@ impl<H: Host> Evaluations<H> {
         let (scripts, host, clock) = (self.scripts.clone(), self.host.clone(), self.clock.clone());
         self.under_way.spawn(async move {
             let begun = Instant::now();
-            let value = scripts.evaluate(&text, host).await;
-            let rest = match value {
-                Err(ScriptError::Busy(_)) => REST,
-                _ => (begun.elapsed() * RESTS).max(REST),
-            };
+            let value = scripts.run_now(Script::Expression(text), TIME, host).await;
+            let rest = (begun.elapsed() * RESTS).max(REST);
             let sight = match value {
                 Ok(value) => {
                     let alert = alert.clone();

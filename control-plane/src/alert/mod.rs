@@ -83,12 +83,12 @@ impl Alerts {
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut courier = Courier::new(self.counts.clone());
         let AlertsConfig { javascript, asker, .. } = &self.config;
-        let mut evaluations = Evaluations::new(javascript, host, asker.clock.clone());
+        let mut evaluations = Evaluations::new(javascript.clone(), host, asker.clock.clone());
         let mut watched = Watched::default();
         watched.follow(&self.resources.entries());
         let mut settled: Option<Instant> = None;
         loop {
-            let next = watched.next();
+            let next = watched.next(evaluations.has_room());
             tokio::select! {
                 // Changes come in crowds; the alerts look once at each crowd.
                 event = events.recv(), if settled.is_none() => {

@@ -7,11 +7,12 @@ use axum::routing::post;
 use serde_json::{Value, json};
 use sonde_proto::graph::Node;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::*;
 use crate::api::ScriptHost;
+use crate::script::{Limits, Reply, Request};
 use crate::tests::world::{World, node, within};
 
 const LONG: Duration = Duration::from_secs(10);
@@ -205,6 +206,64 @@ async fn a_script_that_changed_waits_for_the_one_before() {
     assert!(begun.elapsed() > Duration::from_secs(1), "it rests");
 }
 
+/// Says what it is asked, and answers when it may.
+#[derive(Clone)]
+struct Gate {
+    asked: mpsc::UnboundedSender<String>,
+    open: Arc<Semaphore>,
+}
+
+impl Host for Gate {
+    async fn answer(&self, request: Request) -> Reply {
+        let query: Value = serde_json::from_str(&request.body).unwrap();
+        self.asked.send(query["GremlinQuery"].as_str().unwrap().to_owned()).unwrap();
+        self.open.acquire().await.unwrap().forget();
+        Reply { status: 200, body: "[]".into() }
+    }
+}
+
+#[tokio::test]
+async fn scripts_that_wait_are_what_their_alert_is_when_they_begin() {
+    let world = World::new();
+    let resources = &world.state.alerts.resources;
+    let at_once = Limits::default().at_once;
+    let (asked, mut queries) = mpsc::unbounded_channel();
+    let open = Arc::new(Semaphore::new(0));
+    tokio::spawn(world.state.alerts.clone().run(Gate { asked, open: open.clone() }));
+    let script = |query: &str| alert(&format!("Gremlin('{query}')"), "graph", "");
+    let mut expected: Vec<_> = (0..at_once).map(|n| n.to_string()).collect();
+    for query in &expected {
+        create(&world, script(query));
+    }
+    let mut begun = Vec::new();
+    for _ in 0..at_once {
+        begun.push(told(&mut queries).await);
+    }
+    begun.sort();
+    assert_eq!(begun, expected);
+    // They have all turns.
+    let [deleted, changed, _] =
+        ["deleted", "old", "as it was"].map(|query| create(&world, script(query)));
+    assert_eq!(noticed_after(&world).await, json!(3), "the others were seen");
+    assert!(resources.delete(&deleted).unwrap());
+    let before = resources.entries()[&changed].clone();
+    let new = Alert { expression: "Gremlin('new')".into(), ..before.resource.clone() };
+    resources.update(&changed, &before, new).unwrap().unwrap();
+    open.add_permits(at_once + 2);
+    expected = vec![told(&mut queries).await, told(&mut queries).await];
+    expected.sort();
+    assert_eq!(expected, ["as it was", "new"]);
+    assert!(queries.try_recv().is_err());
+    assert_eq!(world.state.alerts.status().queries_failed, 0);
+}
+
+/// What a new alert with a query tells, for which those before it were looked at.
+async fn noticed_after(world: &World) -> Value {
+    let mut notices = world.state.notices.subscribe();
+    create(world, alert("G.V().Count()", "graph", ""));
+    noticed(&mut notices).await["ReasonData"].take()
+}
+
 #[tokio::test]
 async fn a_program_is_told() {
     let directory = tempfile::tempdir().unwrap();
@@ -247,7 +306,7 @@ async fn a_slow_server_delays_no_other_and_hears_the_newest() {
     let world = World::new();
     watch(&world);
     let (told_to, mut messages) = mpsc::unbounded_channel();
-    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let gate = Arc::new(Semaphore::new(0));
     let held = gate.clone();
     let take = post(move |body: String| async move {
         told_to.send(serde_json::from_str::<Value>(&body).unwrap()).unwrap();

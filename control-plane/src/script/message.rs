@@ -19,7 +19,7 @@ pub(super) struct Task {
 /// A JavaScript text, and what is made of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Script {
-    /// Statements; what the last one gives is asked for.
+    /// Statements; what the last one gives is asked for, of a promise what it is resolved with.
     Expression(String),
     /// A function that is called.
     Function {

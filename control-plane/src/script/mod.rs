@@ -86,35 +86,37 @@ impl Scripts {
         Self { launch, limits, turns: Arc::new(Semaphore::new(limits.at_once)) }
     }
 
-    /// Others beside these, as many, that neither wait for these nor make them wait; each ends
-    /// after `time` if not before.
-    pub fn apart(&self, time: Duration) -> Self {
-        let limits = Limits { time: self.limits.time.min(time), ..self.limits };
-        Self::new(self.launch.clone(), limits)
+    /// How many run at once.
+    pub fn at_once(&self) -> usize {
+        self.limits.at_once
     }
 
-    /// The value of the last statement of a text; of a promise what it is resolved with.
-    pub async fn evaluate(&self, text: &str, host: impl Host) -> Result<Value, ScriptError> {
-        self.run(Script::Expression(text.to_owned()), host).await
-    }
-
-    /// The value of a script. It runs to its end, or to that of its bounds, also when nobody waits
-    /// for it any more. Nothing is left of what a script created that fails.
+    /// The value of a script, which waits for its turn. It runs to its end, or to that of its
+    /// bounds, also when nobody waits for it any more. Nothing is left of what a script created
+    /// that fails.
     pub async fn run(&self, script: Script, host: impl Host) -> Result<Value, ScriptError> {
         let turn = timeout(self.limits.time, self.turns.clone().acquire_owned()).await;
         let turn = turn.map_err(|_| ScriptError::Busy(self.limits.at_once))?;
         let turn = turn.map_err(|_| ScriptError::Dropped)?;
-        let Self { launch, limits, .. } = self.clone();
+        let run = run(self.launch.clone(), self.limits, script, host);
         let run = async move {
             let _turn = turn;
-            let mut made = Made::default();
-            let result = attend(&launch, limits, script, &host, &mut made).await;
-            if result.is_err() {
-                made.undo(&host).await;
-            }
-            result
+            run.await
         };
         let run = tokio::spawn(run.in_current_span());
+        run.await.map_err(|_| ScriptError::Dropped)?
+    }
+
+    /// The same without waiting, and beside those that have turns: whoever asks sees to it that no
+    /// more than [`Self::at_once`] run so. It ends after `time` if not before.
+    pub async fn run_now(
+        &self,
+        script: Script,
+        time: Duration,
+        host: impl Host,
+    ) -> Result<Value, ScriptError> {
+        let limits = Limits { time: self.limits.time.min(time), ..self.limits };
+        let run = tokio::spawn(run(self.launch.clone(), limits, script, host).in_current_span());
         run.await.map_err(|_| ScriptError::Dropped)?
     }
 }
@@ -123,6 +125,21 @@ impl Default for Limits {
     fn default() -> Self {
         Self { time: Duration::from_secs(60), memory: 128 << 20, at_once: 4 }
     }
+}
+
+/// Runs a script, and leaves nothing of one that fails.
+async fn run(
+    launch: Launch,
+    limits: Limits,
+    script: Script,
+    host: impl Host,
+) -> Result<Value, ScriptError> {
+    let mut made = Made::default();
+    let result = attend(&launch, limits, script, &host, &mut made).await;
+    if result.is_err() {
+        made.undo(&host).await;
+    }
+    result
 }
 
 /// Runs a script in a process of its own.

@@ -4,8 +4,10 @@ use std::io::{self, BufReader};
 use std::os::unix::net::UnixStream;
 use std::thread;
 
+use serde_json::Value;
+
 use super::process::{Launch, Process};
-use super::{Limits, Scripts, child};
+use super::{Host, Limits, Script, ScriptError, Scripts, child};
 
 pub(crate) fn scripts() -> Scripts {
     limited(Limits::default())
@@ -13,6 +15,15 @@ pub(crate) fn scripts() -> Scripts {
 
 pub(crate) fn limited(limits: Limits) -> Scripts {
     Scripts::new(Launch::new(process), limits)
+}
+
+/// The value of the last statement of a text.
+pub(crate) async fn evaluate(
+    scripts: &Scripts,
+    text: &str,
+    host: impl Host,
+) -> Result<Value, ScriptError> {
+    scripts.run(Script::Expression(text.to_owned()), host).await
 }
 
 fn process() -> io::Result<Process> {

@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
-use super::testing::{limited, scripts};
+use super::testing::{evaluate, limited, scripts};
 use super::*;
 
 /// Remembers what it is asked, and answers the same each time.
@@ -42,11 +42,11 @@ impl Host for Answers {
 }
 
 async fn value(text: &str) -> Value {
-    scripts().evaluate(text, Answers::new(200, "[]")).await.unwrap()
+    evaluate(&scripts(), text, Answers::new(200, "[]")).await.unwrap()
 }
 
 async fn error(text: &str) -> String {
-    scripts().evaluate(text, Answers::new(200, "[]")).await.unwrap_err().to_string()
+    evaluate(&scripts(), text, Answers::new(200, "[]")).await.unwrap_err().to_string()
 }
 
 fn function(source: &str, params: Value) -> Script {
@@ -192,14 +192,14 @@ async fn rest_is_asked_by_the_names_of_the_client() {
         ("client.request('/api/status', 'GET')", "GET /api/status "),
     ] {
         let host = Answers::new(200, all);
-        scripts().evaluate(text, host.clone()).await.unwrap();
+        evaluate(&scripts(), text, host.clone()).await.unwrap();
         assert_eq!(host.asked(), [asked], "{text}");
     }
     let text =
         "client.captures.list().then((all) => [all['u 1'] instanceof Capture, all['u 1'].Name])";
-    let got = scripts().evaluate(text, Answers::new(200, all)).await.unwrap();
+    let got = evaluate(&scripts(), text, Answers::new(200, all)).await.unwrap();
     assert_eq!(got, json!([true, "n"]));
-    let got = scripts().evaluate("client.captures.delete('u')", Answers::new(200, "")).await;
+    let got = evaluate(&scripts(), "client.captures.delete('u')", Answers::new(200, "")).await;
     assert_eq!(got.unwrap(), json!(null));
 }
 
@@ -207,11 +207,11 @@ async fn rest_is_asked_by_the_names_of_the_client() {
 async fn an_answer_that_is_an_error_is_thrown() {
     let host = Answers::new(404, "Capture 'u' not found\n");
     let caught = "client.captures.get('u').catch((error) => error.message)";
-    let got = scripts().evaluate(caught, host.clone()).await.unwrap();
+    let got = evaluate(&scripts(), caught, host.clone()).await.unwrap();
     assert_eq!(got, json!("Capture 'u' not found"));
-    let got = scripts().evaluate("\nGremlin('G.V()')", host).await.unwrap_err().to_string();
+    let got = evaluate(&scripts(), "\nGremlin('G.V()')", host).await.unwrap_err().to_string();
     assert_eq!(got, "Error: Capture 'u' not found at line 2, column 8");
-    let got = scripts().evaluate("Gremlin('G')", Answers::new(405, "")).await.unwrap_err();
+    let got = evaluate(&scripts(), "Gremlin('G')", Answers::new(405, "")).await.unwrap_err();
     assert!(got.to_string().starts_with("Error: status 405"), "{got}");
 }
 
@@ -234,7 +234,7 @@ async fn queries_are_written_step_by_step() {
         ("client.gremlin.query(G.E())", "G.E()"),
     ] {
         let host = Answers::new(200, "[]");
-        scripts().evaluate(text, host.clone()).await.unwrap();
+        evaluate(&scripts(), text, host.clone()).await.unwrap();
         assert_eq!(host.queries(), [query], "{text}");
     }
     let got = error("G.V().Has('Name', \"x').Drop('\")").await;
@@ -253,7 +253,7 @@ async fn answers_are_as_the_client_gives_them() {
         ("G.V().ShortestPathTo(Metadata('a', 1))", "[[1, 2]]", json!([[1, 2]])),
         ("Gremlin('G')", "[[1]]", json!([[1]])),
     ] {
-        let got = scripts().evaluate(text, Answers::new(200, answer)).await.unwrap();
+        let got = evaluate(&scripts(), text, Answers::new(200, answer)).await.unwrap();
         assert_eq!(got, expected, "{text}");
     }
 }
@@ -268,7 +268,7 @@ async fn nothing_is_left_of_a_script_that_fails() {
     ] {
         let host = Answers::new(201, r#"{"UUID": "ü 1"}"#);
         let text = format!("{create} {end} }})()");
-        let got = scripts().evaluate(&text, host.clone()).await;
+        let got = evaluate(&scripts(), &text, host.clone()).await;
         assert_eq!(got.is_err(), !end.is_empty());
         let after = after.iter().map(|asked| (*asked).to_owned());
         assert_eq!(host.asked(), made.iter().cloned().chain(after).collect::<Vec<_>>());
@@ -293,8 +293,8 @@ async fn so_many_run_at_once() {
     let time = Duration::from_millis(200);
     let scripts = limited(Limits { time, at_once: 1, ..Limits::default() });
     let host = Answers::new(200, "");
-    let slow = scripts.evaluate("sleep(3600000)", host.clone());
-    let (slow, next) = tokio::join!(slow, scripts.evaluate("1", host));
+    let slow = evaluate(&scripts, "sleep(3600000)", host.clone());
+    let (slow, next) = tokio::join!(slow, evaluate(&scripts, "1", host));
     assert!(matches!(slow, Err(ScriptError::Time(limit)) if limit == time), "{slow:?}");
     // It has its turn, or none in time; it never runs beside the other.
     assert!(matches!(next, Ok(_) | Err(ScriptError::Busy(1) | ScriptError::Time(_))), "{next:?}");
@@ -307,7 +307,7 @@ async fn who_has_no_turn_waits_for_it() {
         .map(|n| {
             let scripts = scripts.clone();
             tokio::spawn(async move {
-                scripts.evaluate(&n.to_string(), Answers::new(200, "")).await.unwrap()
+                evaluate(&scripts, &n.to_string(), Answers::new(200, "")).await.unwrap()
             })
         })
         .collect();

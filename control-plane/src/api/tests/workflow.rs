@@ -1,6 +1,7 @@
 //! `/api/workflow`.
 
 use super::*;
+use crate::script::testing::evaluate;
 
 fn workflow(name: &str, source: &str) -> String {
     json!({"UUID": "mine", "Name": name, "Source": source}).to_string()
@@ -133,7 +134,7 @@ async fn an_expression_of_an_alert_sees_all_and_changes_nothing() {
             json!("scripts of alerts read, and change nothing"),
         ),
     ] {
-        let value = world.state.scripts.evaluate(text, host.clone()).await.unwrap();
+        let value = evaluate(&world.state.scripts, text, host.clone()).await.unwrap();
         assert_eq!(value, expected, "{text}");
     }
     assert_eq!(world.state.captures.list().len(), 0);
