@@ -19,10 +19,10 @@ impl Made {
                     created.get("UUID").or_else(|| created.get("ID")).and_then(Value::as_str)
                 });
                 if let Some(id) = id {
-                    self.0.push(format!("{}/{}", request.path.trim_end_matches('/'), encoded(id)));
+                    self.0.push(format!("{}/{}", bare(&request.path), encoded(id)));
                 }
             }
-            ("DELETE", 200) => self.0.retain(|path| *path != request.path),
+            ("DELETE", 200) => self.0.retain(|path| path != bare(&request.path)),
             _ => {}
         }
     }
@@ -37,6 +37,11 @@ impl Made {
             }
         }
     }
+}
+
+/// A path without its query, which may hold a token, and without slashes at its end.
+fn bare(path: &str) -> &str {
+    path.split('?').next().unwrap_or_default().trim_end_matches('/')
 }
 
 /// An ID as it stands in a path: as `encodeURIComponent` writes it, by which scripts delete.
