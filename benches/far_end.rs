@@ -25,7 +25,7 @@ use sonde_control_plane::graph::{Graph, SharedGraph};
 use sonde_control_plane::ingest::{self, Desired, Lcores, Names, Watched};
 use sonde_control_plane::injection::Injector;
 use sonde_control_plane::live::Live;
-use sonde_control_plane::script::{self, Launch, Scripts};
+use sonde_control_plane::script::Launch;
 use sonde_control_plane::server::{self, Entrance};
 use sonde_control_plane::stream::{
     BulkConfig, Encoding, FlowStream, Namespaces, QueueLimits, Subscriber,
@@ -277,9 +277,8 @@ fn config() -> control::Config {
         limits: QueueLimits::default(),
         keep_alive: KeepAlive::default(),
         directory: None,
-        alert_scripts: false,
         // None is run.
-        scripts: Scripts::new(Launch::program(PathBuf::new(), &[]), script::Limits::default()),
+        launch: Launch::program(PathBuf::new(), &[]),
         key_mode: KeyMode::default(),
         pcap_sockets: Default::default(),
         start_up: None,

@@ -28,6 +28,7 @@ use crate::injection;
 use crate::log::{self, Levels};
 use crate::ports::Ports;
 use crate::reload::Reload;
+use crate::script;
 use crate::settings::settings;
 use crate::signals::Stop;
 use crate::upload;
@@ -212,8 +213,7 @@ fn control_config(config: &Config, host: &str, facts: Metadata) -> anyhow::Resul
         limits: QueueLimits::default(),
         keep_alive: KeepAlive::default(),
         directory: config.state_dir.clone(),
-        alert_scripts: config.alert.scripts,
-        scripts: config.workflow.scripts(),
+        launch: script::launch(),
         key_mode: config.flow.layer_key_mode.into(),
         pcap_sockets: config.pcap_socket.listen(),
         start_up: config.startup_capture.as_ref().map(|capture| StartUp {

@@ -12,5 +12,7 @@ pub(crate) fn settings(config: &Config, host: &str) -> anyhow::Result<Settings> 
         query: config.query.limits(),
         upload: config.upload.max_bytes,
         connections: config.connections(),
+        scripts: config.workflow.limits(),
+        alert_scripts: config.alert.scripts,
     })
 }

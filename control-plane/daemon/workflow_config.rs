@@ -1,11 +1,10 @@
 //! The `[workflow]` section of the configuration: what JavaScript may take.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::ensure;
 use serde::{Deserialize, Serialize};
-use sonde_control_plane::script::{Launch, Limits, Scripts};
+use sonde_control_plane::script::Limits;
 
 /// What scripts of workflows and alerts may take.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -16,7 +15,7 @@ pub(crate) struct WorkflowSection {
     /// Bytes of memory that a script takes at most.
     max_memory: u64,
     /// Scripts that run at once; others wait.
-    at_once: usize,
+    at_once: u16,
 }
 
 impl WorkflowSection {
@@ -35,14 +34,10 @@ impl WorkflowSection {
         Ok(())
     }
 
-    /// Scripts in processes of this program.
-    pub(crate) fn scripts(&self) -> Scripts {
-        let limits = Limits {
-            time: Duration::from_secs(self.timeout),
-            memory: self.max_memory,
-            at_once: self.at_once,
-        };
-        Scripts::new(Launch::program(PathBuf::from(SELF), &["script"]), limits)
+    /// What a script may take.
+    pub(crate) fn limits(&self) -> Limits {
+        let Self { timeout, max_memory, at_once } = *self;
+        Limits { time: Duration::from_secs(timeout), memory: max_memory, at_once }
     }
 }
 
@@ -53,11 +48,8 @@ impl Default for WorkflowSection {
     }
 }
 
-/// This program, also when its file was replaced since it started.
-const SELF: &str = "/proc/self/exe";
-
 /// Bytes that the engine itself takes, and some for a script.
 const LEAST_MEMORY: u64 = 16 << 20;
 
 /// Scripts that run at once at most, each in a process.
-const MOST_AT_ONCE: usize = 256;
+const MOST_AT_ONCE: u16 = 256;

@@ -28,7 +28,7 @@ use crate::injection::{Injections, InjectionsConfig, Injector};
 use crate::notice::Notices;
 use crate::resource::{ResourceError, Resources};
 use crate::rule::Rules;
-use crate::script::Scripts;
+use crate::script::{Launch, Scripts};
 use crate::settings::{LiveSettings, Settings};
 use crate::state::{CREATES, Parts, QUERIES, State};
 use crate::store::{Store, StoreError};
@@ -62,10 +62,8 @@ pub struct Config {
     pub keep_alive: KeepAlive,
     /// Where resources are kept; forgotten at the end without one.
     pub directory: Option<PathBuf>,
-    /// Whether alerts may run programs.
-    pub alert_scripts: bool,
-    /// Runs the JavaScript of workflows, and bounds that of alerts.
-    pub scripts: Scripts,
+    /// Starts processes for the JavaScript of workflows and alerts.
+    pub launch: Launch,
     /// `LayerKeyMode` of captures that name none.
     pub key_mode: KeyMode,
     /// Where `pcapsocket` captures listen.
@@ -166,9 +164,10 @@ impl Control {
         // The ports are nodes before captures look for theirs, and lcores that start after this
         // find the captures in their first plan.
         let discovery = discovery::start(graph.clone(), config.host.clone(), ports);
+        let scripts = Scripts::new(config.launch, settings.scripts.clone());
         let alerts = AlertsConfig {
-            scripts: config.alert_scripts,
-            javascript: config.scripts.clone(),
+            scripts: settings.alert_scripts.clone(),
+            javascript: scripts.clone(),
             asker: captures.asker.clone(),
             lcores: lcores.clone(),
             notices: notices.clone(),
@@ -216,7 +215,7 @@ impl Control {
             injections,
             notices,
             workflows,
-            scripts: config.scripts,
+            scripts,
             uploads: Uploads::new(replay, settings.upload.clone()),
             settings,
             queries,
@@ -335,8 +334,7 @@ mod tests {
             limits: QueueLimits::default(),
             keep_alive: KeepAlive::default(),
             directory: None,
-            alert_scripts: false,
-            scripts: script::testing::scripts(),
+            launch: script::testing::launch(),
             key_mode: KeyMode::L2,
             pcap_sockets: ListenConfig::default(),
             start_up: Some(StartUp { gremlin: gremlin.into(), ..StartUp::default() }),

@@ -7,6 +7,7 @@ use crate::configuration::Configuration;
 use crate::connections::ConnectionLimits;
 use crate::gremlin;
 use crate::live::Live;
+use crate::script;
 use crate::upload;
 
 /// What is asked for.
@@ -22,6 +23,10 @@ pub struct Settings {
     pub upload: u64,
     /// What clients may take.
     pub connections: ConnectionLimits,
+    /// What scripts may take.
+    pub scripts: script::Limits,
+    /// Whether alerts may run programs.
+    pub alert_scripts: bool,
 }
 
 /// The same where it is used. Clones are the same.
@@ -33,29 +38,51 @@ pub struct LiveSettings {
     pub(crate) upload: Live<u64>,
     /// For [`crate::server::Entrance`].
     pub connections: Live<ConnectionLimits>,
+    pub(crate) scripts: Live<script::Limits>,
+    pub(crate) alert_scripts: Live<bool>,
 }
 
 impl LiveSettings {
     /// Others hold from now on.
     pub fn set(&self, settings: Settings) {
-        let Settings { configuration, application_ports, query, upload, connections } = settings;
+        let Settings {
+            configuration,
+            application_ports,
+            query,
+            upload,
+            connections,
+            scripts,
+            alert_scripts,
+        } = settings;
         self.configuration.set(configuration);
         self.application_ports.set(application_ports);
         self.query.set(query);
         self.upload.set(upload);
         self.connections.set(connections);
+        self.scripts.set(scripts);
+        self.alert_scripts.set(alert_scripts);
     }
 }
 
 impl From<Settings> for LiveSettings {
     fn from(settings: Settings) -> Self {
-        let Settings { configuration, application_ports, query, upload, connections } = settings;
+        let Settings {
+            configuration,
+            application_ports,
+            query,
+            upload,
+            connections,
+            scripts,
+            alert_scripts,
+        } = settings;
         Self {
             configuration: configuration.into(),
             application_ports: application_ports.into(),
             query: query.into(),
             upload: upload.into(),
             connections: connections.into(),
+            scripts: scripts.into(),
+            alert_scripts: alert_scripts.into(),
         }
     }
 }
@@ -68,6 +95,8 @@ impl Default for Settings {
             query: gremlin::Limits::default(),
             upload: upload::LIMIT,
             connections: ConnectionLimits::default(),
+            scripts: script::Limits::default(),
+            alert_scripts: false,
         }
     }
 }

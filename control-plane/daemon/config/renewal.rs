@@ -33,6 +33,8 @@ impl Config {
             flow: self.flow.renewed(other.flow),
             query: other.query,
             upload: other.upload,
+            workflow: other.workflow,
+            alert: other.alert,
             ui: other.ui,
             ..self.clone()
         };
@@ -102,11 +104,11 @@ mod tests {
             ),
             (
                 "",
-                "[query]\nmax_steps = 7\n[upload]\nmax_bytes = 7",
-                &["query.max_steps", "upload.max_bytes"],
+                "[query]\nmax_steps = 7\n[upload]\nmax_bytes = 7\n[workflow]\nat_once = 7",
+                &["query.max_steps", "upload.max_bytes", "workflow.at_once"],
                 &[],
             ),
-            ("", "[alert]\nscripts = true", &[], &["alert.scripts"]),
+            ("", "[alert]\nscripts = true", &["alert.scripts"], &[]),
             ("[ui]\na.b = 1", "[ui]\na.b = 2", &["ui.a.b"], &[]),
             ("", "[[dpdk.port]]\nname = 'a'\ndevice = 'b'\ncpus = [1]", &[], &["dpdk.port"]),
         ] {

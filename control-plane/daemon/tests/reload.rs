@@ -19,12 +19,15 @@ fn what_changes_holds_at_once_and_the_rest_is_named() {
         assert_eq!(sonde.get("config/ui.a"), (200, json!(1)));
         assert_eq!(sonde.post("topology", QUERY).0, 200);
         assert_eq!(sonde.post("capture", "{}").0, 400);
+        let program = r#"{"Expression": "G.V().HasKey('None')", "Action": "file:///bin/true"}"#;
+        assert_eq!(sonde.post("alert", program).0, 400);
 
         sonde.reconfigure(
             "host_id = 'other'\nstate_dir = '/nowhere'\n\
              [ui]\na = 2\n\
              [query]\nmax_steps = 1\n\
              [rbac]\npolicy = ['p, admin, capture, write, deny']\n\
+             [alert]\nscripts = true\n[workflow]\ntimeout = 7\n\
              [flow]\nupdate = 7\napplication_ports.tcp = { 81 = 'HTTP' }\n\
              [log]\nmodules = { 'sonde_control_plane::api' = 'debug' }\n",
         );
@@ -32,6 +35,7 @@ fn what_changes_holds_at_once_and_the_rest_is_named() {
         let (status, told) = sonde.post("topology", QUERY);
         assert_eq!((status, told.contains("more than 1 steps")), (400, true), "{told}");
         assert_eq!(sonde.post("capture", "{}").0, 405);
+        assert_eq!(sonde.post("alert", program).0, 201);
         // What holds is what is shown.
         assert_eq!(sonde.get("config/flow.update"), (200, json!(60)));
         assert_eq!(sonde.get("config/flow.application_ports.tcp.81"), (200, json!("HTTP")));
@@ -40,8 +44,9 @@ fn what_changes_holds_at_once_and_the_rest_is_named() {
         let log = sonde.log();
         let stuck = "\"keys\":\"flow.update, host_id, state_dir\"";
         assert!(log.lines().any(|line| line.contains("\"WARN\"") && line.contains(stuck)), "{log}");
-        let changed = "\"changed\":\"flow.application_ports.tcp, flow.application_ports.tcp.81, \
-            log.modules, log.modules.sonde_control_plane::api, query.max_steps, rbac.policy, ui.a\"";
+        let changed = "\"changed\":\"alert.scripts, flow.application_ports.tcp, \
+            flow.application_ports.tcp.81, log.modules, log.modules.sonde_control_plane::api, \
+            query.max_steps, rbac.policy, ui.a, workflow.timeout\"";
         assert!(log.contains(changed), "{log}");
         sonde.stop();
     });

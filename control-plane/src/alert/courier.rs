@@ -9,13 +9,16 @@ use sonde_proto::status::AlertStatus;
 use tokio::task::JoinSet;
 
 use super::script::{self, ScriptError};
-use super::validate::Action;
+use super::validate::{Action, NO_PROGRAMS};
 use super::webhook::{WebhookError, Webhooks};
+use crate::live::Live;
 
 /// Deliveries under way; each ends with the UUID of its alert. Dropped, it ends them all.
 #[derive(Debug)]
 pub(super) struct Courier {
     webhooks: Arc<Webhooks>,
+    /// Whether programs may be run.
+    scripts: Live<bool>,
     counts: Arc<Counts>,
     under_way: JoinSet<String>,
 }
@@ -36,19 +39,22 @@ enum DeliveryError {
     Webhook(#[from] WebhookError),
     #[error("program: {0}")]
     Script(#[from] ScriptError),
+    #[error("{NO_PROGRAMS}")]
+    NoPrograms,
 }
 
 impl Courier {
-    pub(super) fn new(counts: Arc<Counts>) -> Self {
-        Self { webhooks: Arc::default(), counts, under_way: JoinSet::new() }
+    pub(super) fn new(scripts: Live<bool>, counts: Arc<Counts>) -> Self {
+        Self { webhooks: Arc::default(), scripts, counts, under_way: JoinSet::new() }
     }
 
     /// Begins a delivery, and makes a note when it fails: another try would come late, and the
     /// alert fires again when there is news.
     pub(super) fn send(&mut self, alert: String, action: Action, message: Bytes) {
         let (webhooks, counts) = (self.webhooks.clone(), self.counts.clone());
+        let scripts = *self.scripts.get();
         self.under_way.spawn(async move {
-            match deliver(&webhooks, action, message).await {
+            match deliver(&webhooks, scripts, action, message).await {
                 Ok(()) => counts.delivered.fetch_add(1, Ordering::Relaxed),
                 Err(error) => {
                     tracing::warn!(alert, %error, "an alert was not delivered");
@@ -90,10 +96,16 @@ impl Counts {
     }
 }
 
-async fn deliver(webhooks: &Webhooks, action: Action, message: Bytes) -> Result<(), DeliveryError> {
+async fn deliver(
+    webhooks: &Webhooks,
+    scripts: bool,
+    action: Action,
+    message: Bytes,
+) -> Result<(), DeliveryError> {
     match action {
         Action::None => {}
         Action::Webhook(uri) => webhooks.post(uri, message).await?,
+        Action::Script(_) if !scripts => return Err(DeliveryError::NoPrograms),
         Action::Script(program) => script::run(&program, &message, PATIENCE).await?,
     }
     Ok(())

@@ -25,6 +25,7 @@ use crate::asker::Asker;
 use crate::graph::Graph;
 use crate::gremlin::QueryError;
 use crate::ingest::Lcores;
+use crate::live::Live;
 use crate::notice::{Notice, Notices};
 use crate::resource::Resources;
 use crate::script::{Host, Scripts};
@@ -52,7 +53,7 @@ pub struct Alerts {
 #[derive(Clone, Debug)]
 pub struct AlertsConfig {
     /// Whether alerts may run programs: whoever may create one then runs what he likes, as us.
-    pub scripts: bool,
+    pub scripts: Live<bool>,
     /// Bounds the expressions that are JavaScript, which run apart from the workflows.
     pub javascript: Scripts,
     /// Answers the queries.
@@ -66,7 +67,7 @@ pub struct AlertsConfig {
 impl Alerts {
     /// Takes up the alerts that `store` keeps.
     pub fn open(config: AlertsConfig, store: &Store) -> Result<Self, StoreError> {
-        let resources = Resources::open(store, config.asker.clock.clone(), config.scripts)?;
+        let resources = Resources::open(store, config.asker.clock.clone(), config.scripts.clone())?;
         Ok(Self { resources, config, counts: Arc::default() })
     }
 
@@ -81,8 +82,8 @@ impl Alerts {
         let mut changed = self.resources.subscribe();
         let mut second = interval(EXPIRY);
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut courier = Courier::new(self.counts.clone());
-        let AlertsConfig { javascript, asker, .. } = &self.config;
+        let AlertsConfig { scripts, javascript, asker, .. } = &self.config;
+        let mut courier = Courier::new(scripts.clone(), self.counts.clone());
         let mut evaluations = Evaluations::new(javascript.clone(), host, asker.clock.clone());
         let mut watched = Watched::default();
         watched.follow(&self.resources.entries());

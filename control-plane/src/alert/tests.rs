@@ -226,7 +226,7 @@ impl Host for Gate {
 async fn scripts_that_wait_are_what_their_alert_is_when_they_begin() {
     let world = World::new();
     let resources = &world.state.alerts.resources;
-    let at_once = Limits::default().at_once;
+    let at_once = usize::from(Limits::default().at_once);
     let (asked, mut queries) = mpsc::unbounded_channel();
     let open = Arc::new(Semaphore::new(0));
     tokio::spawn(world.state.alerts.clone().run(Gate { asked, open: open.clone() }));
@@ -278,6 +278,27 @@ async fn a_program_is_told() {
     let message = within(|| fs::read(&out).ok()).await;
     let message: Value = serde_json::from_slice(&message).unwrap();
     assert_eq!((&message["UUID"], &message["ReasonData"]), (&json!(id), &json!(["eth0"])));
+}
+
+#[tokio::test]
+async fn programs_are_told_where_that_is_wanted_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(Some(directory.path())).unwrap();
+    create(&world, alert("G.V().Count()", "", "file:///bin/true"));
+    drop(world);
+    let world = World::open(Some(directory.path())).unwrap();
+    let may = |scripts| world.state.settings.alert_scripts.set(scripts);
+    may(false);
+    watch(&world);
+    within(|| (world.state.alerts.status().failed == 1).then_some(())).await;
+    let new = alert("G.V()", "", "file:///bin/true");
+    let refused = world.state.alerts.resources.create(new.clone(), None).unwrap_err().to_string();
+    let why = "programs are not run, unless the configuration has [alert] scripts = true";
+    assert_eq!(refused, format!("Action: {why}"));
+    may(true);
+    create(&world, new);
+    add(&world, "eth7", "device");
+    within(|| (world.state.alerts.status().delivered == 2).then_some(())).await;
 }
 
 #[tokio::test]

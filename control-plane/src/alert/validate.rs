@@ -10,6 +10,7 @@ use sonde_proto::time::Timestamp;
 use crate::clock::rfc3339;
 use crate::duration::parse_duration;
 use crate::gremlin::{self, Limits, Query};
+use crate::live::Live;
 use crate::resource::{Invalid, Resource, keep};
 
 /// What an alert asks for: its texts parsed.
@@ -52,7 +53,7 @@ pub(super) enum Action {
 impl Resource for Alert {
     type Parsed = Watch;
     /// Whether alerts may run programs.
-    type Rules = bool;
+    type Rules = Live<bool>;
 
     const TABLE: &'static str = "alerts";
 
@@ -60,20 +61,27 @@ impl Resource for Alert {
         &mut self.uuid
     }
 
-    fn parse(&mut self, scripts: &bool) -> Result<Watch, Vec<Invalid>> {
+    fn parse(&mut self, _: &Live<bool>) -> Result<Watch, Vec<Invalid>> {
         let mut broken = Vec::new();
         let expression = match self.expression.as_str() {
             "" => Err(Invalid::new("Expression", "zero value")),
             text => Ok(expression(text)),
         };
         let expression = keep(&mut broken, expression);
-        let action = keep(&mut broken, action(&self.action, *scripts));
+        let action = keep(&mut broken, action(&self.action));
         let trigger = keep(&mut broken, trigger(&self.trigger));
         match (expression, trigger, action) {
             (Some(expression), Some(trigger), Some(action)) => {
                 Ok(Watch { expression, trigger, action })
             }
             _ => Err(broken),
+        }
+    }
+
+    fn refuse(watch: &Watch, scripts: &Live<bool>) -> Result<(), Invalid> {
+        match watch.action {
+            Action::Script(_) if !*scripts.get() => Err(Invalid::new("Action", NO_PROGRAMS)),
+            _ => Ok(()),
         }
     }
 
@@ -108,18 +116,15 @@ fn trigger(text: &str) -> Result<Trigger, Invalid> {
     }
 }
 
-fn action(text: &str, scripts: bool) -> Result<Action, Invalid> {
+fn action(text: &str) -> Result<Action, Invalid> {
     let invalid = |why: &str| Invalid::new("Action", why);
     if text.is_empty() {
         return Ok(Action::None);
     }
     if let Some(path) = text.strip_prefix("file://") {
-        return match (path.starts_with('/'), scripts) {
-            (false, _) => Err(invalid("Not an absolute path, expected file:///...")),
-            (true, false) => Err(invalid(
-                "programs are not run, unless the configuration has [alert] scripts = true",
-            )),
-            (true, true) => Ok(Action::Script(path.into())),
+        return match path.starts_with('/') {
+            true => Ok(Action::Script(path.into())),
+            false => Err(invalid("Not an absolute path, expected file:///...")),
         };
     }
     let uri: Uri = text.parse().map_err(|why| invalid(&format!("Not a valid URL: {why}")))?;
@@ -131,6 +136,10 @@ fn action(text: &str, scripts: bool) -> Result<Action, Invalid> {
         _ => Err(invalid("expected http://..., https://..., file://... or nothing")),
     }
 }
+
+/// Why no program is told.
+pub(super) const NO_PROGRAMS: &str =
+    "programs are not run, unless the configuration has [alert] scripts = true";
 
 /// Alerts do not look more often.
 const OFTENEST: Duration = Duration::from_millis(100);
@@ -171,14 +180,7 @@ mod tests {
             ("http://h/p?q", Action::Webhook(Uri::from_static("http://h/p?q"))),
             ("https://[::1]:8443", Action::Webhook(Uri::from_static("https://[::1]:8443"))),
         ] {
-            assert_eq!(action(text, true), Ok(expected), "{text}");
+            assert_eq!(action(text), Ok(expected), "{text}");
         }
-    }
-
-    #[test]
-    fn programs_are_run_where_that_is_wanted_only() {
-        let error = action("file:///bin/true", false).unwrap_err().to_string();
-        let expected = "programs are not run, unless the configuration has [alert] scripts = true";
-        assert_eq!(error, format!("Action: {expected}"));
     }
 }

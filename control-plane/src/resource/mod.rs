@@ -42,6 +42,11 @@ pub trait Resource:
     /// broken. May block on DNS.
     fn parse(&mut self, rules: &Self::Rules) -> Result<Self::Parsed, Vec<Invalid>>;
 
+    /// Why clients may not ask for it now, valid as it is. What they asked for before stays.
+    fn refuse(_parsed: &Self::Parsed, _rules: &Self::Rules) -> Result<(), Invalid> {
+        Ok(())
+    }
+
     /// Whether the two do the same, so that there must be one of them only.
     fn duplicates(&self, _other: &Self) -> bool {
         false
@@ -134,8 +139,8 @@ impl<R: Resource> Resources<R> {
     ) -> Result<Arc<Entry<R>>, ResourceError> {
         // Looked at twice: what has no place is not worth a question to DNS.
         has_room(&self.entries())?;
-        let Inner { rules, clock, table, .. } = &*self.0;
-        let parsed = resource.parse(rules).map_err(ResourceError::Invalid)?;
+        let Inner { clock, table, .. } = &*self.0;
+        let parsed = self.parsed(&mut resource)?;
         let (id, now) = (Uuid::new_v4().to_string(), clock.now());
         resource.uuid().clone_from(&id);
         resource.stamp(None, now);
@@ -160,8 +165,8 @@ impl<R: Resource> Resources<R> {
         before: &Arc<Entry<R>>,
         mut after: R,
     ) -> Result<Option<Arc<Entry<R>>>, ResourceError> {
-        let Inner { rules, clock, table, .. } = &*self.0;
-        let parsed = Some(after.parse(rules).map_err(ResourceError::Invalid)?);
+        let Inner { clock, table, .. } = &*self.0;
+        let parsed = Some(self.parsed(&mut after)?);
         id.clone_into(after.uuid());
         after.stamp(Some(&before.resource), clock.now());
         let _turn = self.turn();
@@ -216,6 +221,14 @@ impl<R: Resource> Resources<R> {
         self.0.table.remove(ids.iter().map(String::as_str))?;
         self.change(|entries| ids.iter().for_each(|id| drop(entries.remove(id))));
         Ok(true)
+    }
+
+    /// What a client asks for.
+    fn parsed(&self, resource: &mut R) -> Result<R::Parsed, ResourceError> {
+        let rules = &self.0.rules;
+        let parsed = resource.parse(rules).map_err(ResourceError::Invalid)?;
+        R::refuse(&parsed, rules).map_err(|why| ResourceError::Invalid(vec![why]))?;
+        Ok(parsed)
     }
 
     fn change(&self, change: impl FnOnce(&mut Entries<R>)) {

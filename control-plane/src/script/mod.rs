@@ -18,6 +18,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument as _;
 
+use crate::live::Live;
+
 use made::Made;
 use message::{Said, Task};
 use process::{End, Process};
@@ -30,7 +32,8 @@ pub use process::Launch;
 #[derive(Clone, Debug)]
 pub struct Scripts {
     launch: Launch,
-    limits: Limits,
+    limits: Live<Limits>,
+    /// The [`WHOLE`], of which each script has its [`Limits::share`].
     turns: Arc<Semaphore>,
 }
 
@@ -42,7 +45,7 @@ pub struct Limits {
     /// Bytes of its process beyond what an idle one has.
     pub memory: u64,
     /// Scripts that run at once.
-    pub at_once: usize,
+    pub at_once: u16,
 }
 
 /// Answers what scripts ask.
@@ -56,7 +59,7 @@ pub trait Host: Clone + Send + Sync + 'static {
 pub enum ScriptError {
     /// As many as may run do, and none ended in time.
     #[error("{0} scripts are running already, try again later")]
-    Busy(usize),
+    Busy(u16),
     /// It threw, with what and where; or it is no JavaScript.
     #[error("{0}")]
     Thrown(String),
@@ -81,24 +84,26 @@ pub enum ScriptError {
 }
 
 impl Scripts {
-    /// Scripts that `launch` finds processes for.
-    pub fn new(launch: Launch, limits: Limits) -> Self {
-        Self { launch, limits, turns: Arc::new(Semaphore::new(limits.at_once)) }
+    /// Scripts that `launch` finds processes for. Each keeps the limits that it began with.
+    pub fn new(launch: Launch, limits: Live<Limits>) -> Self {
+        Self { launch, limits, turns: Arc::new(Semaphore::new(WHOLE as usize)) }
     }
 
     /// How many run at once.
     pub fn at_once(&self) -> usize {
-        self.limits.at_once
+        self.limits.get().at_once.into()
     }
 
     /// The value of a script, which waits for its turn. It runs to its end, or to that of its
     /// bounds, also when nobody waits for it any more. Nothing is left of what a script created
     /// that fails.
     pub async fn run(&self, script: Script, host: impl Host) -> Result<Value, ScriptError> {
-        let turn = timeout(self.limits.time, self.turns.clone().acquire_owned()).await;
-        let turn = turn.map_err(|_| ScriptError::Busy(self.limits.at_once))?;
+        let limits = *self.limits.get();
+        let turn = self.turns.clone().acquire_many_owned(limits.share());
+        let turn = timeout(limits.time, turn).await;
+        let turn = turn.map_err(|_| ScriptError::Busy(limits.at_once))?;
         let turn = turn.map_err(|_| ScriptError::Dropped)?;
-        let run = run(self.launch.clone(), self.limits, script, host);
+        let run = run(self.launch.clone(), limits, script, host);
         let run = async move {
             let _turn = turn;
             run.await
@@ -115,9 +120,18 @@ impl Scripts {
         time: Duration,
         host: impl Host,
     ) -> Result<Value, ScriptError> {
-        let limits = Limits { time: self.limits.time.min(time), ..self.limits };
+        let limits = *self.limits.get();
+        let limits = Limits { time: limits.time.min(time), ..limits };
         let run = tokio::spawn(run(self.launch.clone(), limits, script, host).in_current_span());
         run.await.map_err(|_| ScriptError::Dropped)?
+    }
+}
+
+impl Limits {
+    /// What a script takes of the [`WHOLE`], so that there is room for so many and for no more. When
+    /// their number changes, those that run count for what they took.
+    fn share(&self) -> u32 {
+        WHOLE / u32::from(self.at_once.max(1))
     }
 }
 
@@ -191,6 +205,10 @@ async fn converse(
         }
     }
 }
+
+/// What all scripts that run at once take. Shares of it are exact for far more than anybody runs: up
+/// to its square root.
+const WHOLE: u32 = 1 << 28;
 
 #[cfg(test)]
 pub(crate) mod testing;

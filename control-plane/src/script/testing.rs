@@ -6,6 +6,8 @@ use std::thread;
 
 use serde_json::Value;
 
+use crate::live::Live;
+
 use super::process::{Launch, Process};
 use super::{Host, Limits, Script, ScriptError, Scripts, child};
 
@@ -13,8 +15,12 @@ pub(crate) fn scripts() -> Scripts {
     limited(Limits::default())
 }
 
-pub(crate) fn limited(limits: Limits) -> Scripts {
-    Scripts::new(Launch::new(process), limits)
+pub(crate) fn limited(limits: impl Into<Live<Limits>>) -> Scripts {
+    Scripts::new(launch(), limits.into())
+}
+
+pub(crate) fn launch() -> Launch {
+    Launch::new(process)
 }
 
 /// The value of the last statement of a text.

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::testing::{evaluate, limited, scripts};
 use super::*;
+use crate::tests::world::within;
 
 /// Remembers what it is asked, and answers the same each time.
 #[derive(Clone)]
@@ -311,6 +312,43 @@ async fn so_many_run_at_once() {
     assert!(matches!(slow, Err(ScriptError::Time(limit)) if limit == time), "{slow:?}");
     // It has its turn, or none in time; it never runs beside the other.
     assert!(matches!(next, Ok(_) | Err(ScriptError::Busy(1) | ScriptError::Time(_))), "{next:?}");
+}
+
+#[test]
+fn the_whole_has_room_for_so_many_and_no_more() {
+    for at_once in 1..=1000 {
+        let share = Limits { at_once, ..Limits::default() }.share();
+        assert_eq!(WHOLE / share, u32::from(at_once));
+    }
+}
+
+#[tokio::test]
+async fn limits_that_change_are_those_of_scripts_that_begin_after() {
+    let limited_to = |at_once, seconds| {
+        let time = Duration::from_secs(seconds);
+        Limits { time, at_once, ..Limits::default() }
+    };
+    let limits = Live::from(limited_to(1, 60));
+    let scripts = limited(limits.clone());
+    let taken = || WHOLE as usize - scripts.turns.available_permits();
+    let begin = |text: &'static str| {
+        let scripts = scripts.clone();
+        tokio::spawn(async move { evaluate(&scripts, text, Answers::new(200, "")).await })
+    };
+    let first = begin("sleep(4000).then(() => 'first')");
+    within(|| (taken() > 0).then_some(())).await;
+    limits.set(limited_to(1, 1));
+    let second = evaluate(&scripts, "2", Answers::new(200, "")).await;
+    assert!(matches!(second, Err(ScriptError::Busy(_))), "{second:?}");
+    assert_eq!(first.await.unwrap().unwrap(), json!("first"), "its time is that of before");
+    let second = evaluate(&scripts, "sleep(1e9)", Answers::new(200, "")).await;
+    assert!(matches!(second, Err(ScriptError::Time(_))), "{second:?}");
+    limits.set(limited_to(2, 60));
+    let slow = begin("sleep(1e9)");
+    within(|| (taken() > 0).then_some(())).await;
+    let beside = evaluate(&scripts, "3", Answers::new(200, "")).await;
+    assert_eq!(beside.unwrap(), json!(3));
+    slow.abort();
 }
 
 #[tokio::test]

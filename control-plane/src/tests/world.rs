@@ -121,13 +121,6 @@ impl World {
             injector,
             agents: agents.clone(),
         };
-        let alerts = AlertsConfig {
-            scripts: true,
-            javascript: script::testing::scripts(),
-            asker: asker.clone(),
-            lcores: lcores.clone(),
-            notices: notices.clone(),
-        };
         let configuration = json!({
             "listen": "127.0.0.1:8082",
             "auth": { "users": { "ann": "secret" } },
@@ -136,8 +129,16 @@ impl World {
         let settings = LiveSettings::from(Settings {
             configuration: Configuration::new(configuration),
             upload: UPLOAD_LIMIT,
+            alert_scripts: true,
             ..Settings::default()
         });
+        let alerts = AlertsConfig {
+            scripts: settings.alert_scripts.clone(),
+            javascript: script::testing::scripts(),
+            asker: asker.clone(),
+            lcores: lcores.clone(),
+            notices: notices.clone(),
+        };
         let state = State::new(Parts {
             host: "here".into(),
             version: "0.0.0".into(),
