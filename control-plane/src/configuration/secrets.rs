@@ -1,20 +1,27 @@
-//! Hides secrets by the names they go by, so that a key that is added later is not shown by mistake.
+//! Hides secrets by the names they go by, so that a key that is added later is not shown by mistake;
+//! and texts that may tell one, as a whole: where a secret ends in a text nobody knows.
 
 use serde_json::Value;
 
 /// The tree with [`HIDDEN`] in place of each secret.
 pub(super) fn hidden(tree: Value) -> Value {
     match tree {
-        Value::Object(section) => section
-            .into_iter()
-            .map(|(name, value)| {
-                let value = if is_secret(&name) { covered(value) } else { hidden(value) };
-                (name, value)
-            })
-            .collect(),
+        Value::Object(section) => {
+            section.into_iter().map(|(name, value)| hidden_below(name, value)).collect()
+        }
         Value::Array(values) => values.into_iter().map(hidden).collect(),
-        Value::String(text) => Value::String(hidden_in(&text)),
+        Value::String(text) if tells_secret(&text) => HIDDEN.into(),
         value => value,
+    }
+}
+
+fn hidden_below(name: String, value: Value) -> (String, Value) {
+    if tells_secret(&name) {
+        (HIDDEN.to_owned(), HIDDEN.into())
+    } else if is_secret(&name) {
+        (name, covered(value))
+    } else {
+        (name, hidden(value))
     }
 }
 
@@ -29,58 +36,58 @@ fn covered(value: Value) -> Value {
     }
 }
 
-/// Whether a key or a parameter of that name holds a secret.
+/// Whether a key, or a word in a text, is the name of a secret.
 fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase().replace(['-', '_'], "");
-    WHOLE.contains(&name.as_str()) || PARTS.iter().any(|part| name.contains(part))
+    let name = name.to_ascii_lowercase().replace(['-', '_', '.'], "");
+    WHOLE.contains(&name.as_str())
+        || ENDS.iter().any(|end| name.ends_with(end))
+        || PARTS.iter().any(|part| name.contains(part))
 }
 
-/// The text without the user in a URL, the values of parameters that are secret, and keys in PEM.
-fn hidden_in(text: &str) -> String {
-    if text.contains("-----BEGIN") {
-        return HIDDEN.to_owned();
-    }
-    let mut shown = String::new();
+/// Whether a text may hold a secret: a key in PEM, a user and a password before a host, or the name
+/// of a secret with anything behind it. In a path, names are those of directories.
+fn tells_secret(text: &str) -> bool {
+    text.contains(PEM) || text.split_whitespace().any(has_user) || names_secret(text)
+}
+
+/// `user:password@host`, with or without a scheme before it; `scheme://token@host`.
+fn has_user(word: &str) -> bool {
+    word.split_once(':').is_some_and(|(_, rest)| rest.contains('@'))
+}
+
+fn names_secret(text: &str) -> bool {
     let mut rest = text;
-    while let Some(at) = rest.find(['=', ':']) {
-        let (before, after) = rest.split_at(at);
-        shown.push_str(before);
-        let name = before.rsplit(|c: char| !is_word(c)).next().unwrap_or_default();
-        let (mark, secret) = match after.strip_prefix("://") {
-            Some(authority) => ("://", user(authority)),
-            None => (after.get(..1).unwrap_or_default(), None),
-        };
-        shown.push_str(mark);
-        rest = after.get(mark.len()..).unwrap_or_default();
-        let secret = secret.or_else(|| (mark == "=" && is_secret(name)).then(|| value(rest)));
-        if let Some(length) = secret.filter(|length| *length > 0) {
-            shown.push_str(HIDDEN);
-            rest = rest.get(length..).unwrap_or_default();
+    while let Some(start) = rest.find(is_word) {
+        let from = rest.get(start..).unwrap_or_default();
+        let (word, behind) = from.split_at(from.find(|c| !is_word(c)).unwrap_or(from.len()));
+        let is_name = is_secret(word) || BEFORE.iter().any(|it| word.eq_ignore_ascii_case(it));
+        let is_directory = text.starts_with('/') && behind.starts_with('/');
+        if is_name && !is_directory && !behind.trim_end().is_empty() {
+            return true;
         }
+        rest = behind;
     }
-    shown + rest
-}
-
-/// Bytes of the user and the password in front of a host, if there are any.
-fn user(authority: &str) -> Option<usize> {
-    let end = authority.find(|c: char| "/?#".contains(c) || c.is_whitespace());
-    authority.get(..end.unwrap_or(authority.len()))?.rfind('@')
-}
-
-/// Bytes of the value of a parameter.
-fn value(text: &str) -> usize {
-    text.find(|c: char| "&;,#".contains(c) || c.is_whitespace()).unwrap_or(text.len())
+    false
 }
 
 fn is_word(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "-_.".contains(c)
+    c.is_alphanumeric() || "-_.".contains(c)
 }
 
 /// What is shown in place of a secret.
 const HIDDEN: &str = "***";
 
+/// What begins a key.
+const PEM: &str = "-----BEGIN";
+
 /// Names of secrets.
-const WHOLE: [&str; 4] = ["users", "pass", "pwd", "sig"];
+const WHOLE: [&str; 4] = ["users", "pw", "sig", "jwt"];
+
+/// What names of secrets end with.
+const ENDS: [&str; 2] = ["pass", "pwd"];
+
+/// What stands before a secret in a text, and is no name of one elsewhere.
+const BEFORE: [&str; 4] = ["auth", "basic", "digest", "key"];
 
 /// What is part of names of secrets.
 const PARTS: [&str; 13] = [
@@ -129,26 +136,63 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_hidden_in_texts() {
-        for (text, expected) in [
-            ("", ""),
-            ("G.V().Has('Name', 'a=b:c')", "G.V().Has('Name', 'a=b:c')"),
-            ("net_pcap0,iface=eth0", "net_pcap0,iface=eth0"),
-            ("127.0.0.1:8082", "127.0.0.1:8082"),
-            ("http://host:80/a@b?c=d", "http://host:80/a@b?c=d"),
-            ("http://ann:hunter2@host:80/a", "http://***@host:80/a"),
-            ("https://hunter2@host", "https://***@host"),
-            ("tcp://a:hunter2:@:hunter2@host", "tcp://***@host"),
-            ("a http://x:hunter2@b http://y:hunter2@c", "a http://***@b http://***@c"),
-            ("http://a/?x=1&token=hunter2&y=2", "http://a/?x=1&token=***&y=2"),
-            ("http://a/?X-Auth-Token=hunter2==#z", "http://a/?X-Auth-Token=***#z"),
-            ("http://a/#access_token=hunter2", "http://a/#access_token=***"),
-            ("host=a password=hunter2 user=b", "host=a password=*** user=b"),
-            ("password=", "password="),
-            ("-----BEGIN PRIVATE KEY-----\nhunter2", "***"),
-            ("ü=ü://ü:hunter2@ü", "ü=ü://***@ü"),
+    fn names_may_hold_secrets_too() {
+        let tree = json!({ "servers": { "http://ann:hunter2@host": 1, "http://host": 2 } });
+        assert_eq!(hidden(tree), json!({ "servers": { "***": "***", "http://host": 2 } }));
+    }
+
+    #[test]
+    fn texts_that_may_tell_a_secret_are_hidden_as_a_whole() {
+        for text in [
+            "http://ann:hunter2@host:80/a",
+            "https://hunter2@host",
+            "tcp://a:hunter2:@:hunter2@host",
+            "ann:hunter2@host/a",
+            "see amqp://host or ann:hunter2@host",
+            "http://a/?x=1&token=hunter2&y=2",
+            "http://a/?X-Auth-Token=hunter2==#z",
+            "http://a/#access_token=hunter2",
+            "http://a/token/hunter2",
+            "http://a/?key=hunter2",
+            "host=a password=hunter2 user=b",
+            "Server=a;Pwd=hunter2",
+            "db_pass: hunter2",
+            "password hunter2",
+            "PASSWORD\n\thunter2",
+            "password%3Dhunter2",
+            r#"{"password": "hunter2"}"#,
+            "G.V().Has('Password', 'hunter2')",
+            "Authorization: hunter2",
+            "Proxy-Authorization: Basic hunter2",
+            "curl -H 'X-Api-Key: hunter2'",
+            "bearer hunter2",
+            "Basic hunter2",
+            "auth=hunter2",
+            "/etc/a?token=hunter2",
+            "-----BEGIN PRIVATE KEY-----\nhunter2",
+            "ü=ü://ü:hunter2@ü",
         ] {
-            assert_eq!(hidden_in(text), expected);
+            assert_eq!(hidden(json!([text])), json!([HIDDEN]), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_texts_are_shown() {
+        for text in [
+            "",
+            "G.V().Has('Name', 'a=b:c')",
+            "G.V().HasKey('TID')",
+            "net_pcap0,iface=eth0",
+            "127.0.0.1:8082",
+            "http://host:80/a?c=d",
+            "p, ann@example.org, capture, read, allow",
+            "/run/secrets/sonde/users",
+            "/etc/token.txt",
+            "basic",
+            "Keyboards: 7",
+            "ü=ü",
+        ] {
+            assert_eq!(hidden(json!(text)), json!(text));
         }
     }
 }
