@@ -1,9 +1,13 @@
-//! JSON as Go's encoder writes it, for REST and WebSocket (Skydive API §1).
+//! JSON as Go's encoder writes it, for REST and WebSocket (Skydive API §1); and what is read of it.
+
+mod shape;
 
 use std::io;
 
 use serde::Serialize;
 use serde_json::ser::Formatter;
+
+pub(crate) use shape::Shape;
 
 /// The JSON text of `value`: it is safe inside HTML. An error when a key of a map is no text.
 pub(crate) fn text(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {

@@ -14,12 +14,15 @@ use tokio::time::timeout;
 
 use super::{BODY_TIME, Error, MAX_BODY};
 use crate::connections::{Hold, Room};
+use crate::json::Shape;
 
 /// A request's body as it came.
 #[derive(Debug)]
 pub(super) struct Body {
     bytes: Vec<u8>,
     language: Language,
+    /// As JSON.
+    shape: Shape,
     /// Its room, until the request is done.
     hold: Option<Hold>,
 }
@@ -37,6 +40,9 @@ pub enum Misread {
     /// It is nested too deep: kept inside a record, it could not be read again.
     #[error("nested {0} deep, expected at most {DEPTH}")]
     Deep(usize),
+    /// Its values are so many that they would take too much memory.
+    #[error("too many values: {0} bytes in memory, expected at most {WEIGHT}")]
+    Heavy(usize),
     /// It was JSON.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
@@ -49,9 +55,10 @@ impl Body {
     /// Reads all of it.
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Misread> {
         match self.language {
-            Language::Json => match depth(&self.bytes) {
-                0..=DEPTH => Ok(serde_json::from_slice(&self.bytes)?),
-                deep => Err(Misread::Deep(deep)),
+            Language::Json => match self.shape {
+                Shape { depth, .. } if depth > DEPTH => Err(Misread::Deep(depth)),
+                Shape { weight, .. } if weight > WEIGHT => Err(Misread::Heavy(weight)),
+                _ => Ok(serde_json::from_slice(&self.bytes)?),
             },
             Language::Yaml => yaml(&self.bytes),
         }
@@ -138,42 +145,28 @@ async fn read(
         }
         bytes.extend_from_slice(&data);
     }
-    Ok(Body { bytes, language, hold })
-}
-
-/// How deep brackets of a JSON text are nested.
-fn depth(json: &[u8]) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    let mut bytes = json.iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'[' | b'{' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            b'"' => {
-                while let Some(byte) = bytes.next() {
-                    match byte {
-                        b'"' => break,
-                        b'\\' => drop(bytes.next()),
-                        _ => {}
-                    }
-                }
-            }
-            _ => {}
-        }
+    // What its values take has its room too; those of one that is too heavy are never read.
+    let shape = Shape::of(&bytes);
+    let values = if shape.weight > WEIGHT { 0 } else { shape.weight - bytes.len() };
+    if hold.as_mut().is_some_and(|hold| !hold.add(values)) {
+        return Err(Error::ManyBodies);
     }
-    deepest
+    Ok(Body { bytes, language, shape, hold })
 }
 
 /// Depth of a document at most; of YAML it is less. serde reads 127.
 pub(super) const DEPTH: usize = 100;
 
+/// Bytes of memory that a JSON document and its values take at most, about.
+const WEIGHT: usize = 16 << 20;
+
+/// Values of a YAML document at most.
+const NODES: usize = 1 << 16;
+
 /// Reads YAML without aliases, which could make much of a small body.
 fn yaml<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Misread> {
     let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_aliases: 0 },
+        budget: serde_saphyr::budget! { max_aliases: 0, max_nodes: NODES },
         with_snippet: false,
     };
     serde_saphyr::from_slice_with_options(bytes, options)
@@ -182,24 +175,3 @@ fn yaml<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Misread> {
 
 /// The kind of a YAML body.
 pub(super) const YAML: &str = "application/yaml";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn brackets_in_texts_are_no_depth() {
-        for (json, expected) in [
-            ("", 0),
-            ("[]", 1),
-            ("{\"a\": [{}]}", 3),
-            ("[[], [], []]", 2),
-            (r#"["[[[", "\"[[", {"[": "\\"}]"#, 2),
-            ("]]][", 1),
-            (r#"[""#, 1),
-            (r#"["\"#, 1),
-        ] {
-            assert_eq!(depth(json.as_bytes()), expected, "{json}");
-        }
-    }
-}

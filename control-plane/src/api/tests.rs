@@ -254,6 +254,10 @@ async fn a_body_that_is_wrong_is_told_where() {
     ask(&world, "POST", "/api/topology", vec![b' '; MAX_BODY + 1])
         .await
         .is_error(413, "request body: larger than 1048576 bytes");
+    let many = format!(r#"{{"GremlinQuery": "G.V()", "x": [{}0]}}"#, r#"{"":0},"#.repeat(30_000));
+    let got = ask(&world, "POST", "/api/topology", many).await;
+    assert_eq!(got.status, 400);
+    assert!(got.text.starts_with("request body: too many values: "), "{}", got.text);
 }
 
 #[tokio::test]
@@ -270,7 +274,9 @@ async fn bodies_may_be_yaml() {
     let rule = ask_with(&world, "/api/noderule", yaml, rule).await.json();
     assert_eq!(rule["Metadata"], json!({"Name": "tor", "Type": "fabric", "Racks": [1, 2]}));
 
+    let many = format!("GremlinQuery: G.V()\nx: [{}0]", "0,".repeat(70_000));
     for (text, error) in [
+        (&*many, "nodes"),
         ("GremlinQuery: [", "line 1"),
         ("Port: eighty", "line 1"),
         ("- GremlinQuery", "expected mapping start at line 1, column 1"),
