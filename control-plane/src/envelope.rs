@@ -6,12 +6,12 @@ use std::ops::Range;
 use bytes::Bytes;
 use prost::Message as _;
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 use sonde_proto::message::{Format, StructMessage};
 use sonde_proto::null::null_is_default;
 
 use crate::connections::Hold;
-use crate::json::{append, append_text};
+use crate::json::{Shape, append, append_text};
 
 /// What is written around an object.
 #[derive(Clone, Copy, Debug)]
@@ -93,23 +93,33 @@ impl Letter {
     }
 }
 
-/// A message from a client.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+/// A message from a client, whose object is not read yet.
+#[derive(Debug, Default)]
 pub(crate) struct Received {
-    #[serde(deserialize_with = "null_is_default")]
     pub(crate) namespace: String,
-    #[serde(rename = "Type", deserialize_with = "null_is_default")]
     pub(crate) kind: String,
-    #[serde(rename = "UUID", deserialize_with = "null_is_default")]
     pub(crate) uuid: String,
     /// As in HTTP.
-    #[serde(deserialize_with = "null_is_default")]
     pub(crate) status: i64,
-    pub(crate) obj: Value,
+    pub(crate) obj: Obj,
     /// The room it takes, as long as it is worked on.
-    #[serde(skip)]
     pub(crate) hold: Option<Hold>,
+}
+
+/// The object of a message, in JSON, which becomes no more than [`WEIGHT`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Obj {
+    place: Place,
+    weight: usize,
+}
+
+/// Where an object stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    /// In a JSON message.
+    Member(Bytes),
+    /// By itself.
+    Whole(Bytes),
 }
 
 /// Why a client's message is none.
@@ -119,14 +129,31 @@ pub(crate) enum Unreadable {
     Envelope(#[source] prost::DecodeError),
     #[error("Obj: expected JSON, Format is Protobuf")]
     Format,
+    #[error("Obj: too many values: {0} bytes in memory, expected at most {WEIGHT}")]
+    Heavy(usize),
     #[error("{0}")]
     Json(#[from] serde_json::Error),
 }
 
 impl Received {
     /// Reads a JSON message.
-    pub(crate) fn from_json(text: &[u8]) -> Result<Self, Unreadable> {
-        Ok(serde_json::from_slice(text)?)
+    pub(crate) fn from_json(text: &Bytes) -> Result<Self, Unreadable> {
+        #[derive(Default, Deserialize)]
+        #[serde(rename_all = "PascalCase", default)]
+        struct Around {
+            #[serde(deserialize_with = "null_is_default")]
+            namespace: String,
+            #[serde(rename = "Type", deserialize_with = "null_is_default")]
+            kind: String,
+            #[serde(rename = "UUID", deserialize_with = "null_is_default")]
+            uuid: String,
+            #[serde(deserialize_with = "null_is_default")]
+            status: i64,
+        }
+
+        let obj = Obj::new(Place::Member(text.clone()))?;
+        let Around { namespace, kind, uuid, status } = serde_json::from_slice(text)?;
+        Ok(Self { namespace, kind, uuid, status, obj, hold: None })
     }
 
     /// Reads a Protobuf message around JSON.
@@ -135,20 +162,73 @@ impl Received {
         if message.format() != Format::Json {
             return Err(Unreadable::Format);
         }
-        let obj = match message.obj.is_empty() {
-            true => Value::Null,
-            false => serde_json::from_slice(&message.obj)?,
+        let StructMessage { namespace, r#type: kind, uuid, status, obj, .. } = message;
+        let obj = match obj.is_empty() {
+            true => Obj::default(),
+            false => Obj::new(Place::Whole(obj.into()))?,
         };
-        let StructMessage { namespace, r#type: kind, uuid, status, .. } = message;
         Ok(Self { namespace, kind, uuid, status, obj, hold: None })
     }
 }
+
+impl Obj {
+    fn new(place: Place) -> Result<Self, Unreadable> {
+        match Shape::of(place.text()).weight {
+            weight @ ..=WEIGHT => Ok(Self { place, weight }),
+            heavy => Err(Unreadable::Heavy(heavy)),
+        }
+    }
+
+    /// What it is.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Around<T> {
+            obj: T,
+        }
+
+        match &self.place {
+            Place::Member(text) => Ok(serde_json::from_slice::<Around<T>>(text)?.obj),
+            Place::Whole(text) => serde_json::from_slice(text),
+        }
+    }
+
+    /// Bytes of the text it stands in.
+    pub(crate) fn len(&self) -> usize {
+        self.place.text().len()
+    }
+
+    /// Bytes that it takes once it is read, about.
+    pub(crate) fn weight(&self) -> usize {
+        self.weight
+    }
+}
+
+impl Place {
+    fn text(&self) -> &Bytes {
+        match self {
+            Self::Member(text) | Self::Whole(text) => text,
+        }
+    }
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::Whole(Bytes::from_static(b"null"))
+    }
+}
+
+/// Bytes of memory that all objects of clients take at most while they are worked on, and one by
+/// itself: twice what a topology of the largest size takes.
+pub(crate) const WEIGHT: usize = 256 << 20;
 
 /// Bytes of a JSON envelope at most, with a namespace of the usual length.
 const ROOM: usize = 256;
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     const ENVELOPE: Envelope<'_> = Envelope {
@@ -189,24 +269,48 @@ mod tests {
         let read = Received::from_json(&letter.json()).unwrap();
         assert_eq!((&*read.namespace, &*read.kind), ("Graph", "SyncReply"));
         assert_eq!(read.uuid, "as the client had it");
-        assert_eq!(read.obj, serde_json::json!({"Nodes": []}));
+        assert_eq!(read.obj.read::<Value>().unwrap(), serde_json::json!({"Nodes": []}));
         let same = Received::from_protobuf(&letter.protobuf()).unwrap();
-        assert_eq!(format!("{same:?}"), format!("{read:?}"));
+        assert_eq!((same.namespace, same.kind, same.uuid), (read.namespace, read.kind, read.uuid));
+        assert_eq!(same.obj.read::<Value>().unwrap(), read.obj.read::<Value>().unwrap());
     }
 
     #[test]
     fn clients_leave_out_what_they_like() {
-        let read = Received::from_json(br#"{"Type": "SyncRequest", "UUID": null}"#).unwrap();
-        assert_eq!((&*read.kind, &*read.uuid, read.obj), ("SyncRequest", "", Value::Null));
+        let read =
+            Received::from_json(&Bytes::from_static(br#"{"Type": "SyncRequest", "UUID": null}"#));
+        let read = read.unwrap();
+        assert_eq!((&*read.kind, &*read.uuid), ("SyncRequest", ""));
+        assert_eq!(read.obj.read::<Option<Value>>().unwrap(), None);
         let empty = Received::from_protobuf(&[]).unwrap();
         assert_eq!(format!("{empty:?}"), format!("{:?}", Received::default()));
         for (bytes, why) in [
             (ENVELOPE.protobuf(Format::Protobuf, *b"{}"), "expected JSON, Format is Protobuf"),
-            (ENVELOPE.protobuf(Format::Json, *b"{"), "EOF"),
             (Bytes::from_static(b"\x07"), "the envelope: "),
         ] {
             let error = Received::from_protobuf(&bytes).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_object_is_read_when_it_is_asked_for() {
+        let received = Received::from_protobuf(&ENVELOPE.protobuf(Format::Json, *b"{")).unwrap();
+        let error = received.obj.read::<Value>().unwrap_err().to_string();
+        assert!(error.contains("EOF"), "{error}");
+    }
+
+    #[test]
+    fn few_bytes_that_become_much_are_refused() {
+        let obj = format!("[{}0]", r#"{"":0},"#.repeat(WEIGHT / 700));
+        let text = format!(r#"{{"Namespace":"Graph","Type":"Sync","Obj":{obj}}}"#);
+        assert!(text.len() < 4 << 20);
+        for refused in [
+            Received::from_json(&text.into()),
+            Received::from_protobuf(&ENVELOPE.protobuf(Format::Json, obj)),
+        ] {
+            let error = refused.unwrap_err().to_string();
+            assert!(error.starts_with("Obj: too many values"), "{error}");
         }
     }
 }

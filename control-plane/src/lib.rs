@@ -5,6 +5,7 @@ pub mod additions;
 pub mod agent;
 pub mod alert;
 pub mod api;
+mod aside;
 pub mod asker;
 pub mod assembler;
 pub mod bpf;

@@ -155,6 +155,36 @@ fn json_that_is_deep() {
 }
 
 #[test]
+fn json_that_becomes_much() {
+    answers_while("json that becomes much", |sonde| {
+        let many = |bytes: usize| r#"{"":0},"#.repeat(bytes / 7);
+        let body = format!(r#"{{"ID":"a","Host":"h","Metadata":{{"x":[{}0]}}}}"#, many(1_000_000));
+        for resource in ["node", "capture", "topology"] {
+            let (status, text) = sonde.post(resource, &body);
+            assert_eq!(status, 400, "{resource}: {text}");
+            assert!(text.contains("too many values"), "{resource}: {text}");
+        }
+        let text = format!(r#"{{"Namespace":"Graph","Type":"Sync","Obj":[{}0]}}"#, many(15 << 20));
+        let length = u64::try_from(text.len()).unwrap().to_be_bytes();
+        let header = [&[0x81, 0x80 | 127][..], &length, &[0; 4]].concat();
+        let streams = ["/ws/publisher", "/ws/pubsub"].map(|path| {
+            let mut stream = websocket(sonde, path);
+            stream.write_all(&header).unwrap();
+            stream.write_all(text.as_bytes()).unwrap();
+            stream
+        });
+        // Before they are silent for too long.
+        let refused = (0..60).any(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            let (_, status) = sonde.get("status");
+            let publishers = status["Publishers"].as_object().unwrap();
+            publishers.values().filter(|client| client["Refused"] == 1).count() == streams.len()
+        });
+        assert!(refused);
+    });
+}
+
+#[test]
 fn websockets_that_send_too_much() {
     answers_while("websockets that send too much", |sonde| {
         for path in ["/ws/subscriber/flow", "/ws/subscriber", "/ws/publisher"] {

@@ -20,6 +20,7 @@ use super::request::{Request, Wanted};
 use super::seen::Seen;
 use super::telling::{self, Policy};
 use super::{TopologyStream, text};
+use crate::aside::aside;
 use crate::envelope::{Letter, Received};
 use crate::graph::{Event, Graph, Span, Topology};
 use crate::notice::{Notice, Subscription};
@@ -225,16 +226,26 @@ impl Follower {
         mut batch: Vec<Received>,
         letters: &mpsc::Sender<Letter>,
     ) -> Result<(), Gone> {
-        // What messages are made into takes room too, until the last of it is in the graph.
+        // What was read of them takes its room until the last of it is in the graph.
         let _holds: Vec<_> = batch.iter_mut().filter_map(|it| it.hold.take()).collect();
         let author = self.part.publishes.as_ref().map(|(author, _)| author.clone());
-        let mut steps = Vec::new();
-        for received in batch {
-            match (Request::read(received), &author) {
+        let (mut batch, mut steps, mut room) = (batch.into_iter(), Vec::new(), None);
+        while let Some(received) = batch.next() {
+            if room.is_none() {
+                // So does what they become.
+                let rest = batch.as_slice().iter().chain([&received]);
+                let weight = rest.map(|it| it.obj.weight()).sum();
+                room = Some(self.stream.room(weight).await.ok_or(Gone)?);
+            }
+            let bytes = received.obj.len();
+            let request = aside(bytes, || Request::read(received)).await.map_err(|_| Gone)?;
+            match (request, &author) {
                 (Ok(Some(Request::Sync { uuid, wanted })), author) => {
                     if let Some(author) = author {
                         self.make(author, take(&mut steps)).await?;
                     }
+                    // The client may let us wait.
+                    room = None;
                     self.catch_up(letters).await?;
                     let (status, obj) = self.sync(wanted).await?;
                     let letter = telling::reply(uuid, status, obj);
@@ -242,10 +253,7 @@ impl Follower {
                 }
                 (Ok(Some(Request::Change { of, action, obj })), Some(author)) => {
                     self.settle(author).await?;
-                    match publication::step(&self.snapshot(), of, action, obj, author) {
-                        Ok(step) => steps.extend(step),
-                        Err(why) => refuse(&self.refused, &why),
-                    }
+                    steps.extend(self.step(of, action, obj, author.clone()).await?);
                 }
                 (Ok(Some(Request::Replace(obj))), Some(author)) => {
                     self.settle(author).await?;

@@ -19,9 +19,10 @@ mod telling;
 use std::sync::Arc;
 
 use serde::Serialize;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::asker::Asker;
+use crate::envelope::WEIGHT;
 use crate::gremlin::Limits;
 use crate::json;
 use crate::live::Live;
@@ -43,6 +44,8 @@ pub struct TopologyStream {
     limits: Live<Limits>,
     /// Turns of queries, shared with those over REST.
     queries: Arc<Semaphore>,
+    /// KiB for what clients' messages become, until it is in the graph.
+    room: Arc<Semaphore>,
     /// What followers are told besides.
     notices: Notices,
     /// Where elements are told: here, or by a peer.
@@ -61,7 +64,8 @@ impl TopologyStream {
         notices: Notices,
     ) -> Self {
         let (origins, stopped) = (Origins::default(), watch::Sender::new(false));
-        Self { asker, limits, queries, notices, origins, stopped }
+        let room = Arc::new(Semaphore::new(WEIGHT >> 10));
+        Self { asker, limits, queries, room, notices, origins, stopped }
     }
 
     /// What the analyzer of `peer` does here, and is told (Skydive API §7.9). `host` is ours.
@@ -73,6 +77,13 @@ impl TopologyStream {
             publishes: Some((author, Persistence::DeleteOnDisconnect)),
             greets: true,
         }
+    }
+
+    /// Waits for room for so many bytes, of all at most. Whoever has it waits for no client, so that
+    /// all have their turn.
+    pub(crate) async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let kibibytes = u32::try_from(bytes.min(WEIGHT) >> 10).ok()?;
+        self.room.clone().acquire_many_owned(kibibytes).await.ok()
     }
 
     /// Ends every follower.

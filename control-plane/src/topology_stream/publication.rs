@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use sonde_proto::graph::{Edge, Node};
 use sonde_proto::null::null_is_default;
 use sonde_proto::time::Timestamp;
@@ -15,6 +14,7 @@ use super::author::Author;
 use super::operation::PartialUpdate;
 use super::origins::ORIGINS;
 use super::request::{Action, Of};
+use crate::envelope::Obj;
 use crate::graph::{ELEMENTS, Graph, GraphError, Kind, SchemaError, Topology};
 
 /// What becomes of a publisher's elements when it leaves (`X-Persistence-Policy`).
@@ -73,7 +73,7 @@ pub(super) fn step(
     topology: &Topology,
     of: Of,
     action: Action,
-    obj: Value,
+    obj: &Obj,
     author: &Author,
 ) -> Result<Option<Step>, Refusal> {
     Ok(match of {
@@ -85,13 +85,13 @@ pub(super) fn step(
 fn deed<K: Kind + DeserializeOwned>(
     topology: &Topology,
     action: Action,
-    obj: Value,
+    obj: &Obj,
     author: &Author,
 ) -> Result<Option<Deed<K>>, Refusal> {
     if action == Action::UpdatePartially {
-        return Ok(Some(Deed::UpdatePartially(serde_json::from_value(obj)?)));
+        return Ok(Some(Deed::UpdatePartially(obj.read()?)));
     }
-    let mut one: K = serde_json::from_value(obj)?;
+    let mut one: K = obj.read()?;
     author.check(&one)?;
     if !author.may_tell(one.element(), topology)? {
         return Ok(None);
@@ -109,7 +109,7 @@ fn deed<K: Kind + DeserializeOwned>(
 /// The steps that make the elements of `author` those of `obj`; what is none is told to `refused`.
 pub(super) fn replace(
     topology: &Topology,
-    obj: Value,
+    obj: &Obj,
     author: &Author,
     mut refused: impl FnMut(Refusal),
 ) -> Result<Vec<Step>, Refusal> {
@@ -122,7 +122,7 @@ pub(super) fn replace(
         edges: Vec<Edge>,
     }
 
-    let whole: Whole = serde_json::from_value(obj)?;
+    let whole: Whole = obj.read()?;
     let nodes = sound(topology, whole.nodes, author, &mut refused);
     let edges = sound(topology, whole.edges, author, &mut refused);
     let mut steps: Vec<Step> = deletes(topology, author, &edges).map(Step::Edge).collect();

@@ -1,10 +1,9 @@
 //! What a client wants: to know the graph, or to change it.
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::NAMESPACE;
-use crate::envelope::Received;
+use crate::envelope::{Obj, Received};
 
 /// A message that means something here.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,9 +11,9 @@ pub(super) enum Request {
     /// Tell the graph.
     Sync { uuid: String, wanted: Wanted },
     /// Change an element.
-    Change { of: Of, action: Action, obj: Value },
+    Change { of: Of, action: Action, obj: Obj },
     /// This is all there is of mine.
-    Replace(Value),
+    Replace(Obj),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +50,7 @@ impl Request {
         }
         let (of, action) = match kind.as_str() {
             "SyncRequest" => {
-                let wanted: Option<Wanted> = serde_json::from_value(obj)?;
+                let wanted: Option<Wanted> = obj.read()?;
                 return Ok(Some(Self::Sync { uuid, wanted: wanted.unwrap_or_default() }));
             }
             "Sync" | "SyncReply" => return Ok(Some(Self::Replace(obj))),
@@ -71,12 +70,12 @@ impl Request {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     fn read(value: Value) -> Result<Option<Request>, serde_json::Error> {
-        Request::read(serde_json::from_value(value).unwrap())
+        Request::read(Received::from_json(&value.to_string().into()).unwrap())
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::handshake::{Hello, LARGE, Protocol, SMALL};
 use super::session::{self, Inbox, Outbox, Socket, Whole, refuse, text};
 use super::{KeepAlive, WsState};
 use crate::agent::{Executor, Line, Task};
+use crate::aside::aside;
 use crate::envelope::{Letter, Received};
 use crate::topology_stream::{
     Author, Follower, NAMESPACE, Part, Persistence, Policy, TopologyStream,
@@ -175,9 +176,13 @@ struct Requests {
 
 impl Inbox for Requests {
     async fn take(&mut self, Whole { bytes, hold }: Whole) -> ControlFlow<String> {
-        let received = match self.protocol {
+        let (protocol, size) = (self.protocol, bytes.len());
+        let read = move || match protocol {
             Protocol::Json => Received::from_json(&bytes),
             Protocol::Protobuf => Received::from_protobuf(&bytes),
+        };
+        let Ok(received) = aside(size, read).await else {
+            return ControlFlow::Break("a message cannot be read".to_owned());
         };
         let received = received.map(|received| Received { hold, ..received });
         match (received, &self.answers) {

@@ -3,12 +3,14 @@
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde_json::Value;
 use tokio::task::spawn_blocking;
 
 use super::super::author::Author;
 use super::super::publication::{self, Refusal, Step};
+use super::super::request::{Action, Of};
 use super::{Follower, Gone};
+use crate::aside::aside;
+use crate::envelope::Obj;
 use crate::graph::Graph;
 
 impl Follower {
@@ -27,11 +29,29 @@ impl Follower {
         }
     }
 
+    /// The step that a message of the author asks for, if it is one that can be made.
+    pub(super) async fn step(
+        &self,
+        of: Of,
+        action: Action,
+        obj: Obj,
+        author: Author,
+    ) -> Result<Option<Step>, Gone> {
+        let (bytes, now, refused) = (obj.len(), self.snapshot(), self.refused.clone());
+        let plan = move || {
+            publication::step(&now, of, action, &obj, &author).unwrap_or_else(|why| {
+                refuse(&refused, &why);
+                None
+            })
+        };
+        aside(bytes, plan).await.map_err(|_| Gone)
+    }
+
     /// The steps that make the author's elements those of `obj`.
-    pub(super) async fn replace(&self, author: Author, obj: Value) -> Result<Vec<Step>, Gone> {
+    pub(super) async fn replace(&self, author: Author, obj: Obj) -> Result<Vec<Step>, Gone> {
         let (now, refused) = (self.snapshot(), self.refused.clone());
         let plan = move || {
-            publication::replace(&now, obj, &author, |why| refuse(&refused, &why)).unwrap_or_else(
+            publication::replace(&now, &obj, &author, |why| refuse(&refused, &why)).unwrap_or_else(
                 |why| {
                     refuse(&refused, &why);
                     Vec::new()
