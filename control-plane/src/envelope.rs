@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sonde_proto::message::{Format, StructMessage};
 use sonde_proto::null::null_is_default;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::connections::Hold;
 use crate::json::{Shape, append, append_text};
@@ -104,6 +105,8 @@ pub(crate) struct Received {
     pub(crate) obj: Obj,
     /// The room it takes, as long as it is worked on.
     pub(crate) hold: Option<Hold>,
+    /// Its turn among the messages of its connection, as long.
+    pub(crate) turn: Option<OwnedSemaphorePermit>,
 }
 
 /// The object of a message, in JSON, which becomes no more than [`WEIGHT`].
@@ -153,7 +156,7 @@ impl Received {
 
         let obj = Obj::new(Place::Member(text.clone()))?;
         let Around { namespace, kind, uuid, status } = serde_json::from_slice(text)?;
-        Ok(Self { namespace, kind, uuid, status, obj, hold: None })
+        Ok(Self { namespace, kind, uuid, status, obj, hold: None, turn: None })
     }
 
     /// Reads a Protobuf message around JSON.
@@ -167,7 +170,7 @@ impl Received {
             true => Obj::default(),
             false => Obj::new(Place::Whole(obj.into()))?,
         };
-        Ok(Self { namespace, kind, uuid, status, obj, hold: None })
+        Ok(Self { namespace, kind, uuid, status, obj, hold: None, turn: None })
     }
 }
 

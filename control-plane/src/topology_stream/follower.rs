@@ -227,7 +227,7 @@ impl Follower {
         letters: &mpsc::Sender<Letter>,
     ) -> Result<(), Gone> {
         // What was read of them takes its room until the last of it is in the graph.
-        let _holds: Vec<_> = batch.iter_mut().filter_map(|it| it.hold.take()).collect();
+        let _held: Vec<_> = batch.iter_mut().map(|it| (it.hold.take(), it.turn.take())).collect();
         let author = self.part.publishes.as_ref().map(|(author, _)| author.clone());
         let (mut batch, mut steps, mut room) = (batch.into_iter(), Vec::new(), None);
         while let Some(received) = batch.next() {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::extract::ws::Message as Frame;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tracing::Instrument as _;
 
 use super::admission::{Door, Guest, admit};
@@ -150,7 +150,8 @@ impl Served {
         let line = Line { letters: tells.downgrade(), replies };
         let executor = executor.map(|executor| tokio::spawn(executor.run(line).in_current_span()));
         let follower = tokio::spawn(follower.run(requests, tells).in_current_span());
-        let mut inbox = Requests { protocol, refused, asks, answers };
+        let turns = Arc::new(Semaphore::new(BYTES));
+        let mut inbox = Requests { protocol, refused, asks, answers, turns };
         let mut outbox = Letters { protocol, namespaces, letters };
         let ended = session::run(socket, &mut inbox, &mut outbox, keep_alive).await;
         tracing::debug!(host = seat.host(), ?ended, "a client of the topology left");
@@ -172,6 +173,8 @@ struct Requests {
     asks: mpsc::Sender<Received>,
     /// What agents answer.
     answers: Option<mpsc::Sender<Received>>,
+    /// Bytes of messages that the follower may have before the client is read from again.
+    turns: Arc<Semaphore>,
 }
 
 impl Inbox for Requests {
@@ -192,14 +195,26 @@ impl Inbox for Requests {
                     tracing::debug!("an answer that nobody waits for");
                 }
             }
-            // A follower that is gone ends the connection by itself.
-            (Ok(received), _) => drop(self.asks.send(received).await),
+            (Ok(received), _) => self.ask(received, size).await,
             (Err(error), _) => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(%error, "a message that is none");
             }
         }
         ControlFlow::Continue(())
+    }
+}
+
+impl Requests {
+    /// Has the follower do what a message of so many bytes asks for. A client that sends faster than
+    /// that is done is not read from meanwhile, and TCP slows it down.
+    async fn ask(&self, received: Received, size: usize) {
+        let bytes = u32::try_from(size.min(BYTES)).unwrap_or(u32::MAX);
+        let turn = self.turns.clone().acquire_many_owned(bytes).await.ok();
+        // A follower that is gone ends the connection by itself.
+        drop(self.asks.send(Received { turn, ..received }).await);
+        // A message that is as large as all turns is done with before another is begun.
+        drop(self.turns.acquire().await);
     }
 }
 
@@ -227,3 +242,6 @@ impl Outbox for Letters {
 
 /// Messages between a connection and its follower, each way.
 const QUEUE: usize = 64;
+
+/// Bytes of a client's messages that wait for its follower at most, but for one that is larger.
+const BYTES: usize = 1 << 20;

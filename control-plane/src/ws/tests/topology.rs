@@ -7,6 +7,7 @@ use serde_json::json;
 use sonde_proto::graph::{Edge, Node};
 
 use super::*;
+use crate::envelope::WEIGHT;
 use crate::notice::Notice;
 use crate::tests::world::within;
 
@@ -300,6 +301,29 @@ async fn a_publisher_changes_the_graph() {
     socket.close(None).await.unwrap();
     assert!(server.clients.left(LONG).await);
     assert_eq!(server.ids().len(), 2, "what is persistent stays");
+}
+
+#[tokio::test]
+async fn a_publisher_that_is_too_fast_is_slowed() {
+    let server = Server::new().await;
+    let (mut sink, mut stream) = server.connect_at(PUBLISHER, &[TYPE]).await.split();
+    // It answers pings.
+    tokio::spawn(async move { while stream.next().await.is_some() {} });
+    let busy = server.topology.room(WEIGHT).await;
+    let mut sending = tokio::spawn(async move {
+        for n in 0..48 {
+            let mut node = serde_json::to_value(node(&format!("n{n}"), "device")).unwrap();
+            (node["Host"], node["Metadata"]["Text"]) = ("h".into(), "x".repeat(1 << 20).into());
+            let message = json!({"Namespace": "Graph", "Type": "NodeAdded", "Obj": node});
+            sink.send(Message::text(message.to_string())).await.unwrap();
+        }
+        sink
+    });
+    // What the kernel holds is less than they are.
+    assert!(timeout(Duration::from_secs(3), &mut sending).await.is_err());
+    drop(busy);
+    let _sink = timeout(LONG, sending).await.unwrap().unwrap();
+    within(|| (server.graph().len() == 48).then_some(())).await;
 }
 
 #[tokio::test]
