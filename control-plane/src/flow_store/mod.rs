@@ -17,7 +17,7 @@ use crate::flow::LazyFlow;
 use shelves::{Cursor, Shelves};
 
 /// The store as the parts of the control plane share it. Sections are short and never await: who
-/// looks at many flows walks along them with [`Flows`], so that ingest has its turn meanwhile.
+/// looks at many flows goes from shelf to shelf with [`Flows`], so that ingest has its turn meanwhile.
 pub type SharedFlowStore = Arc<RwLock<FlowStore>>;
 
 /// Flows by watch and UUID, at most `capacity` of them. Each is as its last record had it.

@@ -9,9 +9,15 @@ use crate::flow::{Headline, LazyFlow};
 
 /// Flows that a query reads.
 pub trait Flows: Debug {
-    /// Shows flows to `look` until it breaks, in no order. With `brief` it promises to take some
-    /// hundred nanoseconds for a flow, so that others may wait for as long as it looks at a few.
-    fn walk(&self, brief: bool, look: &mut dyn FnMut(Rows<'_>) -> ControlFlow<()>);
+    /// Shows the flows of shelf `number` to `look`, in no order: whether to go on with the next one,
+    /// after the last there is none. With `brief` it promises to take some hundred nanoseconds for a
+    /// flow, so that others may wait for as long as it looks.
+    fn shelf(
+        &self,
+        number: usize,
+        brief: bool,
+        look: &mut dyn FnMut(Rows<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()>;
 
     /// All flows are there that were heard of after so many milliseconds since the epoch.
     fn known_since(&self) -> i64;
@@ -75,8 +81,13 @@ impl<'f> From<&'f LazyFlow> for Row<'f> {
 }
 
 impl Flows for FlowStore {
-    fn walk(&self, _: bool, look: &mut dyn FnMut(Rows<'_>) -> ControlFlow<()>) {
-        let _ = (0..).map_while(|number| self.flows.rows(number)).try_for_each(look);
+    fn shelf(
+        &self,
+        number: usize,
+        _: bool,
+        look: &mut dyn FnMut(Rows<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        self.flows.rows(number).map_or(ControlFlow::Break(()), look)
     }
 
     fn known_since(&self) -> i64 {
@@ -84,10 +95,18 @@ impl Flows for FlowStore {
     }
 }
 
-/// Flows that a query selected already.
+/// Flows that a query selected already, on one shelf.
 impl Flows for Vec<LazyFlow> {
-    fn walk(&self, _: bool, look: &mut dyn FnMut(Rows<'_>) -> ControlFlow<()>) {
-        let _ = look(Rows::new(&[], self));
+    fn shelf(
+        &self,
+        number: usize,
+        _: bool,
+        look: &mut dyn FnMut(Rows<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        match number {
+            0 => look(Rows::new(&[], self)),
+            _ => ControlFlow::Break(()),
+        }
     }
 
     fn known_since(&self) -> i64 {
@@ -95,24 +114,23 @@ impl Flows for Vec<LazyFlow> {
     }
 }
 
-/// Shelf by shelf, and locked for one at a time: each flow that is there from begin to end is shown
-/// once, as it is when its shelf is looked at.
+/// Locked for a shelf at a time: of those who look at one after the other, each flow that is there
+/// from begin to end is shown once, as it is when its shelf is looked at.
 impl Flows for SharedFlowStore {
-    fn walk(&self, brief: bool, look: &mut dyn FnMut(Rows<'_>) -> ControlFlow<()>) {
-        for number in 0.. {
-            let store = self.read().unwrap_or_else(PoisonError::into_inner);
-            let Some(rows) = store.flows.rows(number) else { return };
-            let looked = if brief {
-                look(rows)
-            } else {
-                let (headlines, flows) = (rows.headlines.to_vec(), rows.flows.to_vec());
-                drop(store);
-                look(Rows::new(&headlines, &flows))
-            };
-            if looked.is_break() {
-                return;
-            }
+    fn shelf(
+        &self,
+        number: usize,
+        brief: bool,
+        look: &mut dyn FnMut(Rows<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let store = self.read().unwrap_or_else(PoisonError::into_inner);
+        if brief {
+            return store.shelf(number, brief, look);
         }
+        let Some(rows) = store.flows.rows(number) else { return ControlFlow::Break(()) };
+        let (headlines, flows) = (rows.headlines.to_vec(), rows.flows.to_vec());
+        drop(store);
+        look(Rows::new(&headlines, &flows))
     }
 
     fn known_since(&self) -> i64 {

@@ -6,6 +6,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::answer::one_object;
+use super::room::Room;
 use super::text::Text;
 use crate::flow::LazyFlow;
 
@@ -64,6 +65,13 @@ impl Grouping {
     pub(super) fn add(&mut self, id: Text, flow: LazyFlow) {
         let (place, _) = self.ids.insert_full(id);
         self.flows.push((place, flow));
+    }
+}
+
+impl Room for Grouping {
+    fn make_room(&mut self) {
+        self.flows.make_room();
+        self.ids.make_room();
     }
 }
 

@@ -59,8 +59,7 @@ fn each<'a>(
     flows: &FlowSet<'_>,
     find: impl Fn(Row<'_>, &mut Vec<&'a Arc<Node>>),
 ) -> Result<Vec<&'a Arc<Node>>, Fault> {
-    let mut found = Vec::new();
-    flows.each(machine, Reads::Headline, |row| find(row, &mut found))?;
+    let found = flows.each(machine, Reads::Headline, Vec::new(), |found, row| find(row, found))?;
     machine.budget.admits(found.len());
     Ok(found)
 }

@@ -1,6 +1,7 @@
 //! The flows that a step found.
 
 use super::error::Fault;
+use super::room::Room;
 use super::selection::{Reads, Selection};
 use super::state::Machine;
 use crate::flow::LazyFlow;
@@ -14,23 +15,25 @@ pub(super) enum FlowSet<'q> {
 }
 
 impl<'q> FlowSet<'q> {
-    /// Shows each flow, in order, to `take`, which shall be about as fast as a comparison.
-    pub(super) fn each(
+    /// Puts `into` what `take` makes of each flow, in order. It shall be about as fast as a comparison.
+    pub(super) fn each<T: Room>(
         &self,
         machine: &Machine<'_, '_>,
         reads: Reads,
-        mut take: impl FnMut(Row<'_>),
-    ) -> Result<(), Fault> {
+        mut into: T,
+        mut take: impl FnMut(&mut T, Row<'_>),
+    ) -> Result<T, Fault> {
         match self {
             Self::Kept(flows) => {
-                machine.budget.meter(flows.iter()).for_each(|flow| take(flow.into()));
-                Ok(())
+                let flows = machine.budget.meter(flows.iter());
+                flows.for_each(|flow| take(&mut into, flow.into()));
             }
             Self::Selected(selection, column) => {
-                selection.each(machine, machine.flows, reads, &mut take);
-                verdict(machine, *column)
+                selection.each(machine, machine.flows, reads, &mut into, take);
+                verdict(machine, *column)?;
             }
         }
+        Ok(into)
     }
 
     /// How many there are.
@@ -48,11 +51,9 @@ impl<'q> FlowSet<'q> {
     pub(super) fn kept(self, machine: &Machine<'_, '_>) -> Result<Vec<LazyFlow>, Fault> {
         match self {
             Self::Kept(flows) => Ok(flows),
-            selected => {
-                let mut kept = Vec::new();
-                selected.each(machine, Reads::Owners, |row| kept.push(row.flow.clone()))?;
-                Ok(kept)
-            }
+            selected => selected.each(machine, Reads::Owners, Vec::new(), |kept, row| {
+                kept.push(row.flow.clone());
+            }),
         }
     }
 }

@@ -17,6 +17,7 @@ use super::step::Step;
 use super::value_steps::number;
 use super::{flow_nodes, metric_steps, packet_steps, socket_steps};
 use crate::flow::LazyFlow;
+use crate::flow_store::Row;
 use crate::graph::INTERFACES;
 
 /// `Flows`: all flows, or those captured on some nodes; of the past, those that lived in the span.
@@ -94,7 +95,8 @@ fn on_kept<'a>(
         | Step::Range(..) => {
             let selection = Selection::of(stage)?;
             let mut kept = Vec::new();
-            selection.each(machine, &flows, Reads::Owners, &mut |row| kept.push(row.flow.clone()));
+            let keep = |kept: &mut Vec<LazyFlow>, row: Row<'_>| kept.push(row.flow.clone());
+            selection.each(machine, &flows, Reads::Owners, &mut kept, keep);
             Ok(State::Flows(FlowSet::Kept(kept)))
         }
         Step::HasKey(_) => Err("At least two parameters must be provided".into()),
@@ -110,8 +112,7 @@ fn on_kept<'a>(
 /// Flows by their `TrackingID`, in the order in which those come first.
 fn groups(machine: &Machine<'_, '_>, flows: &FlowSet<'_>) -> Result<FlowGroups, Fault> {
     let tracking_id = getter("TrackingID").ok_or(Fault::NoField)?;
-    let mut grouping = Grouping::default();
-    flows.each(machine, Reads::Owners, |row| {
+    let grouping = flows.each(machine, Reads::Owners, Grouping::default(), |grouping, row| {
         if let Some(id) = tracking_id.read(row).as_ref().and_then(Field::to_text) {
             grouping.add(id, row.flow.clone());
         }
@@ -159,10 +160,9 @@ fn sum<'a>(
         return Err("Sum accepts only sub fields of Metric and LastUpadteMetric".into());
     }
     let getter = getter(name).ok_or(Fault::NoField)?;
-    let mut sum = 0;
     let reads = Reads::Headline.and(Some(getter));
-    flows.each(machine, reads, |row| {
-        sum += getter.read(row).as_ref().and_then(Field::as_int).map_or(0, i128::from);
+    let sum = flows.each(machine, reads, 0, |sum, row| {
+        *sum += getter.read(row).as_ref().and_then(Field::as_int).map_or(0, i128::from);
     })?;
     Ok(State::Number(number(sum)))
 }

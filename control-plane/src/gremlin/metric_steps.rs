@@ -84,14 +84,12 @@ pub(super) fn of_flows(
     }
     let uuid = getter("UUID").ok_or(Fault::NoField)?;
     let span = machine.span.filter(|span| !span.is_moment());
-    let mut series = Series::new();
-    flows.each(machine, Reads::Record, |row| {
+    flows.each(machine, Reads::Record, Series::new(), |series, row| {
         let metric = row.flow.newest_metric().map(|metric| Metric::of_flow(&metric));
         let metric = metric.filter(|metric| span.is_none_or(|span| metric.is_inside(span)));
         let id = uuid.read(row).as_ref().and_then(Field::to_text);
         series.extend(id.zip(metric));
-    })?;
-    Ok(series)
+    })
 }
 
 fn unknown(field: &str) -> Fault {

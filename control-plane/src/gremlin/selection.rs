@@ -9,13 +9,15 @@ use ahash::RandomState;
 use super::Placed;
 use super::clause::Clause;
 use super::error::Fault;
+use super::first::First;
 use super::flow_field::getter;
 use super::flow_getter::Getter;
-use super::sort_key::{Key, SortKey};
+use super::room::Room;
+use super::sort_key::Key;
 use super::state::{Machine, Stage, Window};
 use super::step::{Order, Step};
 use crate::flow::LazyFlow;
-use crate::flow_store::{Flows, Row};
+use crate::flow_store::{Flows, Row, Rows};
 use crate::graph::Span;
 
 /// `Has`, `HasEither`, `Sort`, `Dedup` and a window as Skydive runs them, however they stand in
@@ -101,12 +103,12 @@ impl<'q> Selection<'q> {
     pub(super) fn count(&self, machine: &Machine<'_, '_>, flows: &dyn Flows) -> usize {
         let mut count = 0;
         if self.clauses().next().is_some() || self.dedup.is_some() {
-            self.each(machine, flows, Reads::Headline, &mut |_| count += 1);
+            self.each(machine, flows, Reads::Headline, &mut count, |count, _| *count += 1);
             return count;
         }
         let Window { skip, take } = self.window;
         let (mut passed, most) = (0, skip.saturating_add(take));
-        flows.walk(true, &mut |rows| {
+        let mut look = |rows: Rows<'_>| {
             let passing = rows.len().min(most - passed);
             passed += passing;
             count = passed.saturating_sub(skip);
@@ -116,60 +118,84 @@ impl<'q> Selection<'q> {
             } else {
                 ControlFlow::Break(())
             }
-        });
+        };
+        let _ = (0..).try_for_each(|shelf| flows.shelf(shelf, true, &mut look));
         count
     }
 
-    /// Shows the flows that are selected, in order. `take` shall be about as fast as a comparison.
-    pub(super) fn each(
+    /// Shows the flows that are selected, in order, to `take`, which shall be about as fast as a
+    /// comparison: it puts what it makes of them where there is room.
+    pub(super) fn each<T: Room>(
         &self,
         machine: &Machine<'_, '_>,
         flows: &dyn Flows,
         reads: Reads,
-        take: &mut dyn FnMut(Row<'_>),
+        into: &mut T,
+        take: impl FnMut(&mut T, Row<'_>),
     ) {
-        let mut picked = Picked { selection: self, seen: HashSet::default(), passed: 0, taken: 0 };
-        let mut offer = |row: Row<'_>| picked.offer(machine, row, take);
+        let mut picked = Picked::new(self, into, take);
         match self.sort {
-            None => self.admitted(machine, flows, reads.and(self.dedup), offer),
+            None => {
+                let reads = reads.and(self.dedup);
+                self.admitted(machine, flows, reads, &mut picked, |picked, row| {
+                    picked.offer(machine, row)
+                });
+            }
             Some((order, getter)) => {
                 let sorted = self.sorted(machine, flows, order, getter);
-                let _ = sorted.iter().try_for_each(|(_, flow)| offer(flow.into()));
+                let _ = sorted.iter().try_for_each(|flow| picked.offer(machine, flow.into()));
             }
         }
     }
 
     /// Hands on the flows that all clauses admit, until `take` breaks.
-    fn admitted(
+    fn admitted<T: Room>(
         &self,
         machine: &Machine<'_, '_>,
         flows: &dyn Flows,
         reads: Reads,
-        mut take: impl FnMut(Row<'_>) -> ControlFlow<()>,
+        into: &mut T,
+        mut take: impl FnMut(&mut T, Row<'_>) -> ControlFlow<()>,
     ) {
         let reads = if self.wide.is_empty() { reads } else { Reads::Record };
-        flows.walk(self.is_brief(), &mut |rows| {
-            let mut hits: Vec<(usize, Row<'_>)> = Vec::with_capacity(FEW);
-            for few in rows.chunks(FEW) {
-                let places = few.iter().enumerate();
-                hits.extend(places.filter(|(_, row)| admit(&self.narrow, *row)));
-                reads.fetch(hits.iter().map(|(_, row)| row.flow));
-                let mut visited = 0;
-                for (place, row) in hits.drain(..) {
-                    if !machine.budget.visit(place + 1 - visited) {
-                        return ControlFlow::Break(());
-                    }
-                    visited = place + 1;
-                    if admit(&self.wide, row) {
-                        take(row)?;
-                    }
-                }
-                if !machine.budget.visit(few.len() - visited) {
-                    return ControlFlow::Break(());
-                }
-            }
+        let is_brief = self.is_brief();
+        let _ = (0..).try_for_each(|shelf| {
+            flows.shelf(shelf, is_brief, &mut |rows| {
+                self.admitted_of(rows, machine, reads, |row| take(into, row))
+            })?;
+            into.make_room();
             ControlFlow::Continue(())
         });
+    }
+
+    /// Those of some flows.
+    fn admitted_of(
+        &self,
+        rows: Rows<'_>,
+        machine: &Machine<'_, '_>,
+        reads: Reads,
+        mut take: impl FnMut(Row<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let mut hits: Vec<(usize, Row<'_>)> = Vec::with_capacity(FEW);
+        for few in rows.chunks(FEW) {
+            let places = few.iter().enumerate();
+            hits.extend(places.filter(|(_, row)| admit(&self.narrow, *row)));
+            reads.fetch(hits.iter().map(|(_, row)| row.flow));
+            let mut visited = 0;
+            for (place, row) in hits.drain(..) {
+                if !machine.budget.visit(place + 1 - visited) {
+                    return ControlFlow::Break(());
+                }
+                visited = place + 1;
+                if admit(&self.wide, row) {
+                    take(row)?;
+                }
+            }
+            if !machine.budget.visit(few.len() - visited) {
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     /// Whether a look at a flow is about as fast as some comparisons.
@@ -183,42 +209,26 @@ impl<'q> Selection<'q> {
         self.narrow.iter().chain(&self.wide)
     }
 
-    /// Only as many as the window needs are kept and sorted.
+    /// In that order, as many of the first as the window needs.
     fn sorted(
         &self,
         machine: &Machine<'_, '_>,
         flows: &dyn Flows,
         order: Order,
         field: Getter,
-    ) -> Vec<(SortKey, LazyFlow)> {
+    ) -> Vec<LazyFlow> {
         let needed = match self.dedup {
             Some(_) => usize::MAX,
             None => self.window.skip.saturating_add(self.window.take),
         };
-        let room = needed.saturating_mul(2).max(ROOM);
-        let uuid = getter("UUID");
-        let mut kept: Vec<(SortKey, LazyFlow)> = Vec::new();
-        // What comes behind it is not needed.
-        let mut last: Option<SortKey> = None;
         // All are kept, or those few that come before the last one.
         let reads = if needed == usize::MAX { Reads::Owners } else { Reads::Headline };
-        let reads = reads.and(Some(field));
-        self.admitted(machine, flows, reads, |row| {
-            let read = |getter: Getter| getter.read(row).as_ref().map(Key::of);
-            let field = read(field);
-            if last.as_ref().is_some_and(|last| order.compare_fields(&field, &last.field).is_gt()) {
-                return ControlFlow::Continue(());
-            }
-            kept.push((SortKey { field, uuid: uuid.and_then(read) }, row.flow.clone()));
-            if kept.len() >= room {
-                kept.select_nth_unstable_by(needed, |(a, _), (b, _)| order.compare(a, b));
-                kept.truncate(needed);
-                last = kept.iter().map(|(key, _)| key).max_by(|a, b| order.compare(a, b)).cloned();
-            }
+        let mut first = First::new(needed, order, field);
+        self.admitted(machine, flows, reads.and(Some(field)), &mut first, |first, row| {
+            first.offer(row);
             ControlFlow::Continue(())
         });
-        kept.sort_unstable_by(|(a, _), (b, _)| order.compare(a, b));
-        kept
+        first.sorted()
     }
 }
 
@@ -245,25 +255,26 @@ fn admit(clauses: &[Clause<'_>], row: Row<'_>) -> bool {
     clauses.iter().all(|clause| clause.admits(row))
 }
 
-/// What passes `Dedup` and the window.
-struct Picked<'s, 'q> {
+/// What passes `Dedup` and the window goes into `T`.
+struct Picked<'s, 'q, T, F> {
     selection: &'s Selection<'q>,
     seen: HashSet<Key, RandomState>,
     /// How many came to the window.
     passed: usize,
     /// How many passed it.
     taken: usize,
+    into: &'s mut T,
+    take: F,
 }
 
-impl Picked<'_, '_> {
-    /// Shows the flow to `see`, if it is the first of its kind and the window lets it through, and
-    /// breaks when no other can be. Flows without the field are all shown.
-    fn offer(
-        &mut self,
-        machine: &Machine<'_, '_>,
-        row: Row<'_>,
-        see: &mut dyn FnMut(Row<'_>),
-    ) -> ControlFlow<()> {
+impl<'s, 'q, T, F: FnMut(&mut T, Row<'_>)> Picked<'s, 'q, T, F> {
+    fn new(selection: &'s Selection<'q>, into: &'s mut T, take: F) -> Self {
+        Self { selection, seen: HashSet::default(), passed: 0, taken: 0, into, take }
+    }
+
+    /// Takes the flow, if it is the first of its kind and the window lets it through, and breaks when
+    /// no other can be. Flows without the field are all taken.
+    fn offer(&mut self, machine: &Machine<'_, '_>, row: Row<'_>) -> ControlFlow<()> {
         let Window { skip, take } = self.selection.window;
         let kind = self.selection.dedup.and_then(|getter| getter.read(row));
         if kind.as_ref().is_some_and(|field| !self.seen.insert(Key::of(field))) {
@@ -272,7 +283,7 @@ impl Picked<'_, '_> {
         self.passed += 1;
         if self.passed > skip && self.taken < take {
             self.taken += 1;
-            see(row);
+            (self.take)(self.into, row);
         }
         match self.taken < take && machine.budget.admits(self.taken) {
             true => ControlFlow::Continue(()),
@@ -281,11 +292,15 @@ impl Picked<'_, '_> {
     }
 }
 
+impl<T: Room, F> Room for Picked<'_, '_, T, F> {
+    fn make_room(&mut self) {
+        self.seen.make_room();
+        self.into.make_room();
+    }
+}
+
 /// Tests of a flow that take no time.
 const BRIEF: usize = 8;
 
 /// Flows that are looked at together: they fit in a core's nearest cache.
 const FEW: usize = 32;
-
-/// Flows that are kept before those are let go that no window needs.
-const ROOM: usize = 4096;

@@ -86,9 +86,11 @@ fn stored(flows: &[LazyFlow]) -> (SharedFlowStore, Vec<LazyFlow>) {
         store.put(key, flow.clone(), false, NOW);
     }
     let mut shown = Vec::new();
-    store.walk(true, &mut |rows| {
-        shown.extend(rows.iter().map(|row| LazyFlow::from(row.flow.flow())));
-        ControlFlow::Continue(())
+    let _ = (0..).try_for_each(|number| {
+        store.shelf(number, true, &mut |rows| {
+            shown.extend(rows.iter().map(|row| LazyFlow::from(row.flow.flow())));
+            ControlFlow::Continue(())
+        })
     });
     (Arc::new(RwLock::new(store)), shown)
 }

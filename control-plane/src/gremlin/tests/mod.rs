@@ -23,6 +23,7 @@ mod nodes;
 mod past;
 mod paths;
 mod properties;
+mod shelves;
 mod sockets;
 
 const NOW: Timestamp = Timestamp::from_millis(1_600_000_000_000);
