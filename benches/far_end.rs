@@ -110,7 +110,11 @@ impl World {
         let entered = runtime.enter();
         let graph = graph();
         let tids = MacTids::follow(&graph);
-        let times = Times { hold: Duration::from_secs(60), silence: Duration::from_secs(600) };
+        let times = Times {
+            hold: Duration::from_secs(60),
+            idle: Duration::from_secs(540),
+            silence: Duration::from_secs(600),
+        };
         let store = SharedFlowStore::new(RwLock::new(FlowStore::new(1 << 20, times)));
         let stream = FlowStream::new(BulkConfig::default());
         let encodings = [Encoding::Json, Encoding::Protobuf].into_iter().cycle();
@@ -271,7 +275,7 @@ fn config() -> control::Config {
         settings: Default::default(),
         access: access::Config::default(),
         flows: 1 << 20,
-        times: Times { hold: minute, silence: 10 * minute },
+        times: Times { hold: minute, idle: 9 * minute, silence: 10 * minute },
         bulk: BulkConfig::default(),
         history: None,
         limits: QueueLimits::default(),

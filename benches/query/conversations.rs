@@ -36,7 +36,11 @@ pub(crate) const QUERIES: [(&str, &str); 17] = [
 ];
 
 pub(crate) fn store(flows: u32) -> SharedFlowStore {
-    let times = Times { hold: Duration::from_secs(60), silence: Duration::from_secs(600) };
+    let times = Times {
+        hold: Duration::from_secs(60),
+        idle: Duration::from_secs(540),
+        silence: Duration::from_secs(600),
+    };
     // Never full.
     let mut store = FlowStore::new(flows as usize + 1, times);
     put(&mut store, 0..flows);

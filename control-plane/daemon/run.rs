@@ -206,6 +206,7 @@ fn control_config(config: &Config, host: &str, facts: Metadata) -> anyhow::Resul
         flows: config.flow.store,
         times: Times {
             hold: timers.hold,
+            idle: timers.expire,
             silence: timers.expire.saturating_add(timers.update).saturating_add(SLACK),
         },
         bulk: BulkConfig { flows: config.flow.bulk, delay: config.flow.bulk_delay() },

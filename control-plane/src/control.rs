@@ -328,7 +328,11 @@ mod tests {
             settings: Settings::default(),
             access: access::Config::default(),
             flows: 1000,
-            times: Times { hold: Duration::from_secs(60), silence: Duration::from_secs(600) },
+            times: Times {
+                hold: Duration::from_secs(60),
+                idle: Duration::from_secs(540),
+                silence: Duration::from_secs(600),
+            },
             bulk: BulkConfig::default(),
             history: None,
             limits: QueueLimits::default(),

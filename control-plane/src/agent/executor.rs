@@ -219,7 +219,7 @@ mod tests {
 
     fn agents() -> Agents {
         let minute = Duration::from_secs(60);
-        let store = FlowStore::new(10, Times { hold: minute, silence: minute });
+        let store = FlowStore::new(10, Times { hold: minute, idle: minute, silence: minute });
         let stream = FlowStream::new(BulkConfig::default());
         Agents::new(Arc::new(store.into()), stream, Clock::new(Timestamp::default))
     }

@@ -53,11 +53,13 @@ pub struct Counts {
     pub forgotten: u64,
 }
 
-/// How long flows stay that nobody speaks of any more.
+/// How long flows are alive, and how long they stay that nobody speaks of any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
     /// After a flow ended.
     pub hold: Duration,
+    /// Of a flow's own silence, in which it counts as alive (`flow.expire`).
+    pub idle: Duration,
     /// After the last word of a flow that has not ended. Longer than any shard is silent of a flow
     /// it has, so that this is one whose end was lost.
     pub silence: Duration,
@@ -231,7 +233,11 @@ mod tests {
 
     use super::*;
 
-    const TIMES: Times = Times { hold: Duration::from_secs(10), silence: Duration::from_secs(100) };
+    const TIMES: Times = Times {
+        hold: Duration::from_secs(10),
+        idle: Duration::from_secs(90),
+        silence: Duration::from_secs(100),
+    };
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_millis(seconds * 1000)

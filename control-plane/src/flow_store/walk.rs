@@ -21,6 +21,9 @@ pub trait Flows: Debug {
 
     /// All flows are there that were heard of after so many milliseconds since the epoch.
     fn known_since(&self) -> i64;
+
+    /// Milliseconds of silence in which a flow is alive.
+    fn idle(&self) -> i64;
 }
 
 /// Flows that lie side by side.
@@ -93,6 +96,10 @@ impl Flows for FlowStore {
     fn known_since(&self) -> i64 {
         self.horizon.millis()
     }
+
+    fn idle(&self) -> i64 {
+        i64::try_from(self.times.idle.as_millis()).unwrap_or(i64::MAX)
+    }
 }
 
 /// Flows that a query selected already, on one shelf.
@@ -111,6 +118,10 @@ impl Flows for Vec<LazyFlow> {
 
     fn known_since(&self) -> i64 {
         i64::MIN
+    }
+
+    fn idle(&self) -> i64 {
+        0
     }
 }
 
@@ -135,5 +146,9 @@ impl Flows for SharedFlowStore {
 
     fn known_since(&self) -> i64 {
         self.read().unwrap_or_else(PoisonError::into_inner).known_since()
+    }
+
+    fn idle(&self) -> i64 {
+        self.read().unwrap_or_else(PoisonError::into_inner).idle()
     }
 }

@@ -13,7 +13,7 @@ pub(super) enum Clause<'q> {
     /// Captured on a node of one of those TIDs.
     At(HashSet<&'q str>),
     /// A packet in the span, or one before it and one after.
-    AliveIn(Span),
+    SeenIn(Span),
     Any(Vec<Test<'q>>),
 }
 
@@ -37,7 +37,7 @@ impl<'q> Clause<'q> {
     pub(super) fn admits(&self, row: Row<'_>) -> bool {
         match self {
             Self::At(tids) => tids.contains(row.node_tid()),
-            Self::AliveIn(span) => {
+            Self::SeenIn(span) => {
                 let (start, last) = row.times();
                 start <= span.to && last >= span.from
             }
@@ -60,7 +60,7 @@ impl<'q> Clause<'q> {
 
     pub(super) fn tests(&self) -> &[Test<'q>] {
         match self {
-            Self::At(_) | Self::AliveIn(_) => &[],
+            Self::At(_) | Self::SeenIn(_) => &[],
             Self::Any(tests) => tests,
         }
     }

@@ -18,7 +18,7 @@ use super::value_steps::number;
 use super::{flow_nodes, metric_steps, packet_steps, socket_steps};
 use crate::flow::LazyFlow;
 use crate::flow_store::Row;
-use crate::graph::INTERFACES;
+use crate::graph::{INTERFACES, Span};
 
 /// `Flows`: all flows, or those captured on some nodes; of the past, those that lived in the span.
 pub(super) fn flows<'a>(
@@ -32,7 +32,9 @@ pub(super) fn flows<'a>(
         if span.from < known_since && span.from != i64::MIN {
             return Err(Fault::FlowsForgotten(known_since));
         }
-        selection.alive_in(span);
+        // One that was silent when the span began was alive all the same (Skydive API §3.10).
+        let from = span.from.saturating_sub(machine.flows.idle());
+        selection.seen_in(Span { from, ..span });
     }
     if let Some(nodes) = nodes {
         let tids: HashSet<&str> = nodes

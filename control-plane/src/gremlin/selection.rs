@@ -95,8 +95,8 @@ impl<'q> Selection<'q> {
     }
 
     /// Narrows it to flows that had a packet in the span, or before it and after.
-    pub(super) fn alive_in(&mut self, span: Span) {
-        self.require(Clause::AliveIn(span));
+    pub(super) fn seen_in(&mut self, span: Span) {
+        self.require(Clause::SeenIn(span));
     }
 
     /// How many are selected; flows are looked at only when that depends on them.

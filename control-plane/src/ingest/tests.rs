@@ -35,7 +35,7 @@ impl World {
         let (announcer, rings) = rings();
         let store = SharedFlowStore::new(RwLock::new(FlowStore::new(
             1 << 20,
-            Times { hold: LONG, silence: LONG },
+            Times { hold: LONG, idle: LONG, silence: LONG },
         )));
         let stream = FlowStream::new(BulkConfig::default());
         let subscriber = stream.subscribe(Namespaces::parse(["flow"]), QueueLimits::default());
@@ -206,7 +206,7 @@ async fn packets_go_with_the_flow_until_an_update() {
 #[tokio::test]
 async fn a_flow_that_ended_leaves_the_store_after_its_hold_time() {
     let (announcer, rings) = rings();
-    let times = Times { hold: Duration::from_secs(1), silence: LONG };
+    let times = Times { hold: Duration::from_secs(1), idle: LONG, silence: LONG };
     let store = SharedFlowStore::new(RwLock::new(FlowStore::new(10, times)));
     let millis = Arc::new(std::sync::atomic::AtomicU64::new(5_000));
     let clock = {

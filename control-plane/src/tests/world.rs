@@ -79,7 +79,7 @@ impl World {
             graph.write().unwrap().add(node, clock.now()).unwrap();
         }
         let minute = Duration::from_secs(60);
-        let times = Times { hold: minute, silence: 10 * minute };
+        let times = Times { hold: minute, idle: 9 * minute, silence: 10 * minute };
         let flows = Arc::new(RwLock::new(FlowStore::new(1000, times)));
         let stream = FlowStream::new(BulkConfig::default());
         let (announcer, rings) = rings();

@@ -140,7 +140,9 @@ fn topology() -> (TopologyStream, Asker, Notices) {
     let asker = Asker {
         clock: Clock::new(|| Timestamp::from_millis(1_000)),
         graph: SharedGraph::new(Graph::with_history(history).into()),
-        flows: Arc::new(FlowStore::new(FLOWS, Times { hold: minute, silence: minute }).into()),
+        flows: Arc::new(
+            FlowStore::new(FLOWS, Times { hold: minute, idle: minute, silence: minute }).into(),
+        ),
     };
     let queries = Arc::new(tokio::sync::Semaphore::new(4));
     let notices = Notices::new();

@@ -77,7 +77,8 @@ impl Asked {
 
 /// A store of flows, and those as clients see them, in the order in which it shows them.
 fn stored(flows: &[LazyFlow]) -> (SharedFlowStore, Vec<LazyFlow>) {
-    let times = Times { hold: Default::default(), silence: Default::default() };
+    let times =
+        Times { hold: Default::default(), idle: Default::default(), silence: Default::default() };
     let mut store = FlowStore::new(5_000, times);
     for (n, flow) in flows.iter().enumerate() {
         let key = FlowKey { watch: WatchId(1), uuid: n as u64 };

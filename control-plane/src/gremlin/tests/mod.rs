@@ -109,7 +109,11 @@ fn hosts() -> Graph {
 fn store() -> FlowStore {
     let mut store = FlowStore::new(
         100,
-        Times { hold: Duration::from_secs(60), silence: Duration::from_secs(600) },
+        Times {
+            hold: Duration::from_secs(60),
+            idle: Duration::from_secs(540),
+            silence: Duration::from_secs(600),
+        },
     );
     for n in 1..=4_u64 {
         let i = n as i64;

@@ -130,17 +130,32 @@ fn flows_of_the_past_are_those_that_lived() {
         ("At('-150s').V('eth0')", json!(["b"])),
     ] {
         let text = format!("G.{text}.Flows().Sort('Start').Values('UUID')");
-        assert_eq!(ask_of(&flows(), &text), Ok(expected), "{text}");
+        assert_eq!(ask_of(&flows(Duration::ZERO), &text), Ok(expected), "{text}");
     }
-    let sum =
-        |text: &str| ask_of(&flows(), &format!("G.{text}.Flows().Metrics().Sum('ABPackets')"));
+    let sum = |text: &str| {
+        ask_of(&flows(Duration::ZERO), &format!("G.{text}.Flows().Metrics().Sum('ABPackets')"))
+    };
     assert_eq!(sum("At('-150s', 90)"), Ok(json!(1)), "only what lies inside");
     assert_eq!(sum("At('-150s')"), Ok(json!(5)), "whole at a moment");
 }
 
 #[test]
+fn flows_that_are_silent_live_on_until_they_are_idle() {
+    for (idle, text, expected) in [
+        (60, "At('-150s')", json!(["a", "b", "c"])),
+        (60, "At('-119s')", json!(["b", "c"])),
+        (119, "At(NOW)", json!(["c"])),
+        (120, "At(NOW)", json!(["b", "c"])),
+    ] {
+        let text = format!("G.{text}.Flows().Sort('Start').Values('UUID')");
+        let flows = flows(Duration::from_secs(idle));
+        assert_eq!(ask_of(&flows, &text), Ok(expected), "{text}, {idle} s");
+    }
+}
+
+#[test]
 fn flows_that_left_are_not_answered_for() {
-    let mut flows = flows();
+    let mut flows = flows(Duration::ZERO);
     flows.expire(minute(4));
     for (text, expected) in [
         ("G.At('-3m').Flows().Count()", Ok(json!(2))),
@@ -162,8 +177,8 @@ fn flows_that_left_are_not_answered_for() {
 
 /// Flows of minutes 0 to 1, 0.5 to 2 and 1 to 4. The first two have ended, and the first leaves in
 /// minute 4.
-fn flows() -> FlowStore {
-    let times = Times { hold: Duration::from_secs(150), silence: Duration::from_secs(3600) };
+fn flows(idle: Duration) -> FlowStore {
+    let times = Times { hold: Duration::from_secs(150), idle, silence: Duration::from_secs(3600) };
     let mut store = FlowStore::new(10, times);
     for (n, uuid, from, to) in [(1, "a", 0, 60), (2, "b", 30, 120), (3, "c", 60, 240)] {
         let [start, last] = [from, to].map(|second| NOW.after(Duration::from_secs(second)));

@@ -58,6 +58,10 @@ impl Flows for Watched {
     fn known_since(&self) -> i64 {
         0
     }
+
+    fn idle(&self) -> i64 {
+        0
+    }
 }
 
 #[test]
