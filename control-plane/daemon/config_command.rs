@@ -7,6 +7,7 @@ use anyhow::Context;
 
 use crate::cli::{ConfigAction, Configuration};
 use crate::config::{Config, Loaded, unset};
+use crate::run::rehearse;
 
 /// Exit 2 when the configuration is wrong.
 pub(crate) fn config(action: &ConfigAction) -> anyhow::Result<ExitCode> {
@@ -18,7 +19,13 @@ pub(crate) fn config(action: &ConfigAction) -> anyhow::Result<ExitCode> {
         eprintln!("sonde: warning: {warning}");
     }
     let text = match action {
-        ConfigAction::Check(_) => "ok\n".to_owned(),
+        ConfigAction::Check(_) => match rehearse(&config) {
+            Ok(()) => "ok\n".to_owned(),
+            Err(error) => {
+                eprintln!("sonde: {error:#}");
+                return Ok(ExitCode::from(WRONG));
+            }
+        },
         ConfigAction::Show(_) => show(&config)?,
     };
     std::io::stdout().write_all(text.as_bytes())?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use sonde_control_plane::control::{self, Control, DataPlane, StartUp};
+use sonde_control_plane::control::{self, Control, DataPlane};
 use sonde_control_plane::discovery::{self, HostConfig};
 use sonde_control_plane::flow_store::Times;
 use sonde_control_plane::server::{self, Entrance};
@@ -15,6 +15,7 @@ use sonde_control_plane::ws::KeepAlive;
 use sonde_probe::source::wall_clock;
 use sonde_probe::supervisor::{Supervisor, SupervisorConfig};
 use sonde_probe::worker::FlowConfig;
+use sonde_proto::capture::Capture;
 use sonde_proto::graph::Metadata;
 use sonde_proto::report::Books;
 use sonde_proto::ring;
@@ -52,6 +53,16 @@ pub(crate) fn run(options: &Run) -> anyhow::Result<ExitCode> {
     let counters: Vec<_> = books.named().iter().map(|(name, n)| format!("{name} {n}")).collect();
     tracing::info!(unaccounted = books.unaccounted(), "ended: {}", counters.join(", "));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says what a start would refuse of the configuration, by building what it is built into. No port,
+/// socket or state file is opened.
+pub(crate) fn rehearse(config: &Config) -> anyhow::Result<()> {
+    let host = host_name()?;
+    flow_config(config)?;
+    config.tls.files()?.map(Tls::open).transpose()?;
+    control_config(config, &host, Metadata::new())?.check()?;
+    Ok(())
 }
 
 impl Run {
@@ -217,10 +228,11 @@ fn control_config(config: &Config, host: &str, facts: Metadata) -> anyhow::Resul
         launch: script::launch(),
         key_mode: config.flow.layer_key_mode.into(),
         pcap_sockets: config.pcap_socket.listen(),
-        start_up: config.startup_capture.as_ref().map(|capture| StartUp {
-            gremlin: capture.gremlin.clone(),
-            bpf: capture.bpf.clone(),
-            kind: capture.kind.clone(),
+        start_up: config.startup_capture.as_ref().map(|asked| Capture {
+            gremlin_query: asked.gremlin.clone(),
+            bpf_filter: asked.bpf.clone(),
+            kind: asked.kind.clone(),
+            ..Capture::default()
         }),
     })
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use axum::Router;
+use sonde_proto::capture::Capture;
 use sonde_proto::plan::KeyMode;
 use sonde_proto::ring::Rings;
 use sonde_proto::workflow::Workflow;
@@ -26,7 +27,7 @@ use crate::graph::{Graph, HistoryLimits, MemoryHistory, SharedGraph};
 use crate::ingest::{self, Names};
 use crate::injection::{Injections, InjectionsConfig, Injector};
 use crate::notice::Notices;
-use crate::resource::{ResourceError, Resources};
+use crate::resource::{Resource as _, ResourceError, Resources};
 use crate::rule::Rules;
 use crate::script::{Launch, Scripts};
 use crate::settings::{LiveSettings, Settings};
@@ -68,19 +69,21 @@ pub struct Config {
     pub key_mode: KeyMode,
     /// Where `pcapsocket` captures listen.
     pub pcap_sockets: ListenConfig,
-    /// A capture to begin with.
-    pub start_up: Option<StartUp>,
+    /// A capture to begin with (Skydive's `analyzer.startup`).
+    pub start_up: Option<Capture>,
 }
 
-/// The capture that the configuration asks for (Skydive's `analyzer.startup`).
-#[derive(Clone, Debug, Default)]
-pub struct StartUp {
-    /// Which nodes.
-    pub gremlin: String,
-    /// Which frames; empty for all.
-    pub bpf: String,
-    /// How frames are taken; empty for the default of each node.
-    pub kind: String,
+impl Config {
+    /// Says what [`Control::start`] would refuse: reads the users and parses the capture, and opens
+    /// nothing. It may wait for the disk and for DNS.
+    pub fn check(self) -> Result<(), StartError> {
+        Access::open(self.access)?;
+        if let Some(mut capture) = self.start_up {
+            let parsed = capture.parse(&self.key_mode);
+            parsed.map_err(|broken| StartError::StartUp(ResourceError::Invalid(broken)))?;
+        }
+        Ok(())
+    }
 }
 
 /// Why the control plane does not start.
@@ -90,7 +93,7 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The capture that the configuration asks for is none.
-    #[error("the capture to start with: {0}")]
+    #[error("startup_capture")]
     StartUp(#[source] ResourceError),
     /// Nobody can be let in.
     #[error(transparent)]
@@ -275,7 +278,7 @@ async fn open(
     alerts: AlertsConfig,
     injector: Injector,
     directory: Option<PathBuf>,
-    start_up: Option<StartUp>,
+    start_up: Option<Capture>,
 ) -> Result<Opened, StartError> {
     spawn_blocking(move || {
         let store = Store::open(directory.as_deref())?;
@@ -294,8 +297,7 @@ async fn open(
         let workflows = Resources::open(&store, config.asker.clock.clone(), ())?;
         let captures = Captures::open(config, &store)?;
         if let Some(wanted) = start_up {
-            (captures.start_up(&wanted.gremlin, &wanted.bpf, &wanted.kind))
-                .map_err(StartError::StartUp)?;
+            captures.start_up(wanted).map_err(StartError::StartUp)?;
         }
         Ok(Opened { additions, captures, rules, alerts, injections, workflows })
     })
@@ -304,6 +306,8 @@ async fn open(
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+
     use sonde_proto::graph::Metadata;
     use sonde_proto::plan::Point;
     use sonde_proto::report::LcoreInfo;
@@ -341,7 +345,7 @@ mod tests {
             launch: script::testing::launch(),
             key_mode: KeyMode::L2,
             pcap_sockets: ListenConfig::default(),
-            start_up: Some(StartUp { gremlin: gremlin.into(), ..StartUp::default() }),
+            start_up: Some(Capture { gremlin_query: gremlin.into(), ..Capture::default() }),
         }
     }
 
@@ -369,10 +373,12 @@ mod tests {
 
     #[tokio::test]
     async fn says_what_is_wrong_with_the_first_capture() {
-        let error = Control::start(config("G.V("), data_plane(rings().1)).await.unwrap_err();
-        assert!(
-            error.to_string().starts_with("the capture to start with: GremlinQuery: "),
-            "{error}"
-        );
+        let started = Control::start(config("G.V("), data_plane(rings().1)).await;
+        for error in [started.unwrap_err(), config("G.V(").check().unwrap_err()] {
+            assert_eq!(error.to_string(), "startup_capture");
+            let why = error.source().unwrap().to_string();
+            assert!(why.starts_with("GremlinQuery: "), "{why}");
+        }
+        config("G.V()").check().unwrap();
     }
 }

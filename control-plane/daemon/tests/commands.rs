@@ -117,6 +117,52 @@ fn bad_configuration_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_check_refuses_what_a_start_refuses() {
+    let netns = Netns::new();
+    netns.within(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("sonde.toml");
+        let basic = "[auth]\nbackend = 'basic'\n";
+        for (text, part) in [
+            (format!("{basic}file = '/nope'"), "cannot read the users in /nope: No such file"),
+            (format!("{basic}users = {{ ann = '$2y$bogus' }}"), "auth.users: user 'ann': expected"),
+            (format!("{basic}users = {{ 'a:b' = 'c' }}"), "auth.users: expected a user name"),
+            (
+                "[tls]\nserver_cert = '/nope'\nserver_key = '/nope2'".to_owned(),
+                "cannot take certificates from /nope: ",
+            ),
+            ("[startup_capture]\ngremlin = 'G.X('".to_owned(), "startup_capture: GremlinQuery: "),
+            (
+                "[startup_capture]\ngremlin = 'G.V()'\nbpf = 'a b'".to_owned(),
+                "startup_capture: BPFFilter: ",
+            ),
+            (
+                "[startup_capture]\ngremlin = 'G.V()'\ntype = 'sflow'".to_owned(),
+                "startup_capture: Type: ",
+            ),
+        ] {
+            std::fs::write(&file, format!("listen = '127.0.0.1:0'\n{text}\n")).unwrap();
+            let said = [(&["config", "check"][..], 2), (&["run"], 1)].map(|(command, code)| {
+                let output = Command::new(SONDE).args(command).arg("--config").arg(&file).output();
+                let output = output.unwrap();
+                assert_eq!((output.status.code(), output.stdout.len()), (Some(code), 0), "{text}");
+                let errors = String::from_utf8(output.stderr).unwrap();
+                errors.lines().last().unwrap_or_default().to_owned()
+            });
+            let [check, run] = said;
+            assert_eq!(check.matches(part).count(), 1, "{text}: {check}");
+            assert!(run.ends_with(check.trim_start_matches("sonde: ")), "{check}\n{run}");
+        }
+        std::fs::write(&file, "state_dir = '/proc/nope'\n").unwrap();
+        let output = Command::new(SONDE).arg("run").arg("--config").arg(&file).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        let errors = errors.lines().last().unwrap_or_default();
+        assert_eq!(errors.matches("state file /proc/nope").count(), 1, "{errors}");
+        assert_eq!(errors.matches("No such file").count(), 1, "{errors}");
+    });
+}
+
+#[test]
 fn configuration_is_checked_and_shown_with_the_environment() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("skydive.yml");

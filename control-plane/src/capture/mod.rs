@@ -135,13 +135,7 @@ impl Captures {
     }
 
     /// Creates the capture that the configuration asks for, unless it is there already.
-    pub fn start_up(&self, gremlin: &str, bpf: &str, kind: &str) -> Result<(), ResourceError> {
-        let capture = Capture {
-            gremlin_query: gremlin.to_owned(),
-            bpf_filter: bpf.to_owned(),
-            kind: kind.to_owned(),
-            ..Capture::default()
-        };
+    pub fn start_up(&self, capture: Capture) -> Result<(), ResourceError> {
         match self.create(capture, None) {
             Ok(_) | Err(ResourceError::Duplicate) => Ok(()),
             Err(error) => Err(error),

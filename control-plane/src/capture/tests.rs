@@ -207,10 +207,14 @@ async fn a_duplicate_is_refused() {
             Err(error) => panic!("{error}"),
         }
     }
-    world.state.captures.start_up(ETH0, "udp", "").unwrap();
-    world.state.captures.start_up(ETH0, "tcp", "").unwrap();
+    let start_up = |query: &str, filter: &str| {
+        let wanted = Capture { bpf_filter: filter.into(), ..capture(query) };
+        world.state.captures.start_up(wanted)
+    };
+    start_up(ETH0, "udp").unwrap();
+    start_up(ETH0, "tcp").unwrap();
     assert_eq!(world.state.captures.list().len(), 6);
-    assert!(world.state.captures.start_up("nonsense", "", "").is_err());
+    assert!(start_up("nonsense", "").is_err());
 }
 
 #[tokio::test]

@@ -32,7 +32,6 @@ pub enum StoreError {
         /// Which record.
         id: String,
         /// What is wrong with it.
-        #[source]
         why: serde_json::Error,
     },
     /// Reading or writing failed.
@@ -41,7 +40,6 @@ pub enum StoreError {
         /// Which file.
         path: PathBuf,
         /// What failed.
-        #[source]
         why: Box<redb::Error>,
     },
 }
