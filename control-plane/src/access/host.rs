@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
-use axum::http::{HeaderMap, header};
+use axum::http::request::Parts;
+use axum::http::{Version, header};
 
 /// Names of this host: its own, and those of `http.allowed_hosts`.
 #[derive(Clone, Debug)]
@@ -40,12 +41,18 @@ impl Hosts {
     /// loopback names are looked at in any case: nothing but a browser's good faith keeps pages away
     /// from there. Who listens elsewhere lets in whoever gets there, by any name, unless some are
     /// listed.
-    pub(super) fn strange<'a>(&self, headers: &'a HeaderMap, peer: IpAddr) -> Option<&'a [u8]> {
+    pub(super) fn strange<'a>(&self, parts: &'a Parts, peer: IpAddr) -> Option<&'a [u8]> {
         if self.any || !self.listed && !peer.to_canonical().is_loopback() {
             return None;
         }
+        // What the request line says stands for `Host` (RFC 9112, section 3.2.2).
+        if let Some(authority) = parts.uri.authority() {
+            let host = authority.host();
+            return (!self.knows(host)).then_some(host.as_bytes());
+        }
         let known = |host: &[u8]| str::from_utf8(host).is_ok_and(|host| self.knows(host));
-        headers.get_all(header::HOST).iter().map(|host| host.as_bytes()).find(|host| !known(host))
+        let hosts = parts.headers.get_all(header::HOST).iter();
+        hosts.map(|host| host.as_bytes()).find(|host| !known(host))
     }
 
     fn knows(&self, host: &str) -> bool {
@@ -56,6 +63,12 @@ impl Hosts {
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         name.parse::<IpAddr>().is_ok() || self.names.contains(&name)
     }
+}
+
+/// Whether a request has no line `Host`, or several, where HTTP/1.1 wants one (RFC 9112, section 3.2).
+pub(super) fn lacks_host(parts: &Parts) -> bool {
+    let hosts = parts.headers.get_all(header::HOST).iter().count();
+    parts.version == Version::HTTP_11 && hosts != 1
 }
 
 impl Default for Hosts {
@@ -72,14 +85,21 @@ const ANY: &str = "*";
 mod tests {
     use std::net::Ipv4Addr;
 
+    use axum::http::Request;
+
     use super::*;
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
     const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
+    fn request(target: &str, hosts: &[&str], version: Version) -> Parts {
+        let request = Request::builder().uri(target).version(version);
+        let request = hosts.iter().fold(request, |request, host| request.header("host", *host));
+        request.body(()).unwrap().into_parts().0
+    }
+
     fn passes(hosts: &Hosts, host: &str, peer: IpAddr) -> bool {
-        let headers = HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]);
-        hosts.strange(&headers, peer).is_none()
+        hosts.strange(&request("/api", &[host], Version::HTTP_11), peer).is_none()
     }
 
     #[test]
@@ -113,11 +133,41 @@ mod tests {
             }
         }
         // Browsers always say it.
-        assert_eq!(hosts.strange(&HeaderMap::new(), HERE), None);
-        let mut two = HeaderMap::new();
-        two.append(header::HOST, "localhost".parse().unwrap());
-        two.append(header::HOST, "evil.example".parse().unwrap());
+        assert_eq!(hosts.strange(&request("/api", &[], Version::HTTP_10), HERE), None);
+        let two = request("/api", &["localhost", "evil.example"], Version::HTTP_10);
         assert_eq!(hosts.strange(&two, HERE), Some(&b"evil.example"[..]));
+    }
+
+    #[test]
+    fn the_request_line_says_more_than_the_header() {
+        let hosts = Hosts::new("probe", &[]).unwrap();
+        for (target, host, strange) in [
+            ("http://evil.example/api", "localhost", Some("evil.example")),
+            ("http://localhost@evil.example:8082/api", "localhost", Some("evil.example")),
+            ("http://probe:8082/api", "evil.example", None),
+            ("http://a:b@probe/api", "probe", None),
+            ("http://[::1]:8082/api", "probe", None),
+        ] {
+            let request = request(target, &[host], Version::HTTP_11);
+            let found = hosts.strange(&request, HERE);
+            assert_eq!(found, strange.map(str::as_bytes), "{target} {host}");
+        }
+    }
+
+    #[test]
+    fn http_1_1_names_one_host() {
+        for (hosts, version, lacks) in [
+            (&["probe"][..], Version::HTTP_11, false),
+            (&[], Version::HTTP_11, true),
+            (&["probe", "probe"], Version::HTTP_11, true),
+            (&[], Version::HTTP_10, false),
+        ] {
+            assert_eq!(
+                lacks_host(&request("/api", hosts, version)),
+                lacks,
+                "{hosts:?} {version:?}"
+            );
+        }
     }
 
     #[test]

@@ -308,10 +308,14 @@ impl Guard {
 
     /// Who has to prove who he is, or to show the certificate of a name, is not led astray by one.
     fn check_host(&self, parts: &Parts) -> Result<(), Refusal> {
+        // What scripts of alerts ask did not come through the network.
+        if peer(parts).is_some() && host::lacks_host(parts) {
+            return Err(Refusal::NoHost);
+        }
         if self.basic.is_some() || self.tls {
             return Ok(());
         }
-        match self.hosts.strange(&parts.headers, address(parts)) {
+        match self.hosts.strange(parts, address(parts)) {
             None => Ok(()),
             Some(host) => Err(Refusal::Misdirected(String::from_utf8_lossy(host).into_owned())),
         }
@@ -325,6 +329,10 @@ fn is_safe(method: &Method) -> bool {
 
 /// Where a request comes from.
 fn address(parts: &Parts) -> IpAddr {
-    let peer: Option<&ConnectInfo<SocketAddr>> = parts.extensions.get();
-    peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |ConnectInfo(peer)| peer.ip())
+    peer(parts).map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.ip())
+}
+
+/// The other end of the connection that a request came by, if any.
+fn peer(parts: &Parts) -> Option<SocketAddr> {
+    parts.extensions.get().map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| *peer)
 }

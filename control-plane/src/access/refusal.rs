@@ -30,6 +30,9 @@ pub enum Refusal {
     /// A page of another site asks.
     #[error("pages of {0} may not do this, see http.allowed_origins")]
     Foreign(String),
+    /// It does not say which host it is meant for.
+    #[error("expected one header Host")]
+    NoHost,
     /// It is meant for another host, as far as its name goes.
     #[error("'{0}' is no name of this host, see http.allowed_hosts")]
     Misdirected(String),

@@ -70,6 +70,7 @@ impl IntoResponse for Refusal {
             }
             Self::Busy => plain(StatusCode::SERVICE_UNAVAILABLE, &text),
             Self::Denied { .. } => plain(StatusCode::METHOD_NOT_ALLOWED, &text),
+            Self::NoHost => plain(StatusCode::BAD_REQUEST, &text),
             Self::Misdirected(_) => plain(StatusCode::MISDIRECTED_REQUEST, &text),
             Self::Foreign(_) => plain(StatusCode::FORBIDDEN, &text),
             Self::Defect => plain(StatusCode::INTERNAL_SERVER_ERROR, &text),

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::request::{Builder, Parts};
-use axum::http::{self, HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{self, HeaderMap, HeaderName, StatusCode, Version, header};
 use http_body_util::{BodyExt as _, Limited};
 use tower::ServiceExt as _;
 
@@ -23,6 +23,8 @@ pub struct ScriptHost {
     only_reads: bool,
     /// What the guard knows the caller by.
     headers: HeaderMap,
+    /// What a request has to say depends on it.
+    version: Version,
     query: Option<String>,
     peer: Option<ConnectInfo<SocketAddr>>,
 }
@@ -36,6 +38,7 @@ impl ScriptHost {
             router: router(state, &access),
             only_reads: true,
             headers: HeaderMap::new(),
+            version: Version::default(),
             query: None,
             peer: None,
         })
@@ -48,6 +51,7 @@ impl ScriptHost {
             router: router(state, &state.access),
             only_reads: false,
             headers: known.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            version: parts.version,
             query: parts.uri.query().map(str::to_owned),
             peer: parts.extensions.get().copied(),
         }
@@ -58,7 +62,8 @@ impl ScriptHost {
         if let Some(query) = self.query.as_ref().filter(|_| !path.contains('?')) {
             path = format!("{path}?{query}");
         }
-        let mut request = http::Request::builder().method(method).uri(path).extension(OfScript);
+        let request = http::Request::builder().version(self.version).method(method).uri(path);
+        let mut request = request.extension(OfScript);
         if let Some(headers) = request.headers_mut() {
             headers.extend(self.headers.clone());
         }

@@ -151,9 +151,11 @@ impl Operation {
     pub(super) fn guarded(self, rule: Rule, changes: bool) -> Self {
         let operation = match rule {
             Rule::Anyone => return self,
-            Rule::User | Rule::Right(..) => {
-                self.refuses(&[StatusCode::UNAUTHORIZED, StatusCode::MISDIRECTED_REQUEST])
-            }
+            Rule::User | Rule::Right(..) => self.refuses(&[
+                StatusCode::BAD_REQUEST,
+                StatusCode::UNAUTHORIZED,
+                StatusCode::MISDIRECTED_REQUEST,
+            ]),
         };
         let operation = match changes {
             true => operation.refuses(&[StatusCode::FORBIDDEN]),

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use axum::extract::ConnectInfo;
+use axum::http::Version;
 use axum::http::request::Builder;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -545,6 +546,18 @@ async fn pages_that_give_their_name_our_address_are_refused() {
                 false => assert_ne!(got.status, 421, "{host} {path}: {}", got.text),
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn requests_say_which_host_they_are_meant_for() {
+    let world = guarded(|_| ());
+    for (version, status) in [(Version::HTTP_11, 400), (Version::HTTP_10, 200)] {
+        let request = from([192, 0, 2, 1], "GET", "/api/status").version(version);
+        let mut request = request.header("x-auth-token", token("ann", "secret"));
+        request.headers_mut().unwrap().remove("host");
+        let got = get(&world, request).await;
+        assert_eq!(got.status, status, "{version:?}: {}", got.text);
     }
 }
 
