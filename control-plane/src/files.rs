@@ -10,6 +10,8 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
+use crate::causes::Causes;
+
 /// How files looked at a moment. Equal stamps are of equal files, for all that can be seen without
 /// reading them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,8 +38,7 @@ pub(crate) async fn follow<E: Error + Send + 'static>(
         match spawn_blocking(move || refresh()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                let error: &(dyn Error + 'static) = &error;
-                tracing::error!(error, "a file that changed is not taken");
+                tracing::error!(error = %Causes(&error), "a file that changed is not taken");
             }
             Err(error) => tracing::error!(%error, "looking at files failed"),
         }

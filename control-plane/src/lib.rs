@@ -10,6 +10,7 @@ pub mod asker;
 pub mod assembler;
 pub mod bpf;
 pub mod capture;
+mod causes;
 pub mod clock;
 pub mod configuration;
 pub mod connections;

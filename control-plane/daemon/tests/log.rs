@@ -97,6 +97,28 @@ fn lines_are_json_and_name_their_request() {
     });
 }
 
+#[test]
+fn a_line_tells_what_is_behind_an_error() {
+    let netns = Netns::new();
+    netns.within(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let users = directory.path().join("users");
+        fs::write(&users, format!("ann:{HASH}\n")).unwrap();
+        let config = format!("[auth]\nbackend = 'basic'\nfile = '{}'\n", users.display());
+        let mut sonde = Sonde::start(&config, directory.path(), Some(&netns));
+        fs::write(&users, "ann\n").unwrap();
+        let refused =
+            |line: &Value| line["fields"]["message"] == "a file that changed is not taken";
+        sonde.wait("the users are refused", |sonde| lines(&sonde.log()).iter().any(refused));
+        let log = lines(&sonde.log());
+        let line = log.iter().find(|line| refused(line)).unwrap();
+        let expected =
+            format!("the users in {}, line 1: expected <user>:<password hash>", users.display());
+        assert_eq!(line["fields"]["error"], json!(expected));
+        sonde.stop();
+    });
+}
+
 /// All that carries secrets is done, at the level that says most.
 #[test]
 fn no_line_has_a_secret() {

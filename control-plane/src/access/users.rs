@@ -163,6 +163,7 @@ const MAX_NAME: usize = 255;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causes::Causes;
 
     /// Made by `htpasswd` and `openssl passwd` for the password `secret`.
     const FILE: &str = include_str!("users.htpasswd");
@@ -175,11 +176,6 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         file
-    }
-
-    fn reasons(error: &dyn std::error::Error) -> String {
-        let source = error.source().map(|source| format!(": {}", reasons(source)));
-        format!("{error}{}", source.unwrap_or_default())
     }
 
     #[test]
@@ -245,7 +241,8 @@ mod tests {
             ("sha:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=", "user 'sha' is there already"),
         ] {
             let file = write(&format!("sha:{{SHA}}5en6G6MezRroT3XKqkdPOmY/BfQ=\n{line}\n"));
-            let error = reasons(&Users::load(&BTreeMap::new(), Some(file.path())).unwrap_err());
+            let error = Users::load(&BTreeMap::new(), Some(file.path())).unwrap_err();
+            let error = Causes(&error).to_string();
             assert!(error.contains(part) && !error.contains("secret"), "{line}: {error}");
         }
         let file = write(&"#\n".repeat(600_000));
@@ -254,7 +251,8 @@ mod tests {
             Err(UsersError::Large(_))
         ));
         let gone = Users::load(&BTreeMap::new(), Some(Path::new("/nonexistent"))).unwrap_err();
-        assert!(reasons(&gone).contains("/nonexistent: No such file"), "{}", reasons(&gone));
+        let gone = Causes(&gone).to_string();
+        assert!(gone.contains("/nonexistent: No such file"), "{gone}");
         let listed = [("a:b".to_owned(), Secret::new("secret"))].into();
         assert!(matches!(Users::load(&listed, None), Err(UsersError::Listed(UserError::Name))));
     }

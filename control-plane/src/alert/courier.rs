@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use super::script::{self, ScriptError};
 use super::validate::{Action, NO_PROGRAMS};
 use super::webhook::{WebhookError, Webhooks};
+use crate::causes::Causes;
 use crate::live::Live;
 
 /// Deliveries under way; each ends with the UUID of its alert. Dropped, it ends them all.
@@ -35,9 +36,9 @@ pub(super) struct Counts {
 
 #[derive(Debug, thiserror::Error)]
 enum DeliveryError {
-    #[error("webhook: {0}")]
+    #[error("webhook")]
     Webhook(#[from] WebhookError),
-    #[error("program: {0}")]
+    #[error("program")]
     Script(#[from] ScriptError),
     #[error("{NO_PROGRAMS}")]
     NoPrograms,
@@ -57,7 +58,7 @@ impl Courier {
             match deliver(&webhooks, scripts, action, message).await {
                 Ok(()) => counts.delivered.fetch_add(1, Ordering::Relaxed),
                 Err(error) => {
-                    tracing::warn!(alert, %error, "an alert was not delivered");
+                    tracing::warn!(alert, error = %Causes(&error), "an alert was not delivered");
                     counts.failed.fetch_add(1, Ordering::Relaxed)
                 }
             };

@@ -1,7 +1,5 @@
 //! Tells servers.
 
-use std::error::Error as _;
-use std::iter::successors;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -24,9 +22,9 @@ pub(super) struct Webhooks(OnceLock<Client<HttpsConnector<HttpConnector>, Full<B
 /// Why a server was not told.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WebhookError {
-    #[error("no request: {0}")]
+    #[error("no request")]
     Request(#[from] axum::http::Error),
-    #[error("{}", chain(.0))]
+    #[error(transparent)]
     Failed(#[from] legacy::Error),
     #[error("no answer within {} s", PATIENCE.as_secs())]
     Late,
@@ -64,12 +62,6 @@ fn client() -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
     let connector = builder.https_or_http().enable_http1().build();
     // Alerts are rare: no connection is kept for the next.
     Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)
-}
-
-/// An error and what is behind it; by itself it says but `client error (Connect)`.
-fn chain(error: &legacy::Error) -> String {
-    let causes = successors(error.source(), |&cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// What a server may take to answer.
