@@ -35,6 +35,7 @@ use crate::state::{CREATES, Parts, QUERIES, State};
 use crate::store::{Store, StoreError};
 use crate::stream::{BulkConfig, FlowStream, QueueLimits};
 use crate::topology_stream::TopologyStream;
+use crate::turns::Turns;
 use crate::upload::{Replay, Uploads};
 use crate::ws::{Endpoints, KeepAlive, WsState};
 
@@ -221,7 +222,7 @@ impl Control {
             scripts,
             uploads: Uploads::new(replay, settings.upload.clone()),
             settings,
-            queries,
+            queries: Turns::new(queries),
             creates: Arc::new(Semaphore::new(CREATES)),
         });
         let host = ScriptHost::of_alerts(&state)?;

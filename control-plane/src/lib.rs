@@ -41,6 +41,7 @@ pub mod store;
 pub mod stream;
 pub mod tls;
 pub mod topology_stream;
+pub mod turns;
 pub mod upload;
 pub mod workflow;
 pub mod ws;

@@ -22,6 +22,7 @@ use crate::resource::Resources;
 use crate::rule::Rules;
 use crate::script::Scripts;
 use crate::settings::LiveSettings;
+use crate::turns::Turns;
 use crate::upload::Uploads;
 use crate::ws::WsState;
 
@@ -71,7 +72,7 @@ pub struct Parts {
     /// Capture files that clients send.
     pub uploads: Uploads,
     /// Turns of queries: so many run at once, see [`QUERIES`].
-    pub queries: Arc<Semaphore>,
+    pub queries: Turns,
     /// Turns of those who create resources: so many at once, see [`CREATES`].
     pub creates: Arc<Semaphore>,
 }

@@ -333,6 +333,6 @@ fn address(parts: &Parts) -> IpAddr {
 }
 
 /// The other end of the connection that a request came by, if any.
-fn peer(parts: &Parts) -> Option<SocketAddr> {
+pub(crate) fn peer(parts: &Parts) -> Option<SocketAddr> {
     parts.extensions.get().map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| *peer)
 }

@@ -16,6 +16,7 @@ use super::Error;
 use super::answer::{Json, blocking};
 use super::body::{Body, Object};
 use super::{dot, pcap, workflow};
+use crate::access;
 use crate::gremlin::{self, Answer, Ground, Limits, Made, Query};
 use crate::state::State;
 
@@ -38,7 +39,8 @@ pub(super) async fn query(
         None => None,
     };
     // Not before: scripts ask queries, too.
-    let turn = state.queries.clone().acquire_owned().await.map_err(|_| Error::Defect)?;
+    let peer = access::peer(&parts).map(|peer| peer.ip());
+    let turn = state.queries.take(peer).await.map_err(|_| Error::Defect)?;
     if query.reads_flows() {
         state.lcores.refresh(LIVE).await;
     }

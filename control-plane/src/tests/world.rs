@@ -40,6 +40,7 @@ use crate::state::{CREATES, Parts, QUERIES, State};
 use crate::store::{Store, StoreError};
 use crate::stream::{BulkConfig, FlowStream, QueueLimits};
 use crate::topology_stream::TopologyStream;
+use crate::turns::Turns;
 use crate::upload::{Damaged, Uploads};
 use crate::ws::{Endpoints, KeepAlive, WsState};
 
@@ -168,7 +169,7 @@ impl World {
             },
             uploads: Uploads::new(Arc::new(replay), settings.upload.clone()),
             settings,
-            queries,
+            queries: Turns::new(queries),
             creates: Arc::new(Semaphore::new(CREATES)),
         });
         Ok(Self { state, lcore, injected, plan: Arc::default(), millis })
