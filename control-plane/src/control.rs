@@ -293,6 +293,7 @@ async fn open(
             asker: config.asker.clone(),
             injector,
             agents: config.agents.clone(),
+            notices: config.notices.clone(),
         };
         let injections = Injections::open(injections, &store)?;
         let workflows = Resources::open(&store, config.asker.clock.clone(), ())?;

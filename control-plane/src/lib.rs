@@ -4,6 +4,7 @@ pub mod access;
 pub mod additions;
 pub mod agent;
 pub mod alert;
+mod announced;
 pub mod api;
 mod aside;
 pub mod asker;

@@ -7,7 +7,7 @@ use tokio::sync::broadcast::{Receiver, Sender};
 /// A message without its envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// `Alert` or `OnDemandCaptureNotification`.
+    /// `Alert`, `OnDemandCaptureNotification` or `OnDemandPacketInjectionNotification`.
     pub namespace: &'static str,
     /// What happened: `Alert`; `Added`, `Deleted` or `NodeUpdated`.
     pub kind: &'static str,

@@ -1,7 +1,6 @@
 //! Captures: which nodes are watched, and how. They come by REST or with the start of the daemon,
 //! are kept in the state file, and become the data plane's plan whenever they or the graph change.
 
-mod announced;
 mod kind;
 mod listen;
 mod mirrored;
@@ -27,6 +26,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::agent::{Agents, Outcome, Task};
+use crate::announced::Announced;
 use crate::asker::Asker;
 use crate::export::Exports;
 use crate::graph::{Graph, Topology};
@@ -40,7 +40,6 @@ pub use listen::ListenConfig;
 pub(crate) use place::point;
 pub use validate::Runnable;
 
-use announced::Announced;
 use mirrors::Mirrors;
 use remote::Remote;
 use running::{Run, Running};
@@ -88,7 +87,7 @@ struct Book {
     running: Running,
     remote: Remote,
     shown: Shown,
-    announced: Announced,
+    announced: Announced<Capture>,
     /// What the lcores were last told.
     told: Plan,
 }
@@ -101,7 +100,7 @@ impl Captures {
             running: Running::new(config.host.clone(), config.listen.clone()),
             remote: Remote::default(),
             shown: Shown::default(),
-            announced: Announced::default(),
+            announced: Announced::new(NAMESPACE, config.notices.clone()),
             told: Plan::default(),
         };
         let (mirrors, book) = (Mirrors::default(), Mutex::new(book));
@@ -269,7 +268,7 @@ impl Captures {
     fn announce(&self) {
         let mut book = self.book();
         let captures = self.listed(&book);
-        book.announced.update(captures, &self.0.config.notices);
+        book.announced.update(captures);
     }
 
     fn listed(&self, book: &Book) -> BTreeMap<String, Capture> {
@@ -307,6 +306,9 @@ impl Captures {
         self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Of the notices of captures.
+const NAMESPACE: &str = "OnDemandCaptureNotification";
 
 /// Time between two looks at the counters, as in Skydive.
 const REFRESH: Duration = Duration::from_secs(1);

@@ -34,6 +34,13 @@ pub(super) struct Job {
     _stop: mpsc::Sender<Infallible>,
 }
 
+/// The nodes of ours that send for an injection.
+#[derive(Debug)]
+pub(super) struct Jobs {
+    left: Vec<Job>,
+    over: usize,
+}
+
 #[derive(Debug, Default)]
 struct State {
     over: AtomicBool,
@@ -85,6 +92,30 @@ impl Job {
     /// Whether all is sent.
     pub(super) fn is_over(&self) -> bool {
         self.state.over.load(Ordering::Acquire)
+    }
+}
+
+impl Jobs {
+    /// All of them have begun.
+    pub(super) fn new(begun: Vec<Job>) -> Self {
+        Self { left: begun, over: 0 }
+    }
+
+    /// Ends those that have sent all.
+    pub(super) fn end_over(&mut self) {
+        let before = self.left.len();
+        self.left.retain(|job| !job.is_over());
+        self.over += before - self.left.len();
+    }
+
+    /// Those that send, and those that failed.
+    pub(super) fn left(&self) -> impl Iterator<Item = &Job> {
+        self.left.iter()
+    }
+
+    /// How many have sent all.
+    pub(super) fn over(&self) -> usize {
+        self.over
     }
 }
 

@@ -8,6 +8,7 @@ mod recipe;
 mod remote;
 mod route;
 mod shown;
+mod standing;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,17 +24,20 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::agent::Agents;
+use crate::announced::Announced;
 use crate::asker::Asker;
 use crate::clock::rfc3339;
+use crate::notice::Notices;
 use crate::resource::{Invalid, Resource, ResourceError, Resources};
 use crate::store::{Store, StoreError};
 use crate::upload::Damaged;
 
 use frame::{Frames, any_port, letters};
-use job::{Job, Supply};
+use job::{Job, Jobs, Supply};
 use recipe::{Recipe, Transport};
 use remote::Remote;
 use route::{Sender, senders};
+use standing::Standing;
 
 /// Sends a frame, from its link-layer header on.
 pub type Wire = Box<dyn FnMut(&[u8]) -> io::Result<()> + Send>;
@@ -70,6 +74,8 @@ pub struct InjectionsConfig {
     pub injector: Injector,
     /// Who sends on nodes of other hosts.
     pub agents: Agents,
+    /// Where it is told what becomes of injections.
+    pub notices: Notices,
 }
 
 /// All packet injections. Clones are the same injections.
@@ -82,9 +88,10 @@ struct Inner {
     config: InjectionsConfig,
     remote: Mutex<Remote>,
     /// By the UUID of their injection.
-    jobs: Mutex<HashMap<String, Vec<Job>>>,
+    jobs: Mutex<HashMap<String, Jobs>>,
     /// Nodes that show what they send.
     shown: Mutex<shown::Shown>,
+    announced: Mutex<Announced<Standing>>,
 }
 
 /// What an injection's rules depend on.
@@ -173,8 +180,12 @@ impl Injections {
         let (clock, sending) = (config.asker.clock.clone(), Arc::default());
         let rules = Rules { config: config.clone(), sending };
         let resources = Resources::open(store, clock, rules)?;
+        let announced = Mutex::new(Announced::new(NAMESPACE, config.notices.clone()));
         let (remote, jobs, shown) = Default::default();
-        Ok(Self(Arc::new(Inner { resources, config, remote, jobs, shown })))
+        let inner = Inner { resources, config, remote, jobs, shown, announced };
+        let injections = Self(Arc::new(inner));
+        injections.announce();
+        Ok(injections)
     }
 
     /// The injections as clients see them.
@@ -190,6 +201,7 @@ impl Injections {
     ) -> Result<PacketInjection, ResourceError> {
         let Inner { resources, config, .. } = &*self.0;
         let entry = resources.create(new, ttl)?;
+        self.announce();
         if let Some(Prepared { senders, supplies, sending }) = &entry.parsed {
             let injection = &entry.resource;
             let senders = senders.iter().zip(supplies);
@@ -199,7 +211,7 @@ impl Injections {
                 let (supply, sending) = (supply.clone(), sending.clone());
                 Job::start(injection, sender, supply, &config.injector, sending)
             };
-            self.jobs().insert(injection.uuid.clone(), ours.map(start).collect());
+            self.jobs().insert(injection.uuid.clone(), Jobs::new(ours.map(start).collect()));
         }
         self.show();
         Ok(entry.resource.clone())
@@ -219,19 +231,21 @@ impl Injections {
         loop {
             ticks.tick().await;
             let injections = self.clone();
-            let look = move || {
-                if let Err(error) = injections.0.resources.expire() {
-                    tracing::error!(%error, "packet injections whose time is over stay");
-                }
-                injections.show();
-            };
-            if let Err(error) = spawn_blocking(look).await {
+            if let Err(error) = spawn_blocking(move || injections.tick()).await {
                 tracing::error!(%error, "packet injections");
             }
         }
     }
 
-    /// Ends the jobs of injections that are gone, and writes on nodes what they send.
+    fn tick(&self) {
+        if let Err(error) = self.0.resources.expire() {
+            tracing::error!(%error, "packet injections whose time is over stay");
+        }
+        self.show();
+    }
+
+    /// Ends the jobs of injections that are gone, writes on nodes what they send, and tells
+    /// subscribers.
     fn show(&self) {
         let Inner { resources, config: InjectionsConfig { asker, agents, .. }, shown, .. } =
             &*self.0;
@@ -245,25 +259,44 @@ impl Injections {
         let mut jobs = self.jobs();
         let entries = resources.entries();
         jobs.retain(|id, _| entries.contains_key(id));
-        for jobs in jobs.values_mut() {
-            jobs.retain(|job| !job.is_over());
-        }
+        jobs.values_mut().for_each(Jobs::end_over);
         let entries = jobs.iter().flat_map(|(id, jobs)| {
             let entry = entries.get(id);
-            entry.into_iter().flat_map(|entry| jobs.iter().map(|job| (&entry.resource, job)))
+            entry.into_iter().flat_map(|entry| jobs.left().map(|job| (&entry.resource, job)))
         });
-        let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
-        asker.edit(|graph| shown.update(graph, entries, asker.clock.now()));
+        {
+            let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+            asker.edit(|graph| shown.update(graph, entries, asker.clock.now()));
+        }
+        drop(jobs);
+        self.announce();
+    }
+
+    /// Tells subscribers how the injections stand now.
+    fn announce(&self) {
+        let mut announced = self.0.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcomes = self.0.config.agents.outcomes();
+        let entries = self.0.resources.entries();
+        let jobs = self.jobs();
+        let standing = entries
+            .iter()
+            .map(|(id, entry)| (id.clone(), Standing::new(entry.clone(), jobs.get(id), &outcomes)));
+        let standing = standing.collect();
+        drop(jobs);
+        announced.update(standing);
     }
 
     fn remote(&self) -> MutexGuard<'_, Remote> {
         self.0.remote.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn jobs(&self) -> MutexGuard<'_, HashMap<String, Vec<Job>>> {
+    fn jobs(&self) -> MutexGuard<'_, HashMap<String, Jobs>> {
         self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Of the notices of injections.
+const NAMESPACE: &str = "OnDemandPacketInjectionNotification";
 
 /// Nodes that send at once at most, all injections together: each is a thread.
 const SENDING: usize = 64;

@@ -252,3 +252,39 @@ async fn a_restart_sends_nothing_again() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(world.injected.lock().unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn subscribers_are_told_what_becomes_of_injections() {
+    let world = world();
+    let injections = &world.state.injections;
+    let mut notices = world.state.notices.subscribe();
+    let mut next = async || {
+        let notice = notices.next().await.unwrap();
+        assert_eq!(notice.namespace, "OnDemandPacketInjectionNotification");
+        let injection: PacketInjection = serde_json::from_slice(&notice.obj).unwrap();
+        (notice.kind, injection)
+    };
+    let begin = |ttl| {
+        // Its thread waits here, until it is told that it sends.
+        let _held = world.injected.lock().unwrap();
+        injections.create(injection(json!({"Count": 1})), ttl).unwrap()
+    };
+    let ends = begin(None);
+    assert_eq!(next().await, ("Added", ends.clone()));
+    assert_eq!(next().await, ("NodeUpdated", ends.clone()), "it sends");
+    within(|| injections.jobs()[&ends.uuid].left().all(Job::is_over).then_some(())).await;
+    injections.tick();
+    assert_eq!(next().await, ("NodeUpdated", ends.clone()), "it has sent all");
+    assert_eq!(world.shown("a", "PacketInjections"), Value::Null, "it is told afterwards");
+    injections.tick();
+    assert!(injections.delete(&ends.uuid).unwrap());
+    assert_eq!(next().await, ("Deleted", ends), "nothing has changed before");
+
+    let hour = Duration::from_secs(3600);
+    let timed = begin(Some(hour));
+    assert_eq!(next().await, ("Added", timed.clone()));
+    assert_eq!(next().await, ("NodeUpdated", timed.clone()));
+    world.pass(hour);
+    injections.tick();
+    assert_eq!(next().await, ("Deleted", timed), "its time was over");
+}

@@ -121,6 +121,7 @@ impl World {
             asker: asker.clone(),
             injector,
             agents: agents.clone(),
+            notices: notices.clone(),
         };
         let configuration = json!({
             "listen": "127.0.0.1:8082",

@@ -15,7 +15,11 @@ pub(in crate::api) fn flows() -> Operation {
 
 /// `/ws/subscriber`.
 pub(in crate::api) fn subscriber() -> Operation {
-    follows(handshake("Changes of the topology"))
+    follows(handshake(
+        "Changes of the topology (namespace `Graph`), and what becomes of alerts (`Alert`), captures \
+         (`OnDemandCaptureNotification`) and packet injections \
+         (`OnDemandPacketInjectionNotification`)",
+    ))
         .header("X-Gremlin-Filter", "The part of the topology: a query that answers a graph.")
 }
 
