@@ -340,7 +340,9 @@ async fn the_life_of_a_capture() {
         .await
         .is_error(409, "duplicated resource");
     world.plan(|plan| !plan.points.is_empty()).await;
+    tokio::spawn(world.state.captures.clone().run());
     world.report(WatchId(1), WatchState::Active, 1).await;
+    within(|| (world.state.captures.list()[&id].count == 1).then_some(())).await;
     created["Count"] = json!(1);
     let path = format!("/api/capture/{id}");
     assert_eq!(ask(&world, "GET", &path, "").await.json(), created);

@@ -152,7 +152,7 @@ impl Captures {
         Ok(known)
     }
 
-    /// All captures by ID, each with its `Count`.
+    /// All captures by ID, each with its `Count`: as many nodes show that it is active.
     pub fn list(&self) -> BTreeMap<String, Capture> {
         self.listed(&self.book())
     }
@@ -272,13 +272,12 @@ impl Captures {
     }
 
     fn listed(&self, book: &Book) -> BTreeMap<String, Capture> {
-        let counted = self.counted();
         let mut captures: BTreeMap<_, _> = (self.0.resources.entries().iter())
             .map(|(id, entry)| (id.clone(), entry.resource.clone()))
             .collect();
-        for (pair, run) in book.running.pairs() {
+        for (pair, _) in book.running.pairs() {
             if let Some(capture) = captures.get_mut(&pair.capture) {
-                capture.count += u64::from(counted.is_active(run));
+                capture.count += u64::from(book.shown.is_active(pair));
             }
         }
         for (errand, outcome) in self.0.config.agents.outcomes() {

@@ -1,6 +1,6 @@
 //! Writes on each node which captures run on it (Skydive API §9.5).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::PoisonError;
 
@@ -13,13 +13,13 @@ use sonde_proto::report::{Lost, WatchState};
 use sonde_proto::time::Timestamp;
 
 use super::kind::Kind;
-use super::running::{Run, Running};
+use super::running::{Pair, Run, Running};
 use crate::graph::SharedGraph;
 use crate::ingest::{QueueStatus, WatchTotals};
 
-/// The nodes that carry a `Captures` member of ours.
+/// What nodes show under `Captures` that is ours.
 #[derive(Debug, Default)]
-pub(super) struct Shown(BTreeSet<String>);
+pub(super) struct Shown(BTreeMap<Pair, CaptureOnNode>);
 
 /// What the data plane says of the captures.
 #[derive(Debug, Default)]
@@ -29,7 +29,8 @@ pub(super) struct Counted {
 }
 
 impl Shown {
-    /// Makes the nodes show what runs, and touches those only that show something else.
+    /// Makes the nodes show what runs, and touches those only that show something else. Of a capture
+    /// that the data plane has not taken up yet, a node goes on to show what it showed.
     pub(super) fn update<'a>(
         &mut self,
         running: &Running,
@@ -38,12 +39,13 @@ impl Shown {
         graph: &SharedGraph,
         now: Timestamp,
     ) {
-        let mut wanted: BTreeMap<&str, Vec<CaptureOnNode>> = BTreeMap::new();
+        let mut entries = BTreeMap::new();
         for (pair, run) in running.pairs() {
             if let Some(capture) = capture(&pair.capture)
-                && let Some(entry) = counted.entry(capture, run)
+                && let Some(entry) =
+                    counted.entry(capture, run).or_else(|| self.0.get(pair).cloned())
             {
-                wanted.entry(&pair.node).or_default().push(entry);
+                entries.insert(pair.clone(), entry);
             }
         }
         for (pair, refused) in running.refused() {
@@ -54,19 +56,26 @@ impl Shown {
                     error,
                     ..of(capture, refused.kind)
                 };
-                wanted.entry(&pair.node).or_default().push(entry);
+                entries.insert(pair.clone(), entry);
             }
         }
-        let stale: Vec<_> = (self.0.iter())
-            .filter(|node| !wanted.contains_key(node.as_str()))
-            .map(|node| (node.clone(), None))
-            .collect();
-        self.0 = wanted.keys().copied().map(str::to_owned).collect();
+        let mut wanted: BTreeMap<&str, Vec<&CaptureOnNode>> = BTreeMap::new();
+        // A node where nothing is left shows nothing.
+        wanted.extend(self.0.keys().map(|pair| (pair.node.as_str(), Vec::new())));
+        for (pair, entry) in &entries {
+            wanted.entry(&pair.node).or_default().push(entry);
+        }
         let wanted = wanted.into_iter().map(|(node, entries)| {
-            let entries = serde_json::to_value(entries).expect("no map, no key that is not a text");
-            (node.to_owned(), Some(entries))
+            let shown = || serde_json::to_value(&entries).expect("no map, no key that is no text");
+            (node.to_owned(), (!entries.is_empty()).then(shown))
         });
-        write(graph, stale.into_iter().chain(wanted), now);
+        write(graph, wanted, now);
+        self.0 = entries;
+    }
+
+    /// Whether the node shows that frames are metered.
+    pub(super) fn is_active(&self, pair: &Pair) -> bool {
+        self.0.get(pair).is_some_and(|entry| entry.state == CaptureState::Active)
     }
 }
 
@@ -78,11 +87,6 @@ impl Counted {
             lost.entry(queue.lcore.point.clone()).or_default().add(queue.books.lost);
         }
         Self { watches, lost }
-    }
-
-    /// Whether the data plane says that frames are metered.
-    pub(super) fn is_active(&self, run: &Run) -> bool {
-        (self.watches.get(&run.watch)).is_some_and(|totals| totals.state == WatchState::Active)
     }
 
     /// Why the data plane cannot meter, if it cannot.

@@ -139,10 +139,15 @@ async fn a_node_that_cannot_be_captured_says_why_until_it_can() {
         set(&world, key, value);
     }
     world.state.captures.reconcile();
+    world.state.captures.show();
+    let waits = &world.shown("eth0", "Captures")[0];
+    assert_eq!(waits["State"], "error", "nobody has said that it runs");
     world.plan(|plan| plan.points.len() == 1).await;
     world.report(WatchId(1), WatchState::Active, 1).await;
+    assert_eq!(world.state.captures.list().get(&id).unwrap().count, 0, "as the node says");
     world.state.captures.show();
     assert_eq!(world.shown("eth0", "Captures")[0]["State"], "active");
+    assert_eq!(world.state.captures.list().get(&id).unwrap().count, 1);
 
     set(&world, "LinkFlags", json!([]));
     world.state.captures.delete(&id).unwrap();

@@ -172,9 +172,11 @@ async fn several_captures_run_on_one_node() {
     let socket = |port: u16| Point::Socket(([127, 0, 0, 1], port).into());
     assert!(watches[..2].contains(&(socket(8100), 1)) && watches[..2].contains(&(socket(8101), 1)));
     assert_eq!(watches[2], (Point::Interface { index: 7, netns: None }, 3));
+    tokio::spawn(world.state.captures.clone().run());
     // The lcore of these tests speaks of one watch at a time.
     for (n, id) in (1..).zip(&ids) {
         world.report(WatchId(n), WatchState::Active, 1).await;
+        counts(&world, id, 1).await;
         assert_eq!(ask(&world, "GET", &format!("/api/capture/{id}"), "").await.json()["Count"], 1);
     }
 }
@@ -262,6 +264,11 @@ async fn duplicates_are_refused_by_type() {
     }
 }
 
+/// Waits until so many nodes show that the capture is active.
+async fn counts(world: &World, id: &str, count: u64) {
+    within(|| (world.state.captures.list()[id].count == count).then_some(())).await;
+}
+
 #[tokio::test]
 async fn a_node_is_captured_as_soon_as_it_is_there_and_as_long() {
     let mut world = World::new();
@@ -271,6 +278,7 @@ async fn a_node_is_captured_as_soon_as_it_is_there_and_as_long() {
     world.state.graph.write().unwrap().add(node("n", "veth", 7), now).unwrap();
     world.plan(|plan| !plan.points.is_empty()).await;
     world.report(WatchId(1), WatchState::Active, 1).await;
+    counts(&world, &id, 1).await;
     assert_eq!(ask(&world, "GET", "/api/capture", "").await.json()[&id]["Count"], 1);
     world.state.graph.write().unwrap().delete::<Node>("n", now);
     world.plan(|plan| plan.points.is_empty()).await;
