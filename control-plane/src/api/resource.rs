@@ -62,13 +62,14 @@ impl FromRequestParts<State> for Id {
     }
 }
 
-/// `X-Resource-TTL`: when the resource is deleted by itself.
+/// `X-Resource-TTL`: when the resource is deleted by itself; never when it is zero, as in Skydive.
 pub(super) fn ttl(headers: &HeaderMap) -> Result<Option<Duration>, Error> {
     let Some(value) = headers.get("x-resource-ttl") else {
         return Ok(None);
     };
     let text = value.to_str().map_err(|error| Error::Ttl(error.to_string()))?;
-    parse_duration(text).map(Some).map_err(Error::Ttl)
+    let ttl = parse_duration(text).map_err(Error::Ttl)?;
+    Ok((!ttl.is_zero()).then_some(ttl))
 }
 
 pub(super) async fn list<R: Served>(Extract(state): Extract<State>) -> Result<Json, Error> {

@@ -54,7 +54,10 @@ pub(in crate::api) fn no_id() -> Operation {
 
 fn add<R: ToSchema>(id: &'static str) -> Operation {
     Operation::new(format!("{}: create one", R::name()))
-        .header("X-Resource-TTL", "After which time it is deleted by itself: `500ms`, `1h2m`.")
+        .header(
+            "X-Resource-TTL",
+            "After which time it is deleted by itself: `500ms`, `1h2m`. Never, if `0`.",
+        )
         .takes::<R>(None, None)
         .creates::<R>(id)
         .refuses(&[StatusCode::INSUFFICIENT_STORAGE])

@@ -1,6 +1,9 @@
 //! The rules that all resources have in common (Skydive API §2.1).
 
+use axum::http::HeaderValue;
+
 use super::*;
+use crate::api::resource::ttl;
 
 /// A kind of resource.
 struct Kind {
@@ -207,6 +210,16 @@ async fn resources_end_with_their_time() {
     }
 }
 
+#[test]
+fn a_time_of_zero_is_none() {
+    let nano = Duration::from_nanos(1);
+    for (given, expected) in [("0", None), ("0s", None), ("0h0m", None), ("1ns", Some(nano))] {
+        let headers = HeaderMap::from_iter([(TTL, HeaderValue::from_static(given))]);
+        assert_eq!(ttl(&headers).unwrap(), expected, "{given}");
+    }
+    assert_eq!(ttl(&HeaderMap::new()).unwrap(), None);
+}
+
 #[tokio::test]
 async fn a_patch_is_refused_for_the_first_of_its_faults() {
     for kind in kinds() {
@@ -306,3 +319,5 @@ async fn what_is_as_deep_as_can_be_survives_too() {
 async fn within_open(directory: &std::path::Path) -> World {
     within(|| World::open(Some(directory)).ok()).await
 }
+
+const TTL: HeaderName = HeaderName::from_static("x-resource-ttl");
