@@ -113,6 +113,7 @@ fn open(access: &Access) -> Routes {
 /// What the API is, for everybody: how to log in stands there too.
 fn described(access: &Access) -> Routes {
     Routes::new(access)
+        .get("/", Rule::Anyone, single::root(), swagger::root)
         .get("/swagger", Rule::Anyone, single::page(), swagger::page)
         .get("/swagger/openapi.json", Rule::Anyone, single::document(), swagger::document)
         .get("/swagger/{*file}", Rule::Anyone, single::file(), swagger::file)

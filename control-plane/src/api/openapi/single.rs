@@ -108,6 +108,11 @@ pub(in crate::api) fn log_in() -> Operation {
         .refuses(&BODY)
 }
 
+/// `GET /`.
+pub(in crate::api) fn root() -> Operation {
+    Operation::new("Leads to `/swagger`").answer(StatusCode::FOUND, moved())
+}
+
 /// `GET /swagger`.
 pub(in crate::api) fn page() -> Operation {
     Operation::new("Leads to the page that shows this document").answer(StatusCode::FOUND, moved())

@@ -47,9 +47,10 @@ const RESOURCE: [(&str, &str, &str, bool); 7] = [
 ];
 
 /// Routes for everybody.
-const OPEN: [(&str, &str); 5] = [
+const OPEN: [(&str, &str); 6] = [
     ("GET", "/login"),
     ("POST", "/login"),
+    ("GET", "/"),
     ("GET", "/swagger"),
     ("GET", "/swagger/openapi.json"),
     ("GET", "/swagger/{*file}"),

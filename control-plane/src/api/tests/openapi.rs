@@ -1,7 +1,10 @@
 //! What `/swagger` says, and that all else keeps to it.
 
 use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::sync::LazyLock;
+
+use flate2::read::GzDecoder;
 
 use super::*;
 use crate::access::{Access, Config};
@@ -175,11 +178,14 @@ async fn everybody_may_read_the_document() {
 #[tokio::test]
 async fn the_page_that_shows_it_needs_no_other_site() {
     let world = access::guarded(|_| {});
-    for (path, location) in [("/swagger", "/swagger/index.html"), ("/swagger/", "/swagger")] {
+    for (path, location) in
+        [("/", "/swagger"), ("/swagger", "/swagger/index.html"), ("/swagger/", "/swagger")]
+    {
         assert_eq!(ask(&world, "GET", path, "").await.header("location"), location);
     }
     let page = ask(&world, "GET", "/swagger/index.html", "").await;
-    assert_eq!((page.status, page.header("content-type")), (200, "text/html"));
+    assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
+    assert!(page.text.starts_with("<!"), "{}", page.text);
     let policy = page.header("content-security-policy");
     assert_eq!(policy, "connect-src 'self'; frame-ancestors 'none'");
     for file in [
@@ -189,8 +195,19 @@ async fn the_page_that_shows_it_needs_no_other_site() {
         "swagger-ui-standalone-preset.js",
         "favicon-32x32.png",
     ] {
-        let got = ask(&world, "GET", &format!("/swagger/{file}"), "").await;
-        assert_eq!((got.status, got.header("content-encoding")), (200, "gzip"), "{file}");
+        let path = format!("/swagger/{file}");
+        let plain = ask(&world, "GET", &path, "").await;
+        assert_eq!((plain.status, plain.header("content-encoding")), (200, ""), "{file}");
+        let request = Request::get(&path).header("accept-encoding", "br, gzip");
+        let packed = send(&world, request.body(Body::empty()).unwrap()).await;
+        assert_eq!((packed.status, packed.header("content-encoding")), (200, "gzip"), "{file}");
+        for got in [&plain, &packed] {
+            let vary = got.headers.get_all("vary").iter().map(|value| value.to_str().unwrap());
+            assert!(vary.flat_map(|vary| vary.split(", ")).any(|one| one == "accept-encoding"));
+        }
+        let mut unpacked = Vec::new();
+        GzDecoder::new(&*packed.body).read_to_end(&mut unpacked).unwrap();
+        assert!(plain.body == unpacked, "{file}");
     }
     let start = ask(&world, "GET", "/swagger/swagger-initializer.js", "").await;
     assert_eq!(start.header("content-encoding"), "");
