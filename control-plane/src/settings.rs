@@ -66,23 +66,14 @@ impl LiveSettings {
 
 impl From<Settings> for LiveSettings {
     fn from(settings: Settings) -> Self {
-        let Settings {
-            configuration,
-            application_ports,
-            query,
-            upload,
-            connections,
-            scripts,
-            alert_scripts,
-        } = settings;
         Self {
-            configuration: configuration.into(),
-            application_ports: application_ports.into(),
-            query: query.into(),
-            upload: upload.into(),
-            connections: connections.into(),
-            scripts: scripts.into(),
-            alert_scripts: alert_scripts.into(),
+            configuration: settings.configuration.into(),
+            application_ports: settings.application_ports.into(),
+            query: settings.query.into(),
+            upload: settings.upload.into(),
+            connections: settings.connections.into(),
+            scripts: settings.scripts.into(),
+            alert_scripts: settings.alert_scripts.into(),
         }
     }
 }
