@@ -17,16 +17,20 @@ pub(crate) struct LogSection {
     modules: BTreeMap<String, Level>,
 }
 
-/// How important a line is.
+/// How important a line is; in capitals as Skydive has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Level {
     /// No line is.
     Off,
+    #[serde(alias = "ERROR")]
     Error,
+    #[serde(alias = "WARN", alias = "WARNING")]
     Warn,
     #[default]
+    #[serde(alias = "INFO")]
     Info,
+    #[serde(alias = "DEBUG")]
     Debug,
     Trace,
 }

@@ -166,7 +166,7 @@ fn a_check_refuses_what_a_start_refuses() {
 fn configuration_is_checked_and_shown_with_the_environment() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("skydive.yml");
-    std::fs::write(&file, "flow:\n  update: 3\n  expire: 4\nlogging:\n  level: INFO\n").unwrap();
+    std::fs::write(&file, "flow:\n  update: 3\n  expire: 4\nlogging:\n  encoder: json\n").unwrap();
     let ask = |action: &str, variable: &str| {
         let mut command = Command::new(SONDE);
         command.args(["config", action, "--config"]).arg(&file).env(variable, "7");
@@ -176,7 +176,7 @@ fn configuration_is_checked_and_shown_with_the_environment() {
     };
     let (code, out, errors) = ask("check", "SONDE_FLOW_UPDATE");
     assert_eq!((code, out.as_str()), (Some(0), "ok\n"));
-    assert!(errors.contains("warning: logging: "), "{errors}");
+    assert!(errors.contains("warning: logging.encoder: "), "{errors}");
     let (code, out, _) = ask("show", "SONDE_FLOW_UPDATE");
     assert_eq!(code, Some(0));
     assert!(out.contains("\nupdate = 7\n") && out.contains("\nexpire = 4\n"), "{out}");

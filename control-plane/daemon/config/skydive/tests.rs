@@ -67,6 +67,7 @@ fn each_key_is_the_same_as_ours() {
         ),
         ("rbac:\n  policy:\n    - g, ann, guest", "rbac.policy = ['g, ann, guest']"),
         ("etcd:\n  data_dir: /a", "state_dir = '/a'"),
+        ("logging:\n  level: WARNING", "log.level = 'warn'"),
         (
             "ui:\n  topology:\n    favorites:\n      all: G.V()\n    limit: 3",
             "ui.topology = { favorites = { all = 'G.V()' }, limit = 3 }",
@@ -92,14 +93,19 @@ fn each_key_is_the_same_as_ours() {
 
 #[test]
 fn what_means_nothing_here_is_warned_of() {
-    let text = "analyzers:\n  - 127.0.0.1:8082\nlogging:\n  level: DEBUG\n\
+    let text = "analyzers:\n  - 127.0.0.1:8082\nlogging:\n  color: true\n\
                 agent:\n  topology:\n    probes: [ovsdb]\n    ovs:\n\
                 auth:\n  other:\n    type: basic\n    users: {ann: hunter2}\n";
     let warnings = load(text).unwrap().warnings;
     let mut keys: Vec<_> = warnings.iter().filter_map(|line| line.split(": ").next()).collect();
     keys.sort_unstable();
-    let expected =
-        ["agent.topology.probes", "analyzers", "auth.other.type", "auth.other.users", "logging"];
+    let expected = [
+        "agent.topology.probes",
+        "analyzers",
+        "auth.other.type",
+        "auth.other.users",
+        "logging.color",
+    ];
     assert_eq!(keys, expected);
     assert!(!format!("{warnings:?}").contains("hunter2"));
 }
